@@ -1,0 +1,1 @@
+"""Foreign attack libraries behind the port `lip_plugin.evaluate.attack.EmpiricalAttack`, one file per library."""

@@ -1,0 +1,93 @@
+"""Provably robust image classifiers: load by name, certify an L2 radius per image, attack beside the proof.
+
+Public names are loaded on first use (PEP 562), so that listing models does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lip_plugin import losses as losses
+    from lip_plugin.certify import Certificate as Certificate
+    from lip_plugin.certify import LipschitzBound as LipschitzBound
+    from lip_plugin.certify import Prediction as Prediction
+    from lip_plugin.certify import certify as certify
+    from lip_plugin.certify import lipschitz_upper_bound as lipschitz_upper_bound
+    from lip_plugin.certify import pair_lipschitz_upper_bound as pair_lipschitz_upper_bound
+    from lip_plugin.certify import predict as predict
+    from lip_plugin.certify import verified_robust_accuracy as verified_robust_accuracy
+    from lip_plugin.errors import CheckpointError as CheckpointError
+    from lip_plugin.errors import ChecksumError as ChecksumError
+    from lip_plugin.errors import ConfigError as ConfigError
+    from lip_plugin.errors import DataError as DataError
+    from lip_plugin.errors import LipPluginError as LipPluginError
+    from lip_plugin.errors import MissingDependencyError as MissingDependencyError
+    from lip_plugin.errors import SoundnessError as SoundnessError
+    from lip_plugin.errors import UnknownModelError as UnknownModelError
+    from lip_plugin.errors import UnsupportedLayerError as UnsupportedLayerError
+    from lip_plugin.evaluate import AttackResult as AttackResult
+    from lip_plugin.evaluate import EmpiricalAttack as EmpiricalAttack
+    from lip_plugin.evaluate import Report as Report
+    from lip_plugin.evaluate import compare as compare
+    from lip_plugin.evaluate import get_attack as get_attack
+    from lip_plugin.models import freeze as freeze
+    from lip_plugin.network import CertifiedClassifier as CertifiedClassifier
+    from lip_plugin.network import wrap as wrap
+    from lip_plugin.published import from_published as from_published
+    from lip_plugin.types import ABSTAIN as ABSTAIN
+    from lip_plugin.zoo import ModelCard as ModelCard
+    from lip_plugin.zoo import list_models as list_models
+    from lip_plugin.zoo import load_model as load_model
+    from lip_plugin.zoo import model_card as model_card
+    from lip_plugin.zoo import register_model as register_model
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "certify": (
+        "Certificate",
+        "LipschitzBound",
+        "Prediction",
+        "certify",
+        "lipschitz_upper_bound",
+        "pair_lipschitz_upper_bound",
+        "predict",
+        "verified_robust_accuracy",
+    ),
+    "errors": (
+        "CheckpointError",
+        "ChecksumError",
+        "ConfigError",
+        "DataError",
+        "LipPluginError",
+        "MissingDependencyError",
+        "SoundnessError",
+        "UnknownModelError",
+        "UnsupportedLayerError",
+    ),
+    "evaluate": ("AttackResult", "EmpiricalAttack", "Report", "compare", "get_attack"),
+    "models": ("freeze",),
+    "network": ("CertifiedClassifier", "wrap"),
+    "published": ("from_published",),
+    "types": ("ABSTAIN",),
+    "zoo": ("ModelCard", "list_models", "load_model", "model_card", "register_model"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = ["__version__", "losses", *_MODULE_OF]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "losses":
+        return importlib.import_module("lip_plugin.losses")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'lip_plugin' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"lip_plugin.{_MODULE_OF[name]}"), name)
+    globals()[name] = value  # resolved once; also shields `certify` and `compare` from same-named submodules
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
