@@ -8,16 +8,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lip_plugin.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from lip_plugin import losses as losses
-    from lip_plugin.certify import Certificate as Certificate
-    from lip_plugin.certify import LipschitzBound as LipschitzBound
-    from lip_plugin.certify import Prediction as Prediction
-    from lip_plugin.certify import certify as certify
-    from lip_plugin.certify import lipschitz_upper_bound as lipschitz_upper_bound
-    from lip_plugin.certify import pair_lipschitz_upper_bound as pair_lipschitz_upper_bound
-    from lip_plugin.certify import predict as predict
-    from lip_plugin.certify import verified_robust_accuracy as verified_robust_accuracy
+    from lip_plugin.certificates import Certificate as Certificate
+    from lip_plugin.certificates import LipschitzBound as LipschitzBound
+    from lip_plugin.certificates import Prediction as Prediction
+    from lip_plugin.certificates import certify as certify
+    from lip_plugin.certificates import lipschitz_upper_bound as lipschitz_upper_bound
+    from lip_plugin.certificates import pair_lipschitz_upper_bound as pair_lipschitz_upper_bound
+    from lip_plugin.certificates import predict as predict
+    from lip_plugin.certificates import verified_robust_accuracy as verified_robust_accuracy
     from lip_plugin.errors import CheckpointError as CheckpointError
     from lip_plugin.errors import ChecksumError as ChecksumError
     from lip_plugin.errors import ConfigError as ConfigError
@@ -43,10 +45,8 @@ if TYPE_CHECKING:
     from lip_plugin.zoo import model_card as model_card
     from lip_plugin.zoo import register_model as register_model
 
-__version__ = "0.1.0"
-
 _HOME = {
-    "certify": (
+    "certificates": (
         "Certificate",
         "LipschitzBound",
         "Prediction",
@@ -85,7 +85,7 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'lip_plugin' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"lip_plugin.{_MODULE_OF[name]}"), name)
-    globals()[name] = value  # resolved once; also shields `certify` and `compare` from same-named submodules
+    globals()[name] = value  # resolved once
     return value
 
 

@@ -1,0 +1,192 @@
+"""The plain network: what predicts, is attacked, saved, proved, shipped and re-checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from lip_plugin.errors import ConfigError, DataError, UnsupportedLayerError
+from lip_plugin.network.digest import network_digest
+from lip_plugin.network.operators import Head, Operator
+from lip_plugin.types import ImageShape, Shape
+
+
+class CertifiedClassifier(nn.Module):
+    """An immutable list of known operators that ends in a linear head.
+
+    x (B, C, H, W) in [0,1] -> logits (B, K), differentiable in x. Weights are buffers, so the module
+    moves between devices; it keeps its dtype, takes no gradients, has no training behaviour, and
+    refuses assignment and `load_state_dict`. Build one with `lp.freeze`, `lp.wrap`,
+    `lp.from_published` or `lp.load_model`.
+    """
+
+    _input_shape: ImageShape
+    _dtype: torch.dtype
+    _shapes: tuple[Shape, ...]
+    _layers: tuple[Operator, ...]
+
+    def __init__(self, operators: Sequence[Operator], head: Head, *, input_shape: ImageShape) -> None:
+        super().__init__()
+        if type(head) is not Head:
+            raise UnsupportedLayerError(f"the head must be a linear Head, got {type(head).__name__}")
+        layers = (*operators, head)
+        dtype = _common_dtype(layers)
+        shapes = trace_shapes(layers, input_shape)
+        if shapes[-1][0] < 2:
+            raise UnsupportedLayerError(f"a classifier needs at least 2 classes, the head has {shapes[-1][0]}")
+        state = self.__dict__
+        state["_input_shape"], state["_dtype"], state["_shapes"] = shapes[0], dtype, shapes
+        for index, layer in enumerate(layers):
+            for name, value in layer.tensors().items():
+                self.register_buffer(buffer_name(index, name), value.detach().clone())
+        state["_layers"] = self._bind(layers)
+        self.eval()
+
+    def _bind(self, layers: Sequence[Operator]) -> tuple[Operator, ...]:
+        """The same operators over this module's buffers."""
+        return tuple(
+            layer.with_tensors({name: self.get_buffer(buffer_name(index, name)) for name in layer.tensors()})
+            for index, layer in enumerate(layers)
+        )
+
+    # -- the function -----------------------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head.apply(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D). Raises DataError on another shape or dtype."""
+        if x.shape[1:] != self._input_shape or x.dtype != self._dtype:
+            raise DataError(
+                f"input is {x.dtype} of shape {tuple(x.shape)}; expected {self._dtype} of shape "
+                f"(B, {', '.join(map(str, self._input_shape))}) with pixels in [0,1]"
+            )
+        for operator in self.operators:
+            x = operator.apply(x)
+        return x
+
+    # -- what it is -------------------------------------------------------------------------------
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """The operators of the feature path, the head not included."""
+        return self._layers[:-1]
+
+    @property
+    def head(self) -> Head:
+        head = self._layers[-1]
+        assert isinstance(head, Head)
+        return head
+
+    @property
+    def layers(self) -> tuple[Operator, ...]:
+        """`operators` and the head."""
+        return self._layers
+
+    @property
+    def layer_input_shapes(self) -> tuple[Shape, ...]:
+        """The input shape (without batch) of every layer."""
+        return self._shapes[:-1]
+
+    @property
+    def head_weight(self) -> Tensor:
+        """(K, D)"""
+        return self.head.weight
+
+    @property
+    def head_bias(self) -> Tensor:
+        """(K,); zeros where the head has none."""
+        bias = self.head.bias
+        return self.head.weight.new_zeros(self.num_classes) if bias is None else bias
+
+    @property
+    def input_shape(self) -> ImageShape:
+        return self._input_shape
+
+    @property
+    def num_classes(self) -> int:
+        return self._shapes[-1][0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.head.weight.device
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(buffer.numel() for buffer in self.buffers())
+
+    @property
+    def digest(self) -> str:
+        """sha256 of operators, weights, input shape and dtype; computed anew at every call."""
+        return network_digest(self._layers, self._input_shape, self._dtype)
+
+    def save(self, directory: str | Path) -> None:
+        """Write ``model.safetensors`` and ``card.json``; `lp.load_model` rebuilds the network from them."""
+        from lip_plugin.network.storage import save_network
+
+        save_network(self, Path(directory))
+
+    # -- what it refuses --------------------------------------------------------------------------
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> CertifiedClassifier:
+        probe = fn(torch.empty(0, dtype=self._dtype, device=self.device))
+        if probe.dtype != self._dtype:
+            raise ConfigError(
+                f"a frozen network keeps its dtype {self._dtype}, got a cast to {probe.dtype}; "
+                "cast the trainable model before lp.freeze"
+            )
+        super()._apply(fn, recurse)
+        self.__dict__["_layers"] = self._bind(self._layers)
+        return self
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> NoReturn:
+        raise ConfigError("a frozen network cannot load other weights; freeze or load another one")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "training" and "_layers" in self.__dict__:
+            raise ConfigError(f"a frozen network is immutable; cannot set {name!r}")
+        super().__setattr__(name, value)
+
+    def extra_repr(self) -> str:
+        kinds = " -> ".join(layer.kind for layer in self._layers)
+        return f"{self._input_shape} -> {self.num_classes} classes, {self._dtype}: {kinds}"
+
+
+def buffer_name(index: int, field: str) -> str:
+    """``03_weight``: the name of a tensor in the module and in the weights file."""
+    return f"{index:02d}_{field}"
+
+
+def trace_shapes(layers: Sequence[Operator], input_shape: ImageShape) -> tuple[Shape, ...]:
+    """Input shape of every layer and the output shape of the last. Raises where a layer does not fit."""
+    shape: Shape = tuple(input_shape)
+    if len(shape) != 3 or min(shape) < 1:
+        raise UnsupportedLayerError(f"input_shape must be (C, H, W) of positive sizes, got {shape}")
+    shapes: list[Shape] = [shape]
+    for index, layer in enumerate(layers):
+        try:
+            shape = layer.output_shape(shape)
+        except UnsupportedLayerError as error:
+            raise UnsupportedLayerError(f"layer {index}: {error}") from error
+        shapes.append(shape)
+    if len(shape) != 1:
+        raise UnsupportedLayerError(f"the network ends in shape {shape}; expected (K,) logits")
+    return tuple(shapes)
+
+
+def _common_dtype(layers: Sequence[Operator]) -> torch.dtype:
+    dtypes = {value.dtype for layer in layers for value in layer.tensors().values()}
+    if len(dtypes) != 1:
+        raise UnsupportedLayerError(f"all weights must share one dtype, got {sorted(map(str, dtypes))}")
+    (dtype,) = dtypes
+    if dtype not in (torch.float32, torch.float64):
+        raise UnsupportedLayerError(f"networks are float32 or float64, got {dtype}")
+    return dtype

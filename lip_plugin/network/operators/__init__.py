@@ -1,0 +1,19 @@
+"""The dozen operators that a plain network may consist of."""
+
+from lip_plugin.network.operators.base import OPERATOR_KINDS as OPERATOR_KINDS
+from lip_plugin.network.operators.base import Operator as Operator
+from lip_plugin.network.operators.base import RoundingTerm as RoundingTerm
+from lip_plugin.network.operators.conv import Conv as Conv
+from lip_plugin.network.operators.dense import Dense as Dense
+from lip_plugin.network.operators.dense import Head as Head
+from lip_plugin.network.operators.pointwise import Activation as Activation
+from lip_plugin.network.operators.pointwise import MinMax as MinMax
+from lip_plugin.network.operators.pointwise import Offset as Offset
+from lip_plugin.network.operators.pointwise import Scale as Scale
+from lip_plugin.network.operators.pooling import AvgPool as AvgPool
+from lip_plugin.network.operators.pooling import L2Pool as L2Pool
+from lip_plugin.network.operators.pooling import MaxPool as MaxPool
+from lip_plugin.network.operators.rearrange import ChannelShuffle as ChannelShuffle
+from lip_plugin.network.operators.rearrange import Flatten as Flatten
+from lip_plugin.network.operators.rearrange import PixelShuffle as PixelShuffle
+from lip_plugin.network.operators.rearrange import PixelUnshuffle as PixelUnshuffle

@@ -1,0 +1,145 @@
+"""What an operator is: a frozen value that answers a few questions about itself.
+
+A new operator is one subclass: its dataclass fields are its settings and tensors, and the methods below
+are all that the rest of the library asks. Letters: B batch, C channels, H W map, D features, K classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias, TypeVar
+
+from torch import Tensor
+
+from lip_plugin.bounds import NormBound
+from lip_plugin.errors import CheckpointError, UnsupportedLayerError
+from lip_plugin.types import Shape
+
+Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...]"
+Json: TypeAlias = "bool | int | float | str | list[Json]"
+
+OPERATOR_KINDS: dict[str, type[Operator]] = {}
+"""Every operator there is, by kind. A kind that is not here cannot be in a network."""
+
+O_ = TypeVar("O_", bound="Operator")
+
+
+@dataclass(frozen=True)
+class RoundingTerm:
+    """||fl(op(x)) - op(x)||_2 <= relative * ||x||_2 + absolute, for one unit roundoff u; both proved upper bounds."""
+
+    relative: float
+    absolute: float
+
+    EXACT: ClassVar[RoundingTerm]
+
+
+RoundingTerm.EXACT = RoundingTerm(0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Operator(ABC):
+    """One layer of a plain network. Immutable; no batch statistics, no randomness, no state."""
+
+    kind: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        kind = cls.__dict__.get("kind")
+        if kind is not None:
+            OPERATOR_KINDS[kind] = cls
+
+    @abstractmethod
+    def apply(self, x: Tensor) -> Tensor:
+        """(B, *input_shape) -> (B, *output_shape), differentiable in x."""
+
+    @abstractmethod
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape without batch. Raises UnsupportedLayerError where the input does not fit."""
+
+    @abstractmethod
+    def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
+        """A proved upper bound of the L2 Lipschitz constant on inputs of this shape, from the tensors alone."""
+
+    @abstractmethod
+    def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
+        """Upper bound of the rounding error of `apply` in arithmetic with unit roundoff ``unit``."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Field name -> tensor; absent optional tensors are left out."""
+        return {name: value for name, value in self._fields().items() if isinstance(value, Tensor)}
+
+    def settings(self) -> dict[str, Json]:
+        """Field name -> JSON value, for every field that is not a tensor."""
+        return {
+            name: _to_json(value)
+            for name, value in self._fields().items()
+            if value is not None and not isinstance(value, Tensor)
+        }
+
+    def with_tensors(self: O_, tensors: Mapping[str, Tensor]) -> O_:
+        """The same operator over other tensors."""
+        return dataclasses.replace(self, **tensors)
+
+    def map_tensors(self: O_, function: Callable[[Tensor], Tensor]) -> O_:
+        """The same operator with every tensor passed through a function (another device, another precision)."""
+        return self.with_tensors({name: function(value) for name, value in self.tensors().items()})
+
+    def _fields(self) -> dict[str, object]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def from_parts(cls: type[O_], settings: Mapping[str, Json], tensors: Mapping[str, Tensor]) -> O_:
+        """Inverse of `settings` and `tensors`; strict about keys. Raises CheckpointError."""
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        unknown = [name for name in (*settings, *tensors) if name not in known]
+        missing = [
+            name
+            for name, field in known.items()
+            if field.default is dataclasses.MISSING and name not in settings and name not in tensors
+        ]
+        if unknown or missing or set(settings) & set(tensors):
+            raise CheckpointError(
+                f"operator {cls.kind!r} takes {sorted(known)}; unknown: {unknown}, missing: {missing}"
+            )
+        arguments = {**{name: _from_json(value) for name, value in settings.items()}, **tensors}
+        try:
+            return cls(**arguments)
+        except (TypeError, UnsupportedLayerError) as error:
+            raise CheckpointError(f"operator {cls.kind!r} refuses its settings: {error}") from error
+
+
+def _to_json(value: object) -> Json:
+    if isinstance(value, tuple):
+        return [_to_json(item) for item in value]
+    if isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{value!r} is not a setting")
+
+
+def _from_json(value: Json) -> Setting:
+    return tuple(_from_json(item) for item in value) if isinstance(value, list) else value
+
+
+def require_tensor(value: object, name: str, dimensions: int) -> None:
+    """A real floating tensor of this many dimensions, finite entries are checked by the bounds."""
+    if not isinstance(value, Tensor) or not value.is_floating_point() or value.dim() != dimensions:
+        found = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+        raise UnsupportedLayerError(f"{name} must be a floating tensor with {dimensions} dimensions, got {found}")
+
+
+def require_ints(value: object, name: str, length: int, minimum: int) -> None:
+    """A tuple of ``length`` ints, each at least ``minimum``."""
+    good = isinstance(value, tuple) and len(value) == length
+    if not good or not all(type(item) is int and item >= minimum for item in value):  # type: ignore[union-attr]
+        raise UnsupportedLayerError(f"{name} must be {length} integers of at least {minimum}, got {value!r}")
+
+
+def require_map(input_shape: Shape, kind: str) -> tuple[int, int, int]:
+    """(C, H, W), or an error that names the operator."""
+    if len(input_shape) != 3:
+        raise UnsupportedLayerError(f"{kind} expects a (C, H, W) map, got shape {input_shape}")
+    return input_shape[0], input_shape[1], input_shape[2]

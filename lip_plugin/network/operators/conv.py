@@ -1,0 +1,104 @@
+"""Two-dimensional convolution, zero or circular padding, any stride, dilation and groups."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lip_plugin.bounds import NormBound, conv_norm_upper_bound
+from lip_plugin.bounds.rounding import gamma, mul_up, sqrt_up
+from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.network.operators.base import Operator, RoundingTerm, require_ints, require_map, require_tensor
+from lip_plugin.network.operators.rounding import affine_rounding, bias_norm_upper_bound
+from lip_plugin.types import Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(Operator):
+    """y = W * pad(x) + b. weight (O, C/groups, kh, kw), bias (O,); padding is (top, bottom, left, right)."""
+
+    kind: ClassVar[str] = "conv"
+
+    weight: Tensor
+    bias: Tensor | None = None
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    padding_mode: str = "zeros"
+
+    def __post_init__(self) -> None:
+        require_tensor(self.weight, "weight", 4)
+        require_ints(self.stride, "stride", 2, 1)
+        require_ints(self.padding, "padding", 4, 0)
+        require_ints(self.dilation, "dilation", 2, 1)
+        require_ints((self.groups,), "groups", 1, 1)
+        if self.padding_mode not in ("zeros", "circular"):
+            raise UnsupportedLayerError(f"padding_mode {self.padding_mode!r}: only 'zeros' and 'circular' are bounded")
+        if self.weight.shape[0] % self.groups or 0 in self.weight.shape:
+            raise UnsupportedLayerError(f"weight {tuple(self.weight.shape)} does not split into {self.groups} groups")
+        if self.bias is not None:
+            require_tensor(self.bias, "bias", 1)
+            if self.bias.shape[0] != self.weight.shape[0]:
+                raise UnsupportedLayerError(f"bias {tuple(self.bias.shape)} for {self.weight.shape[0]} outputs")
+
+    def apply(self, x: Tensor) -> Tensor:
+        top, bottom, left, right = self.padding
+        inside = (top, left)
+        if self.padding_mode == "circular" or (top, left) != (bottom, right):
+            mode = "circular" if self.padding_mode == "circular" else "constant"
+            x, inside = F.pad(x, (left, right, top, bottom), mode=mode), (0, 0)
+        return F.conv2d(x, self.weight, self.bias, self.stride, inside, self.dilation, self.groups)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        channels, height, width = require_map(input_shape, self.kind)
+        outputs, per_group, *kernel = self.weight.shape
+        if channels != per_group * self.groups:
+            raise UnsupportedLayerError(f"conv expects {per_group * self.groups} channels, got shape {input_shape}")
+        if self.padding_mode == "circular" and (max(self.padding[:2]) > height or max(self.padding[2:]) > width):
+            raise UnsupportedLayerError(f"circular padding {self.padding} exceeds the map {input_shape}")
+        sizes = tuple(
+            (size + before + after - dilation * (extent - 1) - 1) // stride + 1
+            for size, before, after, dilation, extent, stride in zip(
+                (height, width), self.padding[::2], self.padding[1::2], self.dilation, kernel, self.stride, strict=True
+            )
+        )
+        if min(sizes) < 1:
+            raise UnsupportedLayerError(f"conv with kernel {tuple(kernel)} leaves nothing of shape {input_shape}")
+        return (outputs, *sizes)
+
+    def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
+        _, height, width = require_map(input_shape, self.kind)
+        return conv_norm_upper_bound(
+            self.weight,
+            input_size=(height, width),
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+            padding_mode=self.padding_mode,
+        )
+
+    def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
+        """Direct or GEMM convolution in any order of summation: |error| <= gamma_{n+1} (|W| |x| + |b|)."""
+        out = self.output_shape(input_shape)
+        fan_in = self.weight[0].numel()
+        bias = bias_norm_upper_bound(self.bias, repeats=out[1] * out[2])
+        return affine_rounding(self._absolute_norm(input_shape, out), bias, unit, outputs=math.prod(out), fan_in=fan_in)
+
+    def _absolute_norm(self, input_shape: Shape, out: Shape) -> float:
+        """|| |W| ||_2 <= sqrt(max row sum * max column sum) of the operator with entries |w|."""
+        weight = self.weight.detach().abs().double().cpu()
+        grown = 1.0 + gamma(weight.numel() + 1)
+        row = float(weight.sum((1, 2, 3)).max())
+        column = float(weight.unflatten(0, (self.groups, -1)).sum((1, 3, 4)).max())
+        reuse = 1
+        if self.padding_mode == "circular":  # one pixel may be read by several outputs through the same tap
+            for size, outputs, stride in zip(input_shape[1:], out[1:], self.stride, strict=True):
+                period = size // math.gcd(size, stride)
+                reuse *= -(-outputs // period)
+        return sqrt_up(mul_up(row, column, float(reuse), grown, grown))

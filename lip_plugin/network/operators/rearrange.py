@@ -1,0 +1,105 @@
+"""Operators that only move entries: isometries, exact in floating point."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lip_plugin.bounds import NormBound
+from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.network.operators.base import Operator, RoundingTerm, require_ints, require_map
+from lip_plugin.types import Shape
+
+
+@dataclass(frozen=True, eq=False)
+class _Rearrangement(Operator):
+    """A bijection of entries."""
+
+    @abstractmethod
+    def output_shape(self, input_shape: Shape) -> Shape: ...
+
+    def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
+        return NormBound(1.0, "permutation")
+
+    def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
+        return RoundingTerm.EXACT
+
+
+@dataclass(frozen=True, eq=False)
+class Flatten(_Rearrangement):
+    """(C, H, W) -> (C*H*W,)"""
+
+    kind: ClassVar[str] = "flatten"
+
+    def apply(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (math.prod(input_shape),)
+
+
+@dataclass(frozen=True, eq=False)
+class PixelUnshuffle(_Rearrangement):
+    """(C, H r, W r) -> (C r^2, H, W)"""
+
+    kind: ClassVar[str] = "pixel_unshuffle"
+
+    factor: int
+
+    def __post_init__(self) -> None:
+        require_ints((self.factor,), "factor", 1, 1)
+
+    def apply(self, x: Tensor) -> Tensor:
+        return F.pixel_unshuffle(x, self.factor)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        channels, height, width = require_map(input_shape, self.kind)
+        if height % self.factor or width % self.factor:
+            raise UnsupportedLayerError(f"pixel_unshuffle by {self.factor} does not divide shape {input_shape}")
+        return (channels * self.factor**2, height // self.factor, width // self.factor)
+
+
+@dataclass(frozen=True, eq=False)
+class PixelShuffle(_Rearrangement):
+    """(C r^2, H, W) -> (C, H r, W r)"""
+
+    kind: ClassVar[str] = "pixel_shuffle"
+
+    factor: int
+
+    def __post_init__(self) -> None:
+        require_ints((self.factor,), "factor", 1, 1)
+
+    def apply(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(x, self.factor)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        channels, height, width = require_map(input_shape, self.kind)
+        if channels % self.factor**2:
+            raise UnsupportedLayerError(f"pixel_shuffle by {self.factor} does not divide shape {input_shape}")
+        return (channels // self.factor**2, height * self.factor, width * self.factor)
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelShuffle(_Rearrangement):
+    """Channels (g n) -> (n g)."""
+
+    kind: ClassVar[str] = "channel_shuffle"
+
+    groups: int
+
+    def __post_init__(self) -> None:
+        require_ints((self.groups,), "groups", 1, 1)
+
+    def apply(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if input_shape[0] % self.groups:
+            raise UnsupportedLayerError(f"channel_shuffle by {self.groups} does not divide shape {input_shape}")
+        return input_shape

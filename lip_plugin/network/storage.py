@@ -1,0 +1,135 @@
+"""A network on disk: the operator list as JSON, the tensors as safetensors. No code, strict in both directions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as dump_safetensors
+from torch import Tensor
+
+from lip_plugin.errors import CheckpointError, ChecksumError, LipPluginError
+from lip_plugin.files import complete_directory
+from lip_plugin.network.classifier import CertifiedClassifier, buffer_name
+from lip_plugin.network.operators import OPERATOR_KINDS, Head, Operator
+
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "card.json"
+CARD_SCHEMA = "lip-card/1"
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def network_record(model: CertifiedClassifier) -> list[dict[str, Any]]:
+    """The operator list of a card: kind, settings, and the name of every tensor in the weights file."""
+    return [
+        {
+            "kind": layer.kind,
+            "settings": layer.settings(),
+            "tensors": {name: buffer_name(index, name) for name in layer.tensors()},
+        }
+        for index, layer in enumerate(model.layers)
+    ]
+
+
+def dump_weights(model: CertifiedClassifier) -> bytes:
+    return dump_safetensors({name: value.cpu().contiguous() for name, value in model.named_buffers()})
+
+
+def technical_record(model: CertifiedClassifier, weights: bytes) -> dict[str, Any]:
+    """The part of ``card.json`` that follows from the network alone."""
+    return {
+        "schema": CARD_SCHEMA,
+        "threat_model": "L2",
+        "input_shape": list(model.input_shape),
+        "num_classes": model.num_classes,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "network": network_record(model),
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "digest": model.digest,
+        "params": model.num_parameters,
+    }
+
+
+def save_network(model: CertifiedClassifier, directory: Path) -> None:
+    """Write a new model directory; it appears under its name only when complete. Raises ConfigError."""
+    with complete_directory(directory) as partial:
+        write_network(model, partial, {"name": directory.name})
+
+
+def write_network(model: CertifiedClassifier, directory: Path, description: Mapping[str, Any]) -> None:
+    """Write weights and card into an existing directory, the card last. ``description`` needs a ``name``."""
+    weights = dump_weights(model)
+    card = json.dumps({**description, **technical_record(model, weights)}, indent=1, ensure_ascii=False)
+    (directory / WEIGHTS_FILE).write_bytes(weights)
+    partial = directory / f".{CARD_FILE}.partial"
+    partial.write_text(card + "\n", encoding="utf-8")
+    os.replace(partial, directory / CARD_FILE)
+
+
+def load_network(card: Mapping[str, Any], weights_path: Path) -> CertifiedClassifier:
+    """Rebuild a network from the technical part of its card and its weights.
+
+    Raises ChecksumError where the file or the rebuilt network has another hash, CheckpointError where
+    the two do not fit together.
+    """
+    weights = _read_checked(weights_path, card["sha256"])
+    try:
+        tensors = load_safetensors(weights)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{weights_path} is not a readable safetensors file: {error}") from error
+    model = build_network(card, tensors)
+    if model.digest != card["digest"]:
+        raise ChecksumError(
+            f"{weights_path.parent}: the network's digest is {model.digest}, the card says {card['digest']}"
+        )
+    return model
+
+
+def build_network(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> CertifiedClassifier:
+    """Every tensor is used exactly once and has the card's dtype. Raises CheckpointError."""
+    dtype = _DTYPES.get(card["dtype"])
+    named = [name for layer in card["network"] for name in layer["tensors"].values()]
+    if dtype is None or sorted(named) != sorted(tensors):
+        raise CheckpointError(
+            f"card and weights do not fit: dtype {card['dtype']!r}, "
+            f"tensors only in one of them: {sorted(set(named) ^ set(tensors))}"
+        )
+    wrong = sorted(name for name, value in tensors.items() if value.dtype != dtype)
+    if wrong:
+        raise CheckpointError(f"tensors {wrong} are not {card['dtype']} as the card says")
+    layers = [_build_operator(layer, tensors) for layer in card["network"]]
+    try:
+        return _assemble(layers, tuple(card["input_shape"]))
+    except LipPluginError as error:
+        raise CheckpointError(f"the operator list does not form a classifier: {error}") from error
+
+
+def _assemble(layers: Sequence[Operator], input_shape: Any) -> CertifiedClassifier:
+    if not layers or not isinstance(layers[-1], Head) or any(isinstance(layer, Head) for layer in layers[:-1]):
+        raise CheckpointError("the last operator, and only that one, must be a head")
+    return CertifiedClassifier(layers[:-1], layers[-1], input_shape=input_shape)
+
+
+def _build_operator(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Operator:
+    kind = OPERATOR_KINDS.get(record["kind"])
+    if kind is None:
+        raise CheckpointError(f"unknown operator kind {record['kind']!r}; known: {', '.join(sorted(OPERATOR_KINDS))}")
+    return kind.from_parts(record["settings"], {name: tensors[key] for name, key in record["tensors"].items()})
+
+
+def _read_checked(path: Path, sha256: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read weights {path}: {error.strerror or error}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ChecksumError(f"{path} has sha256 {found}, the card says {sha256}; fetch the model again")
+    return content
