@@ -1,0 +1,74 @@
+"""What every trainable architecture answers: features, freezing, and which maps training must bound."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.models.layers.head import NormalizedHead
+from lip_plugin.network import CertifiedClassifier, Head, Operator, refuse_altered
+
+
+@dataclass(frozen=True)
+class EstimatedMap:
+    """A linear map whose norm training estimates; the orthogonal ones count as 1 there.
+
+    ``weight`` is (O, I, k, k) with ``input_size`` (H, W), or (O, I) with ``input_size`` None.
+    Carries gradient to the parameters.
+    """
+
+    weight: Tensor
+    stride: int = 1
+    padding: int = 0
+    input_size: tuple[int, int] | None = None
+
+
+class CertifiableModel(nn.Module, ABC):
+    """A trainable model that can be frozen into a plain network.
+
+    x (B, C, H, W) in [0,1] -> logits (B, K) = head(features(x)).
+    """
+
+    input_shape: tuple[int, int, int]
+    head: NormalizedHead
+
+    @abstractmethod
+    def features(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D)"""
+
+    @abstractmethod
+    def freeze_operators(self) -> tuple[Operator, ...]:
+        """The map into features as plain operators with merged weights; evaluation behaviour."""
+
+    @abstractmethod
+    def estimated_maps(self) -> tuple[EstimatedMap, ...]:
+        """The maps of the feature path whose norm is learned rather than fixed."""
+
+    def freeze_head(self) -> Head:
+        return Head(self.head.merged_weight().detach().clone(), self.head.bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(x))
+        return logits
+
+
+def freeze(trainable_model: nn.Module) -> CertifiedClassifier:
+    """The plain network that a trainable model is in evaluation, merged and independent of it.
+
+    Pure: works in training mode too and always gives the evaluation function. Keeps the dtype. Raises
+    UnsupportedLayerError for a model that is no `CertifiableModel`, or that has hooks or replaced forwards.
+    """
+    if not isinstance(trainable_model, CertifiableModel):
+        raise UnsupportedLayerError(
+            f"{type(trainable_model).__name__} cannot be frozen; give a model of lip_plugin.models, "
+            "or use lp.wrap(features, head, input_shape=...) for your own torch network"
+        )
+    for path, module in trainable_model.named_modules():
+        refuse_altered(module, path or "model", training_allowed=True)
+    with torch.no_grad():
+        operators, head = trainable_model.freeze_operators(), trainable_model.freeze_head()
+    return CertifiedClassifier(operators, head, input_shape=trainable_model.input_shape)

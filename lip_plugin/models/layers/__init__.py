@@ -1,0 +1,1 @@
+"""Trainable layers and their parametrisations."""

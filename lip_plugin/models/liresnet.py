@@ -1,0 +1,66 @@
+"""LiResNet (Hu, Zou, Wang, Leino, Fredrikson, NeurIPS 2023, arXiv 2301.12549)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lip_plugin.models.base import CertifiableModel, EstimatedMap
+from lip_plugin.models.freezing import freeze_conv_stack, freeze_stem, frozen, frozen_bias
+from lip_plugin.models.layers.head import NormalizedHead
+from lip_plugin.models.layers.minmax import require_even
+from lip_plugin.models.layers.neck import PlainNeck
+from lip_plugin.models.layers.residual import ResidualConvStack
+from lip_plugin.models.layers.stem import Stem, stem_geometry
+from lip_plugin.network import Conv, Dense, Flatten, MinMax, Operator
+
+
+class LiResNet(CertifiableModel):
+    """Stem, ``depth`` linear residual blocks, a plain neck, a last-layer-normalised head.
+
+    Every width must be even (MinMax). 64x64 images take the 7x7 stride-4 stem.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_shape: tuple[int, int, int],
+        num_classes: int,
+        depth: int,
+        width: int,
+        dense_width: int = 512,
+    ) -> None:
+        super().__init__()
+        require_even(width=width, dense_width=dense_width)
+        self.input_shape = input_shape
+        geometry = stem_geometry(input_shape, width, stride_4_at_64=True)
+        self.map_size = geometry.output_size(input_shape[1])
+        self.stem = Stem(input_shape[0], width, geometry)
+        self.backbone = ResidualConvStack(depth, width, centering=False)
+        self.neck = PlainNeck(width, self.map_size, dense_width)
+        self.head = NormalizedHead(dense_width, num_classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        out: Tensor = self.neck(self.backbone(self.stem(x)))
+        return out
+
+    def freeze_operators(self) -> tuple[Operator, ...]:
+        conv, linear = self.neck.conv, self.neck.linear
+        return (
+            *freeze_stem(self.stem),
+            *freeze_conv_stack(self.backbone),
+            Conv(frozen(conv.weight), frozen_bias(conv.bias), stride=(PlainNeck.patch, PlainNeck.patch)),
+            MinMax(),
+            Flatten(),
+            Dense(frozen(linear.weight), frozen_bias(linear.bias)),
+            MinMax(),
+        )
+
+    def estimated_maps(self) -> tuple[EstimatedMap, ...]:
+        size = (self.map_size, self.map_size)
+        stem = self.stem.geometry
+        return (
+            EstimatedMap(self.stem.conv.weight, stem.stride, stem.padding, self.input_shape[1:]),
+            *(EstimatedMap(weight, 1, 1, size) for weight in self.backbone.merged_weights()),
+            EstimatedMap(self.neck.conv.weight, PlainNeck.patch, 0, size),
+            EstimatedMap(self.neck.linear.weight),
+        )

@@ -1,0 +1,75 @@
+"""Strict bookkeeping over the keys of a published state dict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lip_plugin.errors import CheckpointError, ConfigError
+from lip_plugin.models import CertifiableModel
+
+_DISCARDED = ("init_x", "init_layer", "eval_weight")
+"""Iteration vectors and cached evaluation weights: stored state that a certificate must not trust."""
+
+
+def usable_state(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters: identity buffers verified and removed, cached state removed."""
+    kept: dict[str, Tensor] = {}
+    for key, value in state_dict.items():
+        leaf = key.rsplit(".", 1)[-1]
+        if leaf == "identity":
+            _verify_identity(key, value)
+        elif leaf not in _DISCARDED:
+            kept[key] = value
+    return kept
+
+
+def _verify_identity(key: str, value: Tensor) -> None:
+    """(..., W, W, 3, 3) delta kernels or (D, D): exactly the identity. Raises CheckpointError."""
+    expected = torch.zeros_like(value)
+    centre = expected[..., value.shape[-2] // 2, value.shape[-1] // 2] if value.dim() >= 4 else expected
+    square = centre.dim() >= 2 and centre.shape[-1] == centre.shape[-2]
+    if square:
+        centre.diagonal(dim1=-2, dim2=-1).fill_(1.0)
+    if not square or not torch.equal(value, expected):
+        raise CheckpointError(f"buffer {key} is not the identity; the residual block would be another map")
+
+
+def load_renamed(model: CertifiableModel, state: Mapping[str, Tensor], renamed: Mapping[str, str]) -> CertifiableModel:
+    """Load ``state`` under our names (published name -> ours), every key on both sides exactly once."""
+    wanted = dict(model.state_dict())
+    unknown, missing = sorted(set(state) - set(renamed)), sorted(set(renamed) - set(state))
+    if unknown or missing:
+        raise CheckpointError(f"the state dict has unexpected keys {unknown} and lacks {missing}")
+    fitted: dict[str, Tensor] = {}
+    for published, ours in renamed.items():
+        value, target = state[published], wanted[ours]
+        if value.shape != target.shape:
+            raise CheckpointError(
+                f"{published} has shape {tuple(value.shape)}; the config implies {tuple(target.shape)}"
+            )
+        fitted[ours] = value
+    dtype = next(iter(fitted.values())).dtype
+    untouched = {key: value.to(dtype) for key, value in wanted.items() if key not in fitted}
+    model.to(dtype).load_state_dict({**untouched, **fitted})
+    return model
+
+
+def whole(config: Mapping[str, Any], key: str) -> int:
+    """A positive int of the config. Raises ConfigError."""
+    value = config.get(key)
+    if type(value) is not int or value < 1:
+        raise ConfigError(f"config {key!r} must be a positive integer, got {value!r}")
+    return value
+
+
+def parameter(state: Mapping[str, Tensor], key: str, dimensions: int) -> Tensor:
+    """A tensor that sizes are read from. Raises CheckpointError."""
+    if key not in state:
+        raise CheckpointError(f"the state dict lacks {key!r}")
+    if state[key].dim() != dimensions or 0 in state[key].shape:
+        raise CheckpointError(f"{key} has shape {tuple(state[key].shape)}; expected {dimensions} positive sizes")
+    return state[key]
