@@ -1,0 +1,145 @@
+"""`lp.certify`: a proved L2 radius for every image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lip_plugin.bounds import row_norms_upper_bound
+from lip_plugin.bounds.rounding import gamma
+from lip_plugin.certificates.arithmetic import UNIT_ROUNDOFF, certifying_arithmetic, require_arithmetic
+from lip_plugin.certificates.enclosure import INFLATION, EnclosedForward, Enclosure
+from lip_plugin.certificates.inputs import check_images
+from lip_plugin.certificates.lipschitz import lipschitz_upper_bound, pair_bound
+from lip_plugin.errors import ConfigError, DataError
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.progress import track
+
+_DEFAULT_BATCH = 256
+_UNDERFLOW = 2.0**-1000
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """One proved radius per image, (B,) each, on the CPU.
+
+    ``prediction`` int64; ``margin`` float64, a lower bound of the exact gap between the predicted logit
+    and the runner-up (negative only where rounding leaves the order open); ``radius`` float64 >= 0: no
+    input strictly closer in L2 ([0,1] pixels) is classified differently. 0 certifies nothing, and a
+    radius certifies eps only where ``radius > eps``. ``digest`` names the network it speaks about.
+    """
+
+    prediction: Tensor
+    margin: Tensor
+    radius: Tensor
+    arithmetic: str
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.prediction)
+
+
+def certify(
+    model: CertifiedClassifier,
+    x: Tensor,
+    *,
+    arithmetic: str = "real",
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Certificate:
+    """Prove a radius for every image of x (B, C, H, W) in [0,1].
+
+    radius = min over i != j of (f_j - f_i) / Lip(f_j - f_i), j the prediction, every step rounded so that
+    it can only shrink. ``arithmetic`` "real" speaks of the exact function given by the stored weights;
+    "float64" also of the rounding of the float64 program at the image and everywhere in the ball.
+    Raises DataError (shape, range, NaN), ConfigError (arithmetic), UnsupportedLayerError (weights).
+    """
+    if not isinstance(model, CertifiedClassifier):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"{type(model).__name__} is not a CertifiedClassifier; use lp.freeze or lp.wrap first")
+    mode = require_arithmetic(arithmetic)
+    check_images(model, x)
+    size = _DEFAULT_BATCH if batch_size is None else batch_size
+    if size < 1:
+        raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+    digest = model.digest
+    with certifying_arithmetic():
+        certifier = _Certifier(model, mode)
+        parts = [certifier(batch) for batch in _batches(model, x, size, progress)]
+    prediction, margin, radius = (torch.cat(column) for column in zip(*parts, strict=True))
+    if model.digest != digest:
+        raise ConfigError("the weights changed while they were being certified; certify again")
+    return Certificate(prediction.cpu(), margin.cpu(), radius.cpu(), mode, digest)
+
+
+def _batches(model: CertifiedClassifier, x: Tensor, size: int, progress: bool) -> Iterator[Tensor]:
+    batches = x.detach().split(size) if len(x) else (x,)
+    for batch in track(batches, "certify", total=len(x), weight=len, enabled=progress):
+        yield batch.to(model.device)
+
+
+class _Certifier:
+    """Everything that depends on the network alone, prepared once."""
+
+    def __init__(self, model: CertifiedClassifier, arithmetic: str) -> None:
+        bound = lipschitz_upper_bound(model)
+        self._forward = EnclosedForward(model, bound)
+        self._head = model.head.map_tensors(torch.Tensor.double)
+        device = model.device
+        self._pair = pair_bound(model, bound.value).to(device)
+        self._distance = pair_bound(model, 1.0).to(device)
+        self._row_norm = row_norms_upper_bound(model.head_weight).to(device)
+        self._bias = model.head_bias.double().abs()
+        # Dot product of D terms, the bias, and one for the difference of two logits.
+        self._gamma = gamma(model.head_weight.shape[1] + 3)
+        self._in_ball = arithmetic == "float64"
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        enclosure = self._forward(x)
+        logits = self._head.apply(enclosure.features)
+        if not bool(torch.isfinite(logits).all()):
+            raise DataError("the network's logits overflow on these images; nothing can be certified")
+        prediction = logits.argmax(dim=1, keepdim=True)
+        distance, lipschitz = self._distance[prediction[:, 0]], self._pair[prediction[:, 0]]
+        gap = logits.gather(1, prediction) - logits
+        slack = self._slack(prediction, distance, enclosure.norm, enclosure.error, gap)
+        margin = _below(gap - slack)
+        allowance, growth = margin, lipschitz
+        if self._in_ball:
+            far = enclosure.norm + enclosure.error + enclosure.ball_error
+            allowance = _below(margin - self._slack(prediction, distance, far, enclosure.ball_error, gap))
+            growth = _above(lipschitz + self._slack_growth(prediction, distance, enclosure))
+        radius = _quotient_below(allowance, growth)
+        # Only the predicted index itself is left out: an equal logit of another class certifies nothing.
+        radius = radius.scatter(1, prediction, torch.inf).amin(dim=1)
+        margin = margin.scatter(1, prediction, torch.inf).amin(dim=1)
+        return prediction[:, 0], margin, radius.clamp_min(0.0)
+
+    def _slack(self, prediction: Tensor, distance: Tensor, norm: Tensor, error: Tensor, gap: Tensor) -> Tensor:
+        """(B, K) bound of |computed gap - exact gap|: features' error, both dot products, their difference."""
+        pair_norm = self._row_norm[prediction] + self._row_norm
+        pair_bias = self._bias[prediction] + self._bias
+        rounding = self._gamma * (pair_norm * norm[:, None] + pair_bias + gap.abs())
+        return (distance * error[:, None] + rounding) * INFLATION + _UNDERFLOW
+
+    def _slack_growth(self, prediction: Tensor, distance: Tensor, enclosure: Enclosure) -> Tensor:
+        """(B, K) by how much the slack grows per unit of distance from the image."""
+        slope = enclosure.ball_slope[:, None]
+        pair_norm = self._row_norm[prediction] + self._row_norm
+        return (distance * slope + self._gamma * pair_norm * (self._forward.reach + slope)) * INFLATION
+
+
+def _below(x: Tensor) -> Tensor:
+    return torch.nextafter(x, torch.full_like(x, -torch.inf))
+
+
+def _above(x: Tensor) -> Tensor:
+    return torch.nextafter(x, torch.full_like(x, torch.inf))
+
+
+def _quotient_below(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """numerator / denominator rounded down; 0 where the numerator is not positive, 0/0 included."""
+    quotient = _below(numerator / denominator)
+    return torch.where(numerator > 0, quotient, torch.zeros_like(quotient))

@@ -1,0 +1,31 @@
+"""What a certificate may be asked about: finite pixels in [0,1] of the network's shape."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lip_plugin.errors import DataError
+from lip_plugin.network import CertifiedClassifier
+
+
+def check_images(model: CertifiedClassifier, x: Tensor) -> None:
+    """Raise DataError, in one line, unless x is (B, C, H, W) floating, finite and within [0,1]."""
+    if x.dim() != 4 or tuple(x.shape[1:]) != model.input_shape:
+        expected = ", ".join(map(str, model.input_shape))
+        raise DataError(f"images have shape {tuple(x.shape)}; this model expects (B, {expected})")
+    if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise DataError(f"images are {x.dtype}; expected floating pixels in [0,1] (divide uint8 by 255)")
+    if x.numel() == 0:
+        return
+    low, high = (float(value) for value in torch.aminmax(x.detach()))
+    if not (low >= 0.0 and high <= 1.0):  # false for NaN too
+        raise DataError(f"pixels span [{low:g}, {high:g}]; expected finite values in [0,1]")
+
+
+def check_labels(model: CertifiedClassifier, x: Tensor, y: Tensor) -> None:
+    """Raise DataError unless y is (B,) integers within the classes."""
+    if y.shape != x.shape[:1] or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        raise DataError(f"labels are {y.dtype} of shape {tuple(y.shape)}; expected integers of shape ({len(x)},)")
+    if len(y) and not (0 <= int(y.min()) and int(y.max()) < model.num_classes):
+        raise DataError(f"labels span [{int(y.min())}, {int(y.max())}]; this model has classes 0 to {model.num_classes - 1}")
