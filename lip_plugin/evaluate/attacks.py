@@ -1,0 +1,59 @@
+"""Attacks by specification string, found through the entry-point group ``lip_plugin.attacks``."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any
+
+from lip_plugin.errors import ConfigError, close_matches
+from lip_plugin.evaluate.attack import EmpiricalAttack
+
+ENTRY_POINT_GROUP = "lip_plugin.attacks"
+
+AttackFactory = Callable[[str, Mapping[str, Any]], EmpiricalAttack]
+"""(variant, settings) -> attack. The variant is "" where the specification names none."""
+
+
+@dataclass(frozen=True)
+class AttackSpec:
+    """``library[:variant][?key=value&key=value]``, for example ``torchattacks:PGDL2?steps=50``."""
+
+    library: str
+    variant: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def parse_attack_spec(text: str) -> AttackSpec:
+    """Values are Python literals where they parse as such, strings otherwise. Raises ConfigError."""
+    name, _, query = text.strip().partition("?")
+    library, _, variant = name.partition(":")
+    if not library:
+        raise ConfigError(f"attack {text!r} names no library; expected library[:variant][?key=value&...]")
+    settings: dict[str, Any] = {}
+    for item in filter(None, query.split("&")):
+        key, separator, value = item.partition("=")
+        if not separator or not key.isidentifier():
+            raise ConfigError(f"attack {text!r}: {item!r} is not of the form key=value")
+        settings[key] = _literal(value)
+    return AttackSpec(library, variant, settings)
+
+
+def get_attack(spec: str) -> EmpiricalAttack:
+    """The attack that a specification names. Raises ConfigError, MissingDependencyError (names the extra)."""
+    parsed = parse_attack_spec(spec)
+    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    if parsed.library not in found:
+        known = ", ".join(sorted(found)) or "none is installed"
+        raise ConfigError(f"no attack library {parsed.library!r}; known: {known}.{close_matches(parsed.library, found)}")
+    factory: AttackFactory = found[parsed.library].load()
+    return factory(parsed.variant, parsed.settings)
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,56 @@
+"""The audit: certified images are attacked too, and every adversarial distance is held against its image's radius."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lip_plugin.errors import ConfigError
+from lip_plugin.evaluate.attack import EmpiricalAttack
+from lip_plugin.evaluate.attacks import get_attack
+from lip_plugin.evaluate.results import AuditResult
+from lip_plugin.evaluate.work import Findings
+
+AUDIT_ATTACKS = ("autoattack:apgd-ce", "autoattack:apgd-t")
+
+
+def parse_audit(audit: int | str) -> int | None:
+    """How many certified images to attack per eps; None for all of them. Raises ConfigError."""
+    if audit == "all":
+        return None
+    if isinstance(audit, str) and audit.isdecimal():
+        return int(audit)
+    if isinstance(audit, int) and audit >= 0:
+        return audit
+    raise ConfigError(f"audit {audit!r} is not a number of images; give 0 or more, or 'all'")
+
+
+def audit_stages() -> tuple[EmpiricalAttack, ...]:
+    return tuple(get_attack(spec) for spec in AUDIT_ATTACKS)
+
+
+def audit_mask(certified: Tensor, radius: Tensor, limit: int | None) -> Tensor:
+    """(N,) bool: the ``limit`` certified images with the smallest radii, the ones nearest to a contradiction."""
+    if limit is None:
+        return certified
+    order = radius.masked_fill(~certified, torch.inf).argsort(stable=True)[:limit]
+    return torch.zeros_like(certified).index_fill(0, order, True) & certified
+
+
+def contradictions(radius: Tensor, findings: Findings) -> list[int]:
+    """Images with an adversarial point strictly inside their own radius. Exact comparison, no tolerance."""
+    return (findings.distance < radius).nonzero().squeeze(1).tolist()
+
+
+def audit_result(radius: Tensor, findings: Findings, attacked_certified: int) -> AuditResult:
+    comparable = torch.isfinite(findings.distance) & (radius > 0)
+    ratios = findings.distance[comparable] / radius[comparable]
+    smallest = float(ratios.min()) if len(ratios) else None
+    return AuditResult(attacked_certified, len(contradictions(radius, findings)), smallest)
+
+
+def describe_contradiction(index: int, radius: Tensor, findings: Findings) -> str:
+    return (
+        f"unsound certificate: image {index} has certified radius {float(radius[index]):.6g}, but "
+        f"{findings.attack[index]} found a misclassified point at distance {float(findings.distance[index]):.6g}"
+    )

@@ -1,0 +1,127 @@
+"""One pass of attacks over a grid of radii, certificate-aware or full."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lip_plugin.certificates import Certificate
+from lip_plugin.evaluate.attack import EmpiricalAttack
+from lip_plugin.evaluate.audit import audit_mask, audit_stages
+from lip_plugin.evaluate.results import Status
+from lip_plugin.evaluate.work import Findings, Images, attack_in_blocks
+from lip_plugin.types import format_eps
+
+OnProgress = Callable[[int, str], None]
+"""Called with (further image-stages done, what is running)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is attacked how. ``attacks`` are in the order they run, cheap to expensive; ``eps`` ascends.
+
+    ``audit`` is the number of certified images attacked per eps where certified images are skipped, None
+    for all of them.
+    """
+
+    eps: tuple[float, ...]
+    attacks: tuple[EmpiricalAttack, ...]
+    audit: int | None
+    skip_certified: bool
+    seed: int
+    block_size: int
+
+    def units(self, images: int) -> int:
+        """Image-stages in all: the length of the progress bar."""
+        stages = sum(len(attack.stages) for attack in self.attacks)
+        return images * len(self.eps) * (stages + (len(audit_stages()) if self.audits else 0))
+
+    def certificate_aware(self) -> Plan:
+        """The same plan with certified images skipped."""
+        return dataclasses.replace(self, skip_certified=True, audit=0)
+
+    @property
+    def audits(self) -> bool:
+        return self.skip_certified and self.audit != 0
+
+
+class Protocol:
+    """Runs a plan and keeps what it finds. N images; tensors (N,) on the CPU."""
+
+    def __init__(self, images: Images, certificate: Certificate, plan: Plan, on_progress: OnProgress) -> None:
+        self.images, self.certificate, self.plan = images, certificate, plan
+        self.correct = certificate.prediction == images.y.cpu()
+        self.found = {attack.name: Findings(len(images)) for attack in plan.attacks}
+        self.audit_found = Findings(len(images))
+        self.attacked_certified = 0
+        self.forwards = 0
+        self._on_progress = on_progress
+
+    def run(self) -> None:
+        for eps in self.plan.eps:
+            if self.plan.audits:
+                self._audit(eps)
+            for attack in self.plan.attacks:
+                self._attack(attack, eps)
+
+    def certified(self, eps: float) -> Tensor:
+        """(N,) bool: correct with radius > eps."""
+        return self.correct & (self.certificate.radius > eps)
+
+    def all_findings(self) -> Findings:
+        best = self.audit_found
+        for findings in self.found.values():
+            best = best.merged(findings)
+        return best
+
+    def status(self, eps: float) -> tuple[Status, ...]:
+        """One of wrong, certified, broken, undecided per image."""
+        certified, broken = self.certified(eps).tolist(), (self.all_findings().distance <= eps).tolist()
+        return tuple(
+            "wrong" if not correct else "certified" if sure else "broken" if hit else "undecided"
+            for correct, sure, hit in zip(self.correct.tolist(), certified, broken, strict=True)
+        )
+
+    def robust(self, attack: EmpiricalAttack, eps: float) -> Tensor:
+        """(N,) bool: correct, and not broken at eps by this attack."""
+        return self.correct & ~(self.found[attack.name].distance <= eps)
+
+    def _attack(self, attack: EmpiricalAttack, eps: float) -> None:
+        if not self.plan.skip_certified:
+            self.attacked_certified += int((self.robust(attack, eps) & self.certified(eps)).sum())
+        for stage in attack.stages:
+            todo = self.robust(attack, eps)
+            if self.plan.skip_certified:
+                todo = todo & ~self.certified(eps)
+            self._stage(stage, todo, self.found[attack.name], eps)
+
+    def _audit(self, eps: float) -> None:
+        mask = audit_mask(self.certified(eps), self.certificate.radius, self.plan.audit)
+        self.attacked_certified += int(mask.sum())
+        for stage in audit_stages():
+            self._stage(stage, mask, self.audit_found, eps, prefix="audit ")
+
+    def _stage(self, stage: EmpiricalAttack, todo: Tensor, findings: Findings, eps: float, prefix: str = "") -> None:
+        note = f"{prefix}{stage.name} at {format_eps(eps)}"
+        self._on_progress(0, note)
+        self.forwards += attack_in_blocks(
+            stage,
+            self.images,
+            todo,
+            findings,
+            eps=eps,
+            seed=self.plan.seed,
+            block_size=self.plan.block_size,
+            on_unit=lambda done: self._on_progress(done, note),
+        )
+
+
+def total_cost(attack: EmpiricalAttack) -> float:
+    return sum(stage.cost for stage in attack.stages)
+
+
+def cheapest_first(attacks: Sequence[EmpiricalAttack]) -> tuple[EmpiricalAttack, ...]:
+    return tuple(sorted(attacks, key=total_cost))
