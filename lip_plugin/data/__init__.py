@@ -1,0 +1,8 @@
+"""Images for training and evaluation."""
+
+from lip_plugin.data.datasets import load_image_set as load_image_set
+from lip_plugin.data.datasets import load_npz as load_npz
+from lip_plugin.data.images import ImageSet as ImageSet
+from lip_plugin.data.images import checked_image_set as checked_image_set
+from lip_plugin.data.shipped import load_shipped as load_shipped
+from lip_plugin.data.shipped import shipped_datasets as shipped_datasets

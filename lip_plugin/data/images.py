@@ -1,0 +1,70 @@
+"""Labelled images in memory: uint8 or float pixels, checked once, converted block by block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lip_plugin.errors import DataError
+
+Pixels = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images (N, C, H, W), uint8 in 0..255 or float in [0,1], with labels (N,) int64."""
+
+    pixels: Pixels
+    labels: npt.NDArray[np.int64]
+    name: str
+    source: str
+    split: str = "test"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def first(self, count: int | None) -> ImageSet:
+        """The first ``count`` images in file order. Raises DataError where there are fewer."""
+        if count is None:
+            return self
+        if not 1 <= count <= len(self):
+            raise DataError(f"asked for {count} images; {self.source} has {len(self)}, give 1 to {len(self)}")
+        return ImageSet(self.pixels[:count], self.labels[:count], self.name, self.source, self.split)
+
+    def tensors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """(x (N, C, H, W) in [0,1], y (N,) int64)."""
+        x = torch.from_numpy(np.array(self.pixels))
+        return (x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)), torch.from_numpy(self.labels.copy())
+
+
+def checked_image_set(pixels: Pixels, labels: Pixels, *, name: str, source: str, split: str = "test") -> ImageSet:
+    """Validate arrays that came from a file. Raises DataError with one line that says what is wrong."""
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    if pixels.ndim != 4 or labels.shape != pixels.shape[:1] or len(labels) == 0:
+        raise DataError(
+            f"{source}: images have shape {pixels.shape} and labels {labels.shape}; "
+            "expected (N, C, H, W) and (N,), N >= 1"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{source}: labels are {labels.dtype}; expected integers")
+    if pixels.dtype != np.uint8:
+        pixels = _checked_floats(pixels, source)
+    return ImageSet(pixels, labels.astype(np.int64), name, source, split)
+
+
+def _checked_floats(pixels: Pixels, source: str) -> Pixels:
+    if not np.issubdtype(pixels.dtype, np.floating):
+        raise DataError(f"{source}: images are {pixels.dtype}; expected uint8 (0 to 255) or float in [0,1]")
+    if not np.isfinite(pixels).all():
+        raise DataError(f"{source}: images contain NaN or infinite pixels; expected values in [0,1]")
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < 0 or high > 1:
+        raise DataError(
+            f"{source}: pixels span [{low:g}, {high:g}]; expected [0,1] (divide by 255, undo normalisation)"
+        )
+    return pixels

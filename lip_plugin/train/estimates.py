@@ -1,0 +1,104 @@
+"""Power-iteration estimates of Lipschitz constants for training. Never a certificate: they converge from below."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lip_plugin.models.base import CertifiableModel, EstimatedMap
+
+STEPS_PER_UPDATE = 10
+_FIRST_STEPS = 50
+_TINY = 1e-30
+
+_Geometry = tuple[tuple[int, ...], int, int, tuple[int, int] | None]
+
+
+@dataclass
+class EstimateState:
+    """The iteration vectors, one per group of equal maps: warm starts that live outside the model."""
+
+    vectors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return dict(self.vectors)
+
+    def load_state_dict(self, vectors: dict[str, Tensor]) -> None:
+        self.vectors = dict(vectors)
+
+
+def pair_lipschitz_estimate(model: CertifiableModel, state: EstimateState, *, steps: int = STEPS_PER_UPDATE) -> Tensor:
+    """(K, K) estimates of Lip(f_i - f_j): the feature path times direct head-row distances.
+
+    Differentiable in the parameters; updates the vectors in ``state`` and nothing in the model.
+    """
+    rows = model.head.merged_weight().float()
+    distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+    return feature_lipschitz_estimate(model, state, steps=steps) * distances
+
+
+def feature_lipschitz_estimate(
+    model: CertifiableModel, state: EstimateState, *, steps: int = STEPS_PER_UPDATE
+) -> Tensor:
+    """Scalar estimate of the feature path: the product over its learned maps, equal maps in one batch."""
+    groups: dict[_Geometry, list[EstimatedMap]] = defaultdict(list)
+    for linear_map in model.estimated_maps():
+        groups[_geometry(linear_map)].append(linear_map)
+    product = torch.ones((), device=model.head.weight.device)
+    with torch.autocast(product.device.type, enabled=False):
+        for index, maps in enumerate(groups.values()):
+            product = product * _group_norms_estimate(f"group{index}", maps, state, steps).prod()
+    return product
+
+
+def _geometry(linear_map: EstimatedMap) -> _Geometry:
+    return tuple(linear_map.weight.shape), linear_map.stride, linear_map.padding, linear_map.input_size
+
+
+def _group_norms_estimate(name: str, maps: Sequence[EstimatedMap], state: EstimateState, steps: int) -> Tensor:
+    """(L,) norms of L equal-shaped maps by power iteration on A^T A; gradient through the last step only."""
+    weight = torch.stack([linear_map.weight for linear_map in maps]).float()
+    forward, start_shape = _batched_map(maps[0], len(maps))
+    with torch.no_grad():
+        fixed = weight.detach()
+        vector = state.vectors.get(name)
+        if vector is None:
+            generator = torch.Generator().manual_seed(0)
+            vector = torch.randn(start_shape, generator=generator).to(fixed.device)
+            steps = max(steps, _FIRST_STEPS)
+        for _ in range(steps):
+            vector = _normalised(_gram_step(forward, fixed, vector))
+        state.vectors[name] = vector
+    return forward(weight, vector).flatten(1).norm(dim=1)
+
+
+def _gram_step(forward: Callable[[Tensor, Tensor], Tensor], weight: Tensor, vector: Tensor) -> Tensor:
+    """A^T A v, the transpose by automatic differentiation of the linear map."""
+    with torch.enable_grad():
+        variable = vector.detach().requires_grad_(True)
+        image = forward(weight, variable)
+    return torch.autograd.grad(image, variable, image.detach())[0]
+
+
+def _normalised(vectors: Tensor) -> Tensor:
+    norms = vectors.flatten(1).norm(dim=1).clamp_min(_TINY)
+    return vectors / norms.view(-1, *[1] * (vectors.dim() - 1))
+
+
+def _batched_map(linear_map: EstimatedMap, count: int) -> tuple[Callable[[Tensor, Tensor], Tensor], tuple[int, ...]]:
+    """(weights (L, ...), vectors (L, ...)) -> images (L, ...): all L maps in one grouped convolution."""
+    size = linear_map.input_size
+    if size is None:
+        return (lambda weight, v: torch.einsum("loi,li->lo", weight, v)), (count, linear_map.weight.shape[1])
+    stride, padding = linear_map.stride, linear_map.padding
+
+    def convolve(weight: Tensor, v: Tensor) -> Tensor:
+        image = F.conv2d(v.flatten(0, 1)[None], weight.flatten(0, 1), stride=stride, padding=padding, groups=count)
+        return image[0].unflatten(0, (count, -1))
+
+    return convolve, (count, linear_map.weight.shape[1], *size)

@@ -1,0 +1,134 @@
+"""A whole run: data in, model directory out. The test split is looked at once, at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from lip_plugin.data import ImageSet, load_image_set
+from lip_plugin.errors import ConfigError
+from lip_plugin.evaluate import DatasetSummary, Report, certify_report
+from lip_plugin.evaluate.results import summarise_model
+from lip_plugin.files import check_output_directory
+from lip_plugin.models import freeze
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.network.storage import write_network
+from lip_plugin.progress import progress_bar
+from lip_plugin.report import report_document
+from lip_plugin.report.points import points_csv
+from lip_plugin.train.config import TrainConfig
+from lip_plugin.train.loop import TrainState, train
+from lip_plugin.types import format_eps
+
+logger = logging.getLogger(__name__)
+
+_HELD_OUT_SEED = 1
+_DEFAULT_GRID = (36 / 255, 72 / 255, 108 / 255)
+
+
+def run_training(
+    config: TrainConfig, directory: Path, *, resume: bool = False, overwrite: bool = False, progress: bool = False
+) -> Report:
+    """Train, freeze, certify the test split, and write the model directory.
+
+    The directory holds the run's checkpoint and config from the start; ``card.json``, which makes it a
+    model directory, is written last. Raises ConfigError, DataError, CheckpointError.
+    """
+    if config.data_dir is None:
+        raise ConfigError(f"data_dir is missing; add data_dir=DIR with the {config.dataset} files")
+    training, held_out = split_held_out(load_image_set(config.dataset, "train", config.data_dir), config.held_out)
+    test = load_image_set(config.dataset, "test", config.data_dir)
+    if not resume:
+        check_output_directory(directory, overwrite=overwrite)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    total = len(training) // config.batch_size * config.batch_size * config.epochs
+    with progress_bar(f"train {config.name}", total=total, enabled=progress) as advance:
+        model = train(
+            config,
+            training,
+            run_dir=directory,
+            resume=resume,
+            on_step=lambda count, note: advance(count, note),
+            on_epoch=lambda state: _log_held_out(config, state, held_out),
+        )
+    return finish(config, freeze(model.to("cpu")), test, directory, progress=progress)
+
+
+def split_held_out(data: ImageSet, count: int) -> tuple[ImageSet, ImageSet | None]:
+    """(training part, ``count`` images drawn once and for all), or everything and None for count 0."""
+    if count == 0:
+        return data, None
+    if count >= len(data):
+        raise ConfigError(f"held_out={count} leaves nothing to train on; {data.source} has {len(data)} images")
+    order = np.random.default_rng(_HELD_OUT_SEED).permutation(len(data))
+    parts = (np.sort(order[count:]), np.sort(order[:count]))
+    training, held_out = (
+        dataclasses.replace(data, pixels=data.pixels[part], labels=data.labels[part]) for part in parts
+    )
+    return training, held_out
+
+
+def finish(
+    config: TrainConfig, model: CertifiedClassifier, test: ImageSet, directory: Path, *, progress: bool = False
+) -> Report:
+    """Certify the test split with the sound bound and write weights, report and card."""
+    grid = config.eps_grid or _DEFAULT_GRID
+    x, y = test.tensors(model.dtype)
+    report = certify_report(model, x, y, eps=grid, progress=progress).described(
+        model=summarise_model(model, name=config.name, architecture=config.model.architecture),
+        dataset=DatasetSummary(test.name, test.split, len(test), test.source),
+    )
+    (directory / "report.json").write_text(json.dumps(report_document(report), indent=1) + "\n", encoding="utf-8")
+    (directory / "points.csv").write_text(points_csv(report), encoding="utf-8")
+    write_network(model, directory, {**_description(config, grid), "measured": measured(report, config)})
+    return report
+
+
+def _description(config: TrainConfig, grid: tuple[float, ...]) -> dict[str, Any]:
+    size = config.model
+    return {
+        "name": config.name,
+        "dataset": config.dataset,
+        "architecture": f"{size.architecture} L{size.depth} W{size.width}, {size.dense_depth} dense of {size.dense_width}",
+        "eps_train": config.eps,
+        "eps_grid": list(grid),
+    }
+
+
+def measured(report: Report, config: TrainConfig) -> dict[str, Any]:
+    """Figures in percent on the test split, and what they were obtained with."""
+    return {
+        "clean_accuracy": round(100 * report.clean_accuracy, 2),
+        "verified_robust_accuracy": {
+            format_eps(result.eps): round(100 * result.verified_robust_accuracy, 2) for result in report.eps
+        },
+        "images": report.dataset.n,
+        "bound": report.lipschitz.method,
+        "lipschitz_upper_bound": report.lipschitz.value,
+        "arithmetic": report.arithmetic,
+        "epochs": config.epochs,
+        "seed": config.seed,
+        "hardware": f"{platform.machine()} CPU" if config.device == "cpu" else config.device,
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _log_held_out(config: TrainConfig, state: TrainState, held_out: ImageSet | None) -> None:
+    if held_out is None:
+        return
+    model = freeze(state.average if config.weight_average else state.model).to("cpu")
+    x, y = held_out.tensors(model.dtype)
+    report = certify_report(model, x, y, eps=config.eps_grid or _DEFAULT_GRID)
+    shares = ", ".join(f"{100 * one.verified_robust_accuracy:.2f} at {format_eps(one.eps)}" for one in report.eps)
+    logger.info("held out: clean %.2f, proved %s", 100 * report.clean_accuracy, shares)
