@@ -1,0 +1,43 @@
+"""Which model and which images a command is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lip_plugin.data import ImageSet, load_image_set, load_npz, load_shipped, shipped_datasets
+from lip_plugin.errors import ConfigError, DataError
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.types import parse_eps_grid
+from lip_plugin.zoo import ModelCard, find_model
+from lip_plugin.zoo.load import load_model
+
+DEMO_MODEL = "LipPlugin2026_LiResNet_Demo"
+_DEFAULT_GRID = ("36/255", "72/255", "108/255")
+
+
+def select_model(name: str | None, dataset: str | None, device: str | None) -> tuple[CertifiedClassifier, ModelCard]:
+    """The named model or directory; the shipped demo where there is no name. Raises as `lp.load_model`."""
+    directory, card = find_model(DEMO_MODEL if name is None else name, dataset=dataset)
+    return load_model(directory, device=device), card
+
+
+def select_images(card: ModelCard, data_dir: str | None, data_file: str | None, count: int | None) -> ImageSet:
+    """--data FILE, --data-dir DIR, or the shipped slice of the model's data set. Raises DataError, ConfigError."""
+    if data_dir is not None and data_file is not None:
+        raise ConfigError("--data-dir and --data exclude each other; give one of them")
+    if data_file is not None:
+        return load_npz(data_file).first(count)
+    if data_dir is not None:
+        if card.dataset is None:
+            raise ConfigError(f"the card of {card.name} names no data set; give your images with --data FILE.npz")
+        return load_image_set(card.dataset, "test", Path(data_dir)).first(count)
+    if card.dataset not in shipped_datasets():
+        raise DataError(f"no images of {card.dataset} are shipped; give --data-dir DIR or --data FILE.npz")
+    return load_shipped(card.dataset).first(count)
+
+
+def select_eps(card: ModelCard, eps: str | None) -> tuple[float, ...]:
+    """--eps as a comma-separated list, else the card's grid, else 36, 72 and 108 over 255. Raises ConfigError."""
+    if eps is not None:
+        return parse_eps_grid(eps.split(","))
+    return parse_eps_grid(card.eps_grid or _DEFAULT_GRID)

@@ -1,0 +1,33 @@
+"""``lip train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("train")
+@click.argument("recipe")
+@click.argument("overrides", nargs=-1)
+@click.option("--out", type=Path, help="Model directory to write (default: runs/RECIPE).")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing --out.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def train_command(
+    recipe: str, overrides: tuple[str, ...], out: Path | None, resume: bool, overwrite: bool, quiet: bool
+) -> None:
+    """Train with EMMA, certify the test split with the sound bound, and write a model directory.
+
+    RECIPE is a shipped recipe or a YAML file; settings are overridden by KEY=VALUE, for example
+    `lip train fashion_mnist data_dir=DIR epochs=1 model.width=16`.
+    """
+    from lip_plugin.report import print_report
+    from lip_plugin.train.config import load_config
+    from lip_plugin.train.run import run_training
+
+    config = load_config(recipe, overrides)
+    directory = out if out is not None else Path("runs") / Path(recipe).stem
+    report = run_training(config, directory, resume=resume, overwrite=overwrite, progress=not quiet)
+    print_report(report)
+    click.echo(f"Model directory written to {directory}")

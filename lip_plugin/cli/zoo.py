@@ -1,0 +1,67 @@
+"""``lip list`` and ``lip info``: cards only, no torch."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from lip_plugin.types import format_eps
+from lip_plugin.zoo import ModelCard, list_models, model_card
+
+
+@click.command("list")
+@click.option("--dataset", help="Only models for this data set.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_command(dataset: str | None, as_json: bool) -> None:
+    """List the models that can be loaded by name."""
+    cards = [model_card(name, dataset=dataset) for name in list_models(dataset=dataset)]
+    if as_json:
+        click.echo(json.dumps([_row(card) for card in cards], indent=1))
+        return
+    rows = [[str(value) for value in _row(card).values()] for card in cards]
+    _print_columns([["name", "dataset", "params", "clean", "proved (VRA)"], *rows])
+
+
+@click.command("info")
+@click.argument("name")
+@click.option("--dataset", help="Which one, where the name exists for several data sets.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole card as JSON.")
+def info_command(name: str, dataset: str | None, as_json: bool) -> None:
+    """Show the card of a model by name or directory."""
+    card = model_card(name, dataset=dataset)
+    content = card.model_dump(mode="json", by_alias=True)
+    if as_json:
+        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    layers = " -> ".join(layer.kind for layer in card.network)
+    shown = {**content, "network": layers, "input_shape": " x ".join(map(str, card.input_shape))}
+    shown["eps_grid"] = ", ".join(map(format_eps, card.eps_grid))
+    for key, value in shown.items():
+        if value not in (None, "", {}):
+            click.echo(f"{key:16} {_flat(value)}")
+
+
+def _row(card: ModelCard) -> dict[str, Any]:
+    """Name, data set, size, and the measured figures in percent."""
+    proved = card.measured.get("verified_robust_accuracy", {})
+    return {
+        "name": card.name,
+        "dataset": card.dataset,
+        "params": card.params,
+        "clean_accuracy": card.measured.get("clean_accuracy"),
+        "verified_robust_accuracy": ", ".join(f"{share} at {eps}" for eps, share in proved.items()),
+    }
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return "".join(f"\n    {key}: {entry}" for key, entry in value.items())
+    return str(value)
+
+
+def _print_columns(rows: list[list[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

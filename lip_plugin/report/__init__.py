@@ -1,0 +1,7 @@
+"""Reports: json, csv, markdown and terminal."""
+
+from lip_plugin.report.document import report_document as report_document
+from lip_plugin.report.markdown import markdown as markdown
+from lip_plugin.report.points import points_csv as points_csv
+from lip_plugin.report.terminal import print_report as print_report
+from lip_plugin.report.write import write_report as write_report

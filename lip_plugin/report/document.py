@@ -1,0 +1,46 @@
+"""A report as ``report.json``: the schema "lip-report/1"."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lip_plugin.evaluate import Report
+
+SCHEMA = "lip-report/1"
+POINTS_FILE = "points.csv"
+
+
+def report_document(report: Report) -> dict[str, Any]:
+    """JSON values only; infinite or missing numbers are None."""
+    return {
+        "schema": SCHEMA,
+        "status": report.status,
+        "problems": list(report.problems),
+        "model": vars(report.model),
+        "dataset": vars(report.dataset),
+        "threat_model": "L2",
+        "lipschitz": {
+            "upper_bound": report.lipschitz.value,
+            "method": report.lipschitz.method,
+            "layers": [
+                {"name": layer.name, "upper_bound": layer.value, "method": layer.method}
+                for layer in report.lipschitz.layers
+            ],
+        },
+        "arithmetic": report.arithmetic,
+        "clean_accuracy": report.clean_accuracy,
+        "eps": [{**vars(result), "vra_interval95": list(result.vra_interval95)} for result in report.eps],
+        "attacks": list(report.attacks),
+        "audit": {name: finite(value) for name, value in vars(report.audit).items()},
+        "skipped_certified": report.skipped_certified,
+        "protocol_differences": [vars(difference) for difference in report.differences],
+        "cost": vars(report.cost),
+        "environment": report.environment,
+        "points": POINTS_FILE,
+    }
+
+
+def finite(value: float | None) -> float | None:
+    """None for what JSON cannot say."""
+    return None if value is None or not math.isfinite(value) else value

@@ -1,0 +1,78 @@
+"""The findings in words and one table: the same rows for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+from lip_plugin.evaluate import Report
+from lip_plugin.types import format_eps
+
+
+def table_header(report: Report) -> list[str]:
+    attacks = [f"survives {attack}" for attack in report.attacks]
+    return ["eps (L2)", "proved (VRA)", "95 % interval", *attacks, "certified", "undecided", "broken", "wrong"]
+
+
+def table_rows(report: Report) -> list[list[str]]:
+    """One row per radius, accuracies in percent."""
+    return [
+        [
+            format_eps(result.eps),
+            percent(result.verified_robust_accuracy),
+            " to ".join(percent(bound, unit="") for bound in result.vra_interval95),
+            *(percent(result.empirical_robust_accuracy[attack]) for attack in report.attacks),
+            *(str(result.counts[name]) for name in ("certified", "undecided", "broken", "wrong")),
+        ]
+        for result in report.eps
+    ]
+
+
+def headline(report: Report) -> str:
+    model, data = report.model, report.dataset
+    return (
+        f"{model.name} ({model.params:,} parameters) on {data.n} images of {data.name} ({data.split}): "
+        f"clean accuracy {percent(report.clean_accuracy)}"
+    )
+
+
+def remarks(report: Report) -> list[str]:
+    """What a reader has to know beside the table."""
+    bound = report.lipschitz
+    lines = [
+        f"Lipschitz upper bound into features {bound.value:.4f} ({bound.method}), arithmetic {report.arithmetic}; "
+        f"network {report.model.digest[:12]}."
+    ]
+    if report.attacks:
+        lines += [_audit_line(report), _protocol_line(report)]
+        cost = report.cost
+        lines.append(
+            f"Certified in {cost.certify_seconds:.1f} s, attacked in {cost.attack_seconds:.1f} s "
+            f"with {cost.attack_forwards:,} image-forwards (seed {report.environment['seed']})."
+        )
+    return lines + [f"FAILED: {problem}." for problem in report.problems]
+
+
+def _audit_line(report: Report) -> str:
+    audit = report.audit
+    ratio = audit.smallest_distance_over_radius
+    closest = "no adversarial point found" if ratio is None else f"smallest adversarial distance over radius {ratio:.3f}"
+    return f"Audit: {audit.attacked_certified} certified points attacked, {audit.broken} unsound; {closest}."
+
+
+def _protocol_line(report: Report) -> str:
+    if report.skipped_certified:
+        return (
+            "Certified points were not attacked except in the audit: proved <= survives holds by construction, "
+            "and only the audit and the per-image distances test it."
+        )
+    count = len(report.differences)
+    listed = "; ".join(
+        f"image {difference.index} at {format_eps(difference.eps)}: {difference.certificate_aware} then {difference.full}"
+        for difference in report.differences[:5]
+    )
+    return (
+        "Full protocol: every correct point was attacked. "
+        f"The certificate-aware run differs on {count} points{f' ({listed})' if count else ''}."
+    )
+
+
+def percent(share: float, unit: str = " %") -> str:
+    return f"{100 * share:.1f}{unit}"

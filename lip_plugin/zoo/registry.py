@@ -1,0 +1,99 @@
+"""Which models there are: directories shipped in packages, and directories registered by the user. No torch."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib.util
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from lip_plugin.errors import CheckpointError, ConfigError, UnknownModelError, close_matches
+from lip_plugin.zoo.card import CARD_FILE, ModelCard, read_card
+
+ENTRY_POINT_GROUP = "lip_plugin.models"
+"""Each entry names a package whose folders are model directories: resources, not imported code."""
+
+_registered: dict[tuple[str, str | None], Path] = {}
+
+
+def list_models(pattern: str = "*", *, dataset: str | None = None) -> list[str]:
+    """Names of all models that match a shell pattern, sorted."""
+    return sorted(
+        {
+            card.name
+            for _, card in _all_models()
+            if fnmatch.fnmatchcase(card.name.lower(), pattern.lower()) and dataset in (None, card.dataset)
+        }
+    )
+
+
+def model_card(name: str, *, dataset: str | None = None) -> ModelCard:
+    """The card of a model by name or directory. Raises as `find_model`."""
+    return find_model(name, dataset=dataset)[1]
+
+
+def register_model(directory_or_card: str | Path | ModelCard, *, replace: bool = False) -> None:
+    """Make a model directory known by its card's name for this process.
+
+    Raises CheckpointError for an invalid directory and ConfigError for a name that is taken. A card
+    alone cannot be registered: it has no weights.
+    """
+    if isinstance(directory_or_card, ModelCard):
+        raise ConfigError("a card has no weights; register the model directory that holds it")
+    directory = Path(directory_or_card).resolve()
+    card = read_card(directory)
+    taken = {(known.name, known.dataset) for _, known in _all_models()}
+    if (card.name, card.dataset) in taken and not replace:
+        raise ConfigError(f"a model {card.name!r} for {card.dataset} is known already; pass replace=True to replace it")
+    _registered[card.name, card.dataset] = directory
+
+
+def find_model(name_or_dir: str | Path, *, dataset: str | None = None) -> tuple[Path, ModelCard]:
+    """Directory and card of a zoo name or a model directory.
+
+    Raises UnknownModelError (with close matches), ConfigError where the name exists for several data
+    sets and none was chosen, CheckpointError for a directory without a valid card.
+    """
+    if isinstance(name_or_dir, Path) or _looks_like_path(name_or_dir):
+        directory = Path(name_or_dir)
+        card = read_card(directory)
+        if dataset not in (None, card.dataset):
+            raise UnknownModelError(f"{directory} is a model for {card.dataset}, not for {dataset}")
+        return directory, card
+    named = {card.dataset: (directory, card) for directory, card in _all_models() if card.name == name_or_dir}
+    matching = [entry for of, entry in named.items() if dataset in (None, of)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise ConfigError(f"{name_or_dir} exists for {sorted(map(str, named))}; choose one with dataset=...")
+    known = list_models()
+    suffix = f" for data set {dataset}" if dataset else ""
+    raise UnknownModelError(
+        f"no model {name_or_dir!r}{suffix}.{close_matches(name_or_dir, known)} Known: {', '.join(known) or 'none'}"
+    )
+
+
+def _looks_like_path(name: str) -> bool:
+    return "/" in name or "\\" in name or name in (".", "..") or (Path(name) / CARD_FILE).is_file()
+
+
+def _all_models() -> Iterator[tuple[Path, ModelCard]]:
+    """Registered directories first: they may stand in for shipped ones of the same name."""
+    seen = set(_registered)
+    for directory in _registered.values():
+        yield directory, read_card(directory)
+    for directory in _shipped_directories():
+        card = read_card(directory)
+        if (card.name, card.dataset) not in seen:
+            seen.add((card.name, card.dataset))
+            yield directory, card
+
+
+def _shipped_directories() -> Iterator[Path]:
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        spec = importlib.util.find_spec(entry.value)
+        if spec is None or spec.submodule_search_locations is None:
+            raise CheckpointError(f"entry point {entry.name!r} names {entry.value}, which is not an installed package")
+        for location in spec.submodule_search_locations:
+            yield from sorted(path.parent for path in Path(location).glob(f"*/{CARD_FILE}"))
