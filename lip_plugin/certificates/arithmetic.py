@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -24,7 +24,7 @@ def require_arithmetic(arithmetic: str) -> Literal["real", "float64"]:
 
 
 @contextmanager
-def certifying_arithmetic() -> Iterator[None]:
+def certifying_arithmetic() -> Generator[None]:
     """Autocast off, no gradients, no reduced-precision or transform-domain convolution; the user's settings return."""
     with (
         torch.no_grad(),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lip_plugin.bounds import row_norms_upper_bound
 from lip_plugin.bounds.rounding import gamma
-from lip_plugin.certificates.arithmetic import UNIT_ROUNDOFF, certifying_arithmetic, require_arithmetic
+from lip_plugin.certificates.arithmetic import certifying_arithmetic, require_arithmetic
 from lip_plugin.certificates.enclosure import INFLATION, EnclosedForward, Enclosure
 from lip_plugin.certificates.inputs import check_images
 from lip_plugin.certificates.lipschitz import lipschitz_upper_bound, pair_bound

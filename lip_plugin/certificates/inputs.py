@@ -27,5 +27,7 @@ def check_labels(model: CertifiedClassifier, x: Tensor, y: Tensor) -> None:
     """Raise DataError unless y is (B,) integers within the classes."""
     if y.shape != x.shape[:1] or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise DataError(f"labels are {y.dtype} of shape {tuple(y.shape)}; expected integers of shape ({len(x)},)")
-    if len(y) and not (0 <= int(y.min()) and int(y.max()) < model.num_classes):
-        raise DataError(f"labels span [{int(y.min())}, {int(y.max())}]; this model has classes 0 to {model.num_classes - 1}")
+    if len(y) and not (int(y.min()) >= 0 and int(y.max()) < model.num_classes):
+        raise DataError(
+            f"labels span [{int(y.min())}, {int(y.max())}]; this model has classes 0 to {model.num_classes - 1}"
+        )

@@ -64,7 +64,9 @@ def _read_python(path: Path) -> tuple[Any, Any]:
     try:
         with path.open("rb") as file:
             batch = _unpickle(file)
-        pixels, labels = np.asarray(batch[b"data"], np.uint8), np.asarray(batch[b"labels"], np.int64)
+        pixels, labels = np.asarray(batch[b"data"]), np.asarray(batch[b"labels"])
+        if pixels.dtype != np.uint8:
+            raise ValueError(f"its data is {pixels.dtype}, not uint8")
         return pixels.reshape(-1, 3, 32, 32), labels
     except _PICKLE_ERRORS as error:
         raise DataError(f"{path} is not a CIFAR-10 python batch: {error}") from error

@@ -16,6 +16,19 @@ from lip_plugin.errors import DataError, close_matches
 
 Reader = Callable[[Path, str], ImageSet]
 _PREFIX = {"train": "train", "test": "t10k"}
+# What zipfile, zlib and numpy raise on damaged and foreign files (NotImplementedError is a RuntimeError).
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    AttributeError,
+    TypeError,
+    LookupError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def load_image_set(dataset: str, split: str, data_dir: str | Path) -> ImageSet:
@@ -36,9 +49,9 @@ def load_npz(path: str | Path) -> ImageSet:
     """A user's own images: ``x`` uint8 or float in [0,1], (N, C, H, W), and ``y`` (N,) integers."""
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in ("x", "y") if key in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error
         raise DataError(f"cannot read {path}: {reason}; expected an .npz with arrays x and y") from error
     if len(arrays) != 2:

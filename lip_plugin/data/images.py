@@ -45,20 +45,23 @@ def checked_image_set(pixels: Pixels, labels: Pixels, *, name: str, source: str,
     """Validate arrays that came from a file. Raises DataError with one line that says what is wrong."""
     if pixels.ndim == 3:
         pixels = pixels[:, None]
-    if pixels.ndim != 4 or labels.shape != pixels.shape[:1] or len(labels) == 0:
+    if pixels.ndim != 4 or labels.shape != pixels.shape[:1] or 0 in pixels.shape:
         raise DataError(
             f"{source}: images have shape {pixels.shape} and labels {labels.shape}; "
             "expected (N, C, H, W) and (N,), N >= 1"
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{source}: labels are {labels.dtype}; expected integers")
+    labels = labels.astype(np.int64)
+    if labels.min() < 0:
+        raise DataError(f"{source}: label {labels.min()} is negative; expected class numbers from 0")
     if pixels.dtype != np.uint8:
         pixels = _checked_floats(pixels, source)
-    return ImageSet(pixels, labels.astype(np.int64), name, source, split)
+    return ImageSet(pixels, labels, name, source, split)
 
 
 def _checked_floats(pixels: Pixels, source: str) -> Pixels:
-    if not np.issubdtype(pixels.dtype, np.floating):
+    if not np.issubdtype(pixels.dtype, np.floating) or pixels.dtype.itemsize > 8:
         raise DataError(f"{source}: images are {pixels.dtype}; expected uint8 (0 to 255) or float in [0,1]")
     if not np.isfinite(pixels).all():
         raise DataError(f"{source}: images contain NaN or infinite pixels; expected values in [0,1]")
@@ -67,4 +70,4 @@ def _checked_floats(pixels: Pixels, source: str) -> Pixels:
         raise DataError(
             f"{source}: pixels span [{low:g}, {high:g}]; expected [0,1] (divide by 255, undo normalisation)"
         )
-    return pixels
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)

@@ -56,6 +56,20 @@ class CertifiableModel(nn.Module, ABC):
         return logits
 
 
+def _refuse_overridden(model: CertifiableModel) -> None:
+    """A subclass that computes features its own way must also say how they freeze."""
+    owners = {
+        name: next(kind for kind in type(model).__mro__ if name in vars(kind))
+        for name in ("features", "freeze_operators", "freeze_head", "forward")
+    }
+    base = CertifiableModel
+    if owners["features"] is not owners["freeze_operators"] or not owners["freeze_head"] is owners["forward"] is base:
+        raise UnsupportedLayerError(
+            f"{type(model).__name__} overrides part of {owners['freeze_operators'].__name__}: features and "
+            "freeze_operators must be defined together, forward and freeze_head not at all"
+        )
+
+
 def freeze(trainable_model: nn.Module) -> CertifiedClassifier:
     """The plain network that a trainable model is in evaluation, merged and independent of it.
 
@@ -67,6 +81,7 @@ def freeze(trainable_model: nn.Module) -> CertifiedClassifier:
             f"{type(trainable_model).__name__} cannot be frozen; give a model of lip_plugin.models, "
             "or use lp.wrap(features, head, input_shape=...) for your own torch network"
         )
+    _refuse_overridden(trainable_model)
     for path, module in trainable_model.named_modules():
         refuse_altered(module, path or "model", training_allowed=True)
     with torch.no_grad():

@@ -23,3 +23,4 @@ from lip_plugin.network.operators import PixelShuffle as PixelShuffle
 from lip_plugin.network.operators import PixelUnshuffle as PixelUnshuffle
 from lip_plugin.network.operators import RoundingTerm as RoundingTerm
 from lip_plugin.network.operators import Scale as Scale
+from lip_plugin.network.operators import minmax as minmax

@@ -155,6 +155,17 @@ class CertifiedClassifier(nn.Module):
             raise ConfigError(f"a frozen network is immutable; cannot set {name!r}")
         super().__setattr__(name, value)
 
+    def __delattr__(self, name: str) -> None:
+        raise ConfigError(f"a frozen network is immutable; cannot delete {name!r}")
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        if "_layers" in self.__dict__:
+            raise ConfigError(f"a frozen network is immutable; cannot register {name!r}")
+        super().register_buffer(name, tensor, persistent)
+
+    def to_empty(self, *, device: Any, recurse: bool = True) -> NoReturn:
+        raise ConfigError("a frozen network without its weights is nothing; use .to(device)")
+
     def extra_repr(self) -> str:
         kinds = " -> ".join(layer.kind for layer in self._layers)
         return f"{self._input_shape} -> {self.num_classes} classes, {self._dtype}: {kinds}"

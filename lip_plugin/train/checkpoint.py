@@ -35,8 +35,9 @@ def load_checkpoint(directory: Path) -> dict[str, Any]:
         raise CheckpointError(f"nothing to resume: {path} does not exist")
     try:
         state: object = torch.load(path, weights_only=True, map_location="cpu")
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint of lip train: {str(error).splitlines()[0]}") from error
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, ValueError, TypeError) as error:
+        reason = (str(error).splitlines() or ["it is empty or cut off"])[0]
+        raise CheckpointError(f"{path} is not a checkpoint of lip train: {reason}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is not a checkpoint of lip train: it holds a {type(state).__name__}")
     return cast("dict[str, Any]", state)

@@ -37,6 +37,19 @@ class AugmentConfig(_Strict):
     flip: bool = True
 
 
+class CardConfig(_Strict):
+    """What the card of the trained model says beside the figures."""
+
+    based_on: str | None = None
+    paper: str | None = None
+    authors: str | None = None
+    venue: str | None = None
+    link: str | None = None
+    bibtex: str | None = None
+    licence: str | None = None
+    additional_data: bool = False
+
+
 class TrainConfig(_Strict):
     """One EMMA run. eps is the L2 radius in [0,1] pixels that the ramp is relative to."""
 
@@ -48,7 +61,7 @@ class TrainConfig(_Strict):
     eps_ramp: tuple[float, float] = (0.1, 1.5)
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=256, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0, le=1e30)  # AdamW itself fails above 3e37
     weight_decay: float = Field(default=1e-4, ge=0)
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
     gradient_clip: float = Field(default=3.0, gt=0)
@@ -60,6 +73,7 @@ class TrainConfig(_Strict):
     """Training images kept aside and reported on after every epoch; 0 trains on all of them."""
     eps_grid: tuple[float, ...] = ()
     name: str = "model"
+    card: CardConfig = CardConfig()
 
 
 def load_config(recipe: str, overrides: Iterable[str] = ()) -> TrainConfig:
@@ -123,7 +137,11 @@ def _first_problem(error: ValidationError) -> str:
     key = ".".join(path)
     if problem["type"] != "extra_forbidden":
         return f"setting {key}: {problem['msg']}, got {problem['input']!r}"
-    group = {"model": ModelConfig, "augment": AugmentConfig}.get(path[0], TrainConfig) if len(path) > 1 else TrainConfig
+    group = (
+        {"model": ModelConfig, "augment": AugmentConfig, "card": CardConfig}.get(path[0], TrainConfig)
+        if len(path) > 1
+        else TrainConfig
+    )
     return (
         f"unknown setting {key!r};{close_matches(path[-1], group.model_fields)} known: {', '.join(group.model_fields)}"
     )

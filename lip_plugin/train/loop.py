@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class TrainState:
     generator: torch.Generator
     epoch: int = 0
     losses: list[float] = field(default_factory=list[float])
+    seconds: float = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -50,6 +52,7 @@ class TrainState:
             "generator": self.generator.get_state(),
             "epoch": self.epoch,
             "losses": self.losses,
+            "seconds": self.seconds,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -59,7 +62,7 @@ class TrainState:
             self.optimiser.load_state_dict(state["optimiser"])
             self.estimates.load_state_dict(state["estimates"])
             self.generator.set_state(state["generator"])
-            self.epoch, self.losses = state["epoch"], state["losses"]
+            self.epoch, self.losses, self.seconds = state["epoch"], state["losses"], state["seconds"]
         except (RuntimeError, KeyError, ValueError) as error:
             raise CheckpointError(f"the checkpoint is of another model: {str(error).splitlines()[0]}") from error
 
@@ -95,7 +98,7 @@ def train(
     state = _initial_state(config, data)
     if resume:
         saved = load_checkpoint(run_dir)
-        if saved.get("config") != config.model_dump(mode="json"):
+        if saved.get("config") != _decisive(config):
             raise CheckpointError(f"{run_dir} was started with another config; resume with the same settings")
         state.load_state_dict(saved)
         if on_step is not None:
@@ -103,12 +106,19 @@ def train(
     device = torch.device(config.device)
     images, labels = torch.from_numpy(data.pixels.copy()).to(device), torch.from_numpy(data.labels.copy()).to(device)
     while state.epoch < config.epochs:
+        started = time.monotonic()
         _train_epoch(config, state, images, labels, on_step)
         state.epoch += 1
-        save_checkpoint(run_dir, {**state.state_dict(), "config": config.model_dump(mode="json")})
+        state.seconds += time.monotonic() - started
+        save_checkpoint(run_dir, {**state.state_dict(), "config": _decisive(config)})
         if on_epoch is not None:
             on_epoch(state)
     return state.average if config.weight_average else state.model
+
+
+def _decisive(config: TrainConfig) -> dict[str, Any]:
+    """The settings that decide what is trained; names, folders and the card may change between starts."""
+    return config.model_dump(mode="json", exclude={"data_dir", "name", "card", "eps_grid"})
 
 
 def _initial_state(config: TrainConfig, data: ImageSet) -> TrainState:

@@ -7,6 +7,7 @@ import json
 import logging
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from lip_plugin.network.storage import write_network
 from lip_plugin.progress import progress_bar
 from lip_plugin.report import report_document
 from lip_plugin.report.points import points_csv
+from lip_plugin.train.checkpoint import load_checkpoint
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.loop import TrainState, train
 from lip_plugin.types import format_eps
@@ -36,7 +38,13 @@ _DEFAULT_GRID = (36 / 255, 72 / 255, 108 / 255)
 
 
 def run_training(
-    config: TrainConfig, directory: Path, *, resume: bool = False, overwrite: bool = False, progress: bool = False
+    config: TrainConfig,
+    directory: Path,
+    *,
+    command: str = "",
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
 ) -> Report:
     """Train, freeze, certify the test split, and write the model directory.
 
@@ -61,7 +69,9 @@ def run_training(
             on_step=lambda count, note: advance(count, note),
             on_epoch=lambda state: _log_held_out(config, state, held_out),
         )
-    return finish(config, freeze(model.to("cpu")), test, directory, progress=progress)
+    minutes = load_checkpoint(directory)["seconds"] / 60
+    origin = {"command": command, "training_minutes": round(minutes, 1)}
+    return finish(config, freeze(model.to("cpu")), test, directory, origin=origin, progress=progress)
 
 
 def split_held_out(data: ImageSet, count: int) -> tuple[ImageSet, ImageSet | None]:
@@ -79,9 +89,18 @@ def split_held_out(data: ImageSet, count: int) -> tuple[ImageSet, ImageSet | Non
 
 
 def finish(
-    config: TrainConfig, model: CertifiedClassifier, test: ImageSet, directory: Path, *, progress: bool = False
+    config: TrainConfig,
+    model: CertifiedClassifier,
+    test: ImageSet,
+    directory: Path,
+    *,
+    origin: Mapping[str, Any],
+    progress: bool = False,
 ) -> Report:
-    """Certify the test split with the sound bound and write weights, report and card."""
+    """Certify the test split with the sound bound and write weights, report and card.
+
+    ``origin`` says how the weights came about and opens the card's measured figures.
+    """
     grid = config.eps_grid or _DEFAULT_GRID
     x, y = test.tensors(model.dtype)
     report = certify_report(model, x, y, eps=grid, progress=progress).described(
@@ -90,7 +109,8 @@ def finish(
     )
     (directory / "report.json").write_text(json.dumps(report_document(report), indent=1) + "\n", encoding="utf-8")
     (directory / "points.csv").write_text(points_csv(report), encoding="utf-8")
-    write_network(model, directory, {**_description(config, grid), "measured": measured(report, config)})
+    figures = {**origin, **measured(report, config)}
+    write_network(model, directory, {**_description(config, grid), "measured": figures})
     return report
 
 
@@ -99,9 +119,12 @@ def _description(config: TrainConfig, grid: tuple[float, ...]) -> dict[str, Any]
     return {
         "name": config.name,
         "dataset": config.dataset,
-        "architecture": f"{size.architecture} L{size.depth} W{size.width}, {size.dense_depth} dense of {size.dense_width}",
+        "architecture": (
+            f"{size.architecture} L{size.depth} W{size.width}, {size.dense_depth} dense of {size.dense_width}"
+        ),
         "eps_train": config.eps,
         "eps_grid": list(grid),
+        **config.card.model_dump(mode="json"),
     }
 
 
@@ -118,10 +141,16 @@ def measured(report: Report, config: TrainConfig) -> dict[str, Any]:
         "arithmetic": report.arithmetic,
         "epochs": config.epochs,
         "seed": config.seed,
-        "hardware": f"{platform.machine()} CPU" if config.device == "cpu" else config.device,
+        "hardware": _hardware(config.device),
         "torch": torch.__version__,
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def _hardware(device: str) -> str:
+    if device != "cpu":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
 
 
 def _log_held_out(config: TrainConfig, state: TrainState, held_out: ImageSet | None) -> None:

@@ -6,8 +6,9 @@ from lip_plugin.network.operators.base import RoundingTerm as RoundingTerm
 from lip_plugin.network.operators.conv import Conv as Conv
 from lip_plugin.network.operators.dense import Dense as Dense
 from lip_plugin.network.operators.dense import Head as Head
+from lip_plugin.network.operators.minmax import MinMax as MinMax
+from lip_plugin.network.operators.minmax import minmax as minmax
 from lip_plugin.network.operators.pointwise import Activation as Activation
-from lip_plugin.network.operators.pointwise import MinMax as MinMax
 from lip_plugin.network.operators.pointwise import Offset as Offset
 from lip_plugin.network.operators.pointwise import Scale as Scale
 from lip_plugin.network.operators.pooling import AvgPool as AvgPool

@@ -126,25 +126,3 @@ class Activation(Operator):
         if self.function == "sigmoid":  # values in [0, 1] whatever x is
             return RoundingTerm(0.0, units * unit * math.sqrt(count) * (1 + 1e-9))
         return elementwise_rounding(units * self.lipschitz_upper_bound(input_shape).value, unit, count)
-
-
-@dataclass(frozen=True, eq=False)
-class MinMax(Operator):
-    """Channel c sorted against channel c + C/2: [max(a, b), min(a, b)]. Lipschitz 1, exact in floating point."""
-
-    kind: ClassVar[str] = "minmax"
-
-    def apply(self, x: Tensor) -> Tensor:
-        a, b = x.chunk(2, dim=1)
-        return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], dim=1)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        if input_shape[0] % 2:
-            raise UnsupportedLayerError(f"minmax needs an even number of channels, got shape {input_shape}")
-        return input_shape
-
-    def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
-        return NormBound(1.0, "closed form")
-
-    def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
-        return RoundingTerm.EXACT

@@ -1,0 +1,70 @@
+"""MinMax: channel c sorted against channel c + C/2. 1-Lipschitz and gradient-norm preserving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from lip_plugin.bounds import NormBound
+from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.network.operators.base import Operator, RoundingTerm
+from lip_plugin.types import Shape
+
+
+class _MinMaxFunction(torch.autograd.Function):
+    """One saved mask and one pass back; autograd through max and min spends twice as long on sharing ties.
+
+    On a tie the first half receives the gradient of the maximum.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        a, b = x.chunk(2, dim=1)
+        return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], dim=1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        a, b = inputs[0].chunk(2, dim=1)
+        ctx.save_for_backward(a >= b)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        (first_is_larger,) = ctx.saved_tensors
+        of_max, of_min = grad_outputs[0].chunk(2, dim=1)
+        return torch.cat(
+            [torch.where(first_is_larger, of_max, of_min), torch.where(first_is_larger, of_min, of_max)], dim=1
+        )
+
+
+def minmax(x: Tensor) -> Tensor:
+    """(B, C, ...) -> (B, C, ...): [max(a, b), min(a, b)] for the two halves a, b of the channels, C even."""
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return _MinMaxFunction.forward(x)
+    out: Tensor = _MinMaxFunction.apply(x)
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class MinMax(Operator):
+    """[max(a, b), min(a, b)] for the two halves of the channels. Lipschitz 1, exact in floating point."""
+
+    kind: ClassVar[str] = "minmax"
+
+    def apply(self, x: Tensor) -> Tensor:
+        return minmax(x)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if input_shape[0] % 2:
+            raise UnsupportedLayerError(f"minmax needs an even number of channels, got shape {input_shape}")
+        return input_shape
+
+    def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
+        return NormBound(1.0, "closed form")
+
+    def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
+        return RoundingTerm.EXACT

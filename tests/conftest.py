@@ -1,0 +1,70 @@
+"""One thread, reproducible examples, and the helpers that several test folders share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from torch import Tensor
+
+settings.register_profile(
+    "lip",
+    deadline=None,
+    derandomize=True,
+    max_examples=30,
+    # Fixtures here are functions and directories that no example changes.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("lip")
+torch.set_num_threads(1)
+
+Randn = Callable[..., Tensor]
+"""randn(*shape, seed=0, dtype=torch.float64)"""
+
+
+@pytest.fixture
+def golden_dir() -> Path:
+    """Published implementations run once on random weights: inputs, logits, losses, gradients, constants."""
+    return Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def randn() -> Randn:
+    """Seeded normal tensors that leave torch's global generator alone."""
+
+    def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def searched_lipschitz() -> Callable[[Callable[[Tensor], Tensor], Tensor], float]:
+    """A lower bound of a map's Lipschitz constant: the steepest pair found from (B, ...) starting points.
+
+    Pairs at several distances, then gradient ascent on the difference quotient of pairs that stay apart.
+    """
+
+    def quotients(function: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
+        rise = (function(x) - function(y)).flatten(1)
+        return torch.linalg.vector_norm(rise, dim=1) / torch.linalg.vector_norm((x - y).flatten(1), dim=1)
+
+    def search(function: Callable[[Tensor], Tensor], start: Tensor) -> float:
+        best = 0.0
+        for scale in (1e-3, 1.0):
+            generator = torch.Generator().manual_seed(1)
+            shift = scale * torch.randn(start.shape, generator=generator, dtype=start.dtype)
+            x, y = start.clone().requires_grad_(True), (start + shift).requires_grad_(True)
+            optimiser = torch.optim.Adam([x, y], lr=0.05 * scale)
+            for _ in range(60):
+                value = quotients(function, x, y)
+                best = max(best, float(value.detach().max()))
+                optimiser.zero_grad()
+                (-value.sum()).backward()
+                optimiser.step()
+        return best
+
+    return search

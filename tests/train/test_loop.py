@@ -1,0 +1,223 @@
+"""Two epochs on a tiny synthetic set: the loss falls, resuming changes no bit, and nothing broken is kept."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import lip_plugin as lp
+from lip_plugin.data import ImageSet, checked_image_set
+from lip_plugin.errors import CheckpointError, ConfigError
+from lip_plugin.models import LiResNet, LiResNetPP
+from lip_plugin.train.checkpoint import CHECKPOINT_FILE, load_checkpoint
+from lip_plugin.train.config import TrainConfig
+from lip_plugin.train.loop import TrainState, train
+
+SIZES = {"depth": 1, "width": 4, "dense_width": 8, "dense_depth": 1, "neck_patch": 2}
+
+
+def _config(**changes: object) -> TrainConfig:
+    values: dict[str, object] = {
+        "dataset": "mnist",
+        "model": {"architecture": "liresnet_pp", **SIZES},
+        "eps": 0.1,
+        "eps_ramp": (1.0, 1.0),
+        "epochs": 2,
+        "batch_size": 16,
+        "learning_rate": 0.01,
+        "augment": {"crop": 1, "flip": True},
+        "weight_average": 0.9,
+    }
+    return TrainConfig.model_validate({**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    """200 grey images of two classes: bright above or bright below."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 200)
+    pixels = generator.integers(0, 120, (200, 1, 8, 8))
+    for image, label in zip(pixels, labels, strict=True):
+        image[:, 4 * label : 4 * label + 4] += 120
+    return checked_image_set(pixels.astype(np.uint8), labels, name="halves", source="synthetic")
+
+
+def _states_after_each_epoch(config: TrainConfig, data: ImageSet, run_dir: Path) -> list[TrainState]:
+    run_dir.mkdir(exist_ok=True)
+    states: list[TrainState] = []
+    train(config, data, run_dir=run_dir, on_epoch=lambda state: states.append(copy.deepcopy(state)))
+    return states
+
+
+def _assert_equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+    assert a.keys() == b.keys()
+    assert [key for key in a if not torch.equal(a[key], b[key])] == []
+
+
+@pytest.mark.parametrize("architecture", ["liresnet", "liresnet_pp"])
+def test_two_epochs_lower_the_loss_and_separate_the_classes(
+    architecture: str, images: ImageSet, tmp_path: Path
+) -> None:
+    config = _config(model={"architecture": architecture, **SIZES}, weight_average=0.0)
+    states = _states_after_each_epoch(config, images, tmp_path)
+    model = states[-1].model
+    assert isinstance(model, LiResNet if architecture == "liresnet" else LiResNetPP)
+    assert states[-1].losses[1] < states[-1].losses[0]
+    x, y = images.tensors(torch.float32)
+    network = lp.freeze(model)
+    assert float((network(x).argmax(1) == y).double().mean()) > 0.95
+    certificate = lp.certify(network, x)
+    assert lp.verified_robust_accuracy(certificate, y, 0.1) > 0.5
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_resuming_changes_no_bit(average: float, images: ImageSet, tmp_path: Path) -> None:
+    config = _config(weight_average=average)
+    first, second = _states_after_each_epoch(config, images, tmp_path / "whole")
+
+    class Stopped(Exception):
+        """Stands for a killed process."""
+
+    def stop(state: TrainState) -> None:
+        raise Stopped
+
+    (tmp_path / "cut").mkdir()
+    with pytest.raises(Stopped):
+        train(config, images, run_dir=tmp_path / "cut", on_epoch=stop)
+    saved = load_checkpoint(tmp_path / "cut")
+    assert saved["epoch"] == 1
+    _assert_equal(saved["model"], first.model.state_dict())
+    torch.manual_seed(99)  # another process has another global generator
+    steps: list[int] = []
+    resumed = train(
+        config, images, run_dir=tmp_path / "cut", resume=True, on_step=lambda count, note: steps.append(count)
+    )
+    _assert_equal(resumed.state_dict(), (second.average if average else second.model).state_dict())
+    whole, cut = load_checkpoint(tmp_path / "whole"), load_checkpoint(tmp_path / "cut")
+    for key in ("model", "average", "estimates"):
+        _assert_equal(whole[key], cut[key])
+    assert whole["losses"] == cut["losses"] and len(cut["losses"]) == 2
+    assert sum(steps) == 2 * 12 * 16  # every image of both epochs is accounted for
+    assert any(not torch.equal(a, b) for a, b in zip(saved["model"].values(), cut["model"].values(), strict=True))
+    again = train(config, images, run_dir=tmp_path / "cut", resume=True)  # finished: nothing left to do
+    _assert_equal(again.state_dict(), resumed.state_dict())
+
+
+def test_a_run_depends_on_its_seed_alone(images: ImageSet, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    a = _states_after_each_epoch(_config(epochs=1), images, tmp_path / "a")[0]
+    torch.manual_seed(2)
+    b = _states_after_each_epoch(_config(epochs=1), images, tmp_path / "b")[0]
+    c = _states_after_each_epoch(_config(epochs=1, seed=5), images, tmp_path / "c")[0]
+    _assert_equal(a.model.state_dict(), b.model.state_dict())
+    assert not torch.equal(a.model.state_dict()["head.weight"], c.model.state_dict()["head.weight"])
+
+
+def test_weight_average_is_the_recursion(images: ImageSet, tmp_path: Path) -> None:
+    """One step per epoch: average_1 = d start + (1 - d) w_1, average_2 = d average_1 + (1 - d) w_2."""
+    config = _config(batch_size=200, weight_average=0.75)
+    first, second = _states_after_each_epoch(config, images, tmp_path)
+    for key, value in second.average.state_dict().items():
+        expected = 0.75 * first.average.state_dict()[key] + 0.25 * second.model.state_dict()[key]
+        assert torch.allclose(value, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 0.02}, {"epochs": 3}, {"eps": 0.2}])
+def test_another_config_is_not_resumed(change: dict[str, object], images: ImageSet, tmp_path: Path) -> None:
+    _states_after_each_epoch(_config(epochs=1), images, tmp_path)
+    with pytest.raises(CheckpointError, match="another config"):
+        train(_config(**{"epochs": 1, **change}), images, run_dir=tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_another_model_is_refused(images: ImageSet, tmp_path: Path) -> None:
+    config = _config(epochs=1)
+    _states_after_each_epoch(config, images, tmp_path)
+    saved = load_checkpoint(tmp_path)
+    for key in ("model", "average", "optimiser", "estimates", "generator", "epoch"):
+        torch.save({name: value for name, value in saved.items() if name != key}, tmp_path / CHECKPOINT_FILE)
+        with pytest.raises(CheckpointError, match="another model"):
+            train(config, images, run_dir=tmp_path, resume=True)
+    saved["model"]["head.weight"] = torch.zeros(5, 8)
+    torch.save(saved, tmp_path / CHECKPOINT_FILE)
+    with pytest.raises(CheckpointError, match="another model"):
+        train(config, images, run_dir=tmp_path, resume=True)
+
+
+class _Boom:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, str]]:
+        return open, (self.path, "w")
+
+
+def test_damaged_and_malicious_checkpoints_are_refused(images: ImageSet, tmp_path: Path) -> None:
+    config, file = _config(epochs=1), tmp_path / CHECKPOINT_FILE
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        train(config, images, run_dir=tmp_path, resume=True)
+    _states_after_each_epoch(config, images, tmp_path)
+    content = file.read_bytes()
+    for damaged in (b"", b"text", content[: len(content) // 2], content[:-10]):
+        file.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="is not a checkpoint"):
+            train(config, images, run_dir=tmp_path, resume=True)
+    for foreign in ([1, 2], torch.zeros(3), _Boom(str(tmp_path / "boom"))):
+        torch.save(foreign, file)
+        with pytest.raises(CheckpointError, match="is not a checkpoint"):
+            train(config, images, run_dir=tmp_path, resume=True)
+    assert not (tmp_path / "boom").exists()
+
+
+@pytest.mark.parametrize("architecture", ["liresnet", "liresnet_pp"])
+@pytest.mark.parametrize("learning_rate", [1e30, 1e18])
+def test_an_absurd_learning_rate_is_a_config_error(
+    architecture: str, learning_rate: float, images: ImageSet, tmp_path: Path
+) -> None:
+    config = _config(model={"architecture": architecture, **SIZES}, learning_rate=learning_rate)
+    with pytest.raises(ConfigError, match="lower learning_rate"):
+        train(config, images, run_dir=tmp_path)
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
+
+
+@pytest.mark.parametrize("architecture", ["liresnet", "liresnet_pp"])
+def test_weights_that_become_nan_keep_the_last_checkpoint(architecture: str, images: ImageSet, tmp_path: Path) -> None:
+    config = _config(model={"architecture": architecture, **SIZES})
+
+    def spoil(state: TrainState) -> None:
+        with torch.no_grad():
+            state.model.get_parameter("neck." + ("kernel" if architecture == "liresnet_pp" else "conv.weight")).fill_(
+                float("nan")
+            )
+
+    with pytest.raises(ConfigError, match="lower learning_rate"):
+        train(config, images, run_dir=tmp_path, on_epoch=spoil)
+    saved = load_checkpoint(tmp_path)
+    assert saved["epoch"] == 1 and all(value.isfinite().all() for value in saved["model"].values())
+    shutil.copy(tmp_path / CHECKPOINT_FILE, tmp_path / "kept")
+    train(config, images, run_dir=tmp_path, resume=True)  # and it is good enough to go on from
+    assert load_checkpoint(tmp_path)["epoch"] == 2
+
+
+def test_a_last_step_that_ruins_the_weights_is_not_saved(images: ImageSet, tmp_path: Path) -> None:
+    """One step per epoch: its loss is finite, and the weights after it are not."""
+    config = _config(batch_size=200, learning_rate=1e30, weight_decay=1e10)
+    with pytest.raises(ConfigError, match="lower learning_rate"):
+        train(config, images, run_dir=tmp_path)
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
+
+
+def test_data_that_cannot_be_trained_on_is_refused(images: ImageSet, tmp_path: Path) -> None:
+    floats = checked_image_set(images.pixels / np.float32(255), images.labels, name="n", source="s")
+    with pytest.raises(ConfigError, match="uint8"):
+        train(_config(), floats, run_dir=tmp_path)
+    with pytest.raises(ConfigError, match="at least one batch of 16, got 15"):
+        train(_config(), images.first(15), run_dir=tmp_path)
+    with pytest.raises(CheckpointError, match="cannot write"):
+        train(_config(epochs=1), images, run_dir=tmp_path / "absent")

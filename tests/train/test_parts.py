@@ -1,0 +1,263 @@
+"""Schedules, configuration, augmentation and the training estimates, each against another computation."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lip_plugin.errors import ConfigError
+from lip_plugin.models import CertifiableModel, LiResNet, LiResNetPP
+from lip_plugin.models.base import EstimatedMap
+from lip_plugin.train.batches import augmented, shuffled_batches
+from lip_plugin.train.config import AugmentConfig, TrainConfig, load_config, recipe_names
+from lip_plugin.train.estimates import EstimateState, feature_lipschitz_estimate, pair_lipschitz_estimate
+from lip_plugin.train.schedule import eps_at, learning_rate_at
+
+Randn = Callable[..., Tensor]
+
+# -- schedules --------------------------------------------------------------------------------------
+
+
+def test_eps_ramp_by_hand() -> None:
+    """From 0.1 to 1.5 times eps over the first half of 10 epochs, then constant."""
+    found = [eps_at(epoch, 10, 0.5, (0.1, 1.5)) for epoch in range(10)]
+    expected = [0.05, 0.19, 0.33, 0.47, 0.61, 0.75, 0.75, 0.75, 0.75, 0.75]
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert eps_at(0, 1, 0.5, (0.1, 1.5)) == pytest.approx(0.05)
+    assert [eps_at(epoch, 4, 1.0, (2.0, 1.0)) for epoch in range(4)] == [2.0, 1.5, 1.0, 1.0]
+
+
+def test_learning_rate_by_hand() -> None:
+    """4 warm-up steps of 12: quarters of the peak, then half a cosine over 8 steps."""
+    found = [learning_rate_at(step, 12, 0.8, 4) for step in range(12)]
+    cosine = [0.4 * (1 + math.cos(math.pi * k / 8)) for k in range(8)]
+    assert found == pytest.approx([0.2, 0.4, 0.6, 0.8, *cosine], rel=1e-12)
+    assert learning_rate_at(0, 5, 0.8, 0) == 0.8
+    assert learning_rate_at(0, 1, 0.8, 1) == 0.8
+    assert all(0 < learning_rate_at(step, 100, 1.0, 5) <= 1.0 for step in range(100))
+
+
+# -- configuration ----------------------------------------------------------------------------------
+
+MINIMAL = "dataset: mnist\neps: 0.5\nepochs: 3\n"
+
+
+def _file(tmp_path: Path, text: str = MINIMAL) -> str:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_file_with_dotted_overrides(tmp_path: Path) -> None:
+    config = load_config(_file(tmp_path), ["epochs=7", "model.width=8", "eps_ramp=[0.2, 2]", "augment.flip=false"])
+    assert (config.epochs, config.model.width, config.eps_ramp, config.augment.flip) == (7, 8, (0.2, 2.0), False)
+    assert (config.eps, config.dataset, config.model.depth) == (
+        0.5,
+        "mnist",
+        TrainConfig.model_validate({"dataset": "mnist", "eps": 1, "epochs": 1}).model.depth,
+    )
+    assert load_config(_file(tmp_path)).epochs == 3
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_shipped_recipes_are_valid(recipe: str) -> None:
+    config = load_config(recipe, ["epochs=2"])
+    assert config.epochs == 2 and config.name
+
+
+BAD: dict[str, tuple[list[str], str]] = {
+    "typo": (["epoch=3"], r"unknown setting 'epoch'; Did you mean 'epochs'"),
+    "typo in a group": (["model.widht=8"], r"unknown setting 'model\.widht'; Did you mean '(dense_)?width'"),
+    "text for a number": (["epochs=many"], "setting epochs: .*got 'many'"),
+    "fraction for an integer": (["epochs=2.5"], "setting epochs: .*got 2.5"),
+    "zero epochs": (["epochs=0"], "setting epochs: .*greater than or equal to 1"),
+    "odd width": (["model.width=7"], r"setting model\.width: .*multiple of 2"),
+    "learning rate beyond float32": (["learning_rate=1.0e38"], r"setting learning_rate: .*less than or equal to"),
+    "negative eps": (["eps=-1"], "setting eps: .*greater than 0"),
+    "infinite eps": (["eps=.inf"], "setting eps: .*finite"),
+    "NaN ramp": (["eps_ramp=[0.1, .nan]"], r"setting eps_ramp\.1: .*finite"),
+    "three ramp values": (["eps_ramp=[1, 2, 3]"], "setting eps_ramp"),
+    "list for a group": (["model=[1]"], "setting model: "),
+    "unknown data set": (["dataset=imagenet"], "setting dataset: .*'mnist'"),
+    "unknown architecture": (["model.architecture=resnet"], r"setting model\.architecture"),
+    "null": (["eps=null"], "setting eps"),
+    "no equals sign": (["epochs"], "not of the form key=value"),
+    "no key": (["=3"], "not of the form key=value"),
+    "value taken for a group": (["eps.value=3"], "eps is a value, not a group"),
+    "bad YAML value": (["epochs=[1"], "override 'epochs=.*is not valid YAML"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_overrides_are_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    overrides, words = BAD[name]
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_config(_file(tmp_path), overrides)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("dataset: [mnist\n", "not valid YAML"),
+        ("- dataset\n", "not a YAML mapping"),
+        ("", "not a YAML mapping"),
+        ("!!python/object/apply:os.getcwd []\n", "not valid YAML"),
+        ("eps: 0.5\nepochs: 3\n", "setting dataset: Field required"),
+        (MINIMAL + "1: 2\n", "1"),
+    ],
+)
+def test_bad_files_are_refused(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config(_file(tmp_path, text))
+
+
+def test_unreadable_and_unknown_recipes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*No such file"):
+        load_config(str(tmp_path / "absent.yaml"))
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(ConfigError, match=r"binary\.yaml"):
+        load_config(str(tmp_path / "binary.yaml"))
+    with pytest.raises(ConfigError, match="no recipe 'fashion_mnits'; Did you mean 'fashion_mnist'"):
+        load_config("fashion_mnits")
+
+
+# -- batches ----------------------------------------------------------------------------------------
+
+
+@given(crop=st.integers(0, 3), flip=st.booleans(), seed=st.integers(0, 1000), channels=st.integers(1, 3))
+def test_augmentation_against_a_loop_over_images(crop: int, flip: bool, seed: int, channels: int) -> None:
+    """The same draws, applied to one image at a time with slices."""
+    images = torch.randint(1, 256, (6, channels, 5, 4), generator=torch.Generator().manual_seed(7)).to(torch.uint8)
+    found = augmented(images, AugmentConfig(crop=crop, flip=flip), torch.Generator().manual_seed(seed))
+    draws = torch.Generator().manual_seed(seed)
+    flips = (torch.rand(6, generator=draws) < 0.5).tolist() if flip else [False] * 6
+    shifts = (
+        torch.randint(0, 2 * crop + 1, (2, 6, 1), generator=draws) if crop else torch.zeros(2, 6, 1, dtype=torch.int64)
+    )
+    for index, image in enumerate(images):
+        image = torch.flip(image, [2]) if flips[index] else image
+        canvas = torch.zeros(channels, 5 + 2 * crop, 4 + 2 * crop, dtype=torch.uint8)
+        canvas[:, crop : crop + 5, crop : crop + 4] = image
+        top, left = int(shifts[0, index]), int(shifts[1, index])
+        assert torch.equal(found[index], canvas[:, top : top + 5, left : left + 4])
+    assert found.dtype == torch.uint8 and found.shape == images.shape
+
+
+def test_augmentation_draws_every_shift_and_flip() -> None:
+    images = torch.zeros(2000, 1, 3, 3, dtype=torch.uint8)
+    images[:, 0, 1, 1] = 1
+    images[:, 0, 1, 0] = 2
+    found = augmented(images, AugmentConfig(crop=1, flip=True), torch.Generator().manual_seed(0))
+    distinct, counts = found.flatten(1).unique(dim=0, return_counts=True)
+    assert len(distinct) == 18  # nine places of the centre pixel, two mirror images
+    assert int(counts.min()) > 60
+
+
+def test_batches_are_a_permutation_scaled_to_the_unit_interval() -> None:
+    images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1) * 25
+    labels = torch.arange(10)
+    plain = AugmentConfig(crop=0, flip=False)
+    batches = list(shuffled_batches(images, labels, 3, plain, torch.Generator().manual_seed(0)))
+    assert [len(y) for _, y in batches] == [3, 3, 3]  # the rest is dropped
+    seen = torch.cat([y for _, y in batches])
+    assert len(set(seen.tolist())) == 9 and seen.tolist() != sorted(seen.tolist())
+    for x, y in batches:
+        assert x.dtype == torch.float32
+        assert torch.allclose(x.flatten(), y.float() * 25 / 255)
+
+
+# -- estimates --------------------------------------------------------------------------------------
+
+
+def _models(seed: int) -> list[CertifiableModel]:
+    torch.manual_seed(seed)
+    plain = LiResNet(input_shape=(1, 8, 8), num_classes=3, depth=2, width=4, dense_width=6)
+    plus = LiResNetPP(input_shape=(2, 10, 10), num_classes=3, depth=3, width=4, dense_width=6, dense_depth=1)
+    for model in (plain, plus):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.2 * torch.randn_like(parameter)
+    return [plain, plus]
+
+
+def _norm_by_svd(linear_map: EstimatedMap) -> float:
+    weight = linear_map.weight.detach().double()
+    if linear_map.input_size is None:
+        return float(torch.linalg.svdvals(weight)[0])
+    height, width = linear_map.input_size
+    pixels = torch.eye(weight.shape[1] * height * width, dtype=torch.float64).view(-1, weight.shape[1], height, width)
+    columns = F.conv2d(pixels, weight, stride=linear_map.stride, padding=linear_map.padding).flatten(1)
+    return float(torch.linalg.svdvals(columns)[0])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_estimates_converge_to_the_product_of_norms_from_below(seed: int) -> None:
+    for model in _models(seed):
+        exact = math.prod(_norm_by_svd(linear_map) for linear_map in model.estimated_maps())
+        state, last = EstimateState(), 0.0
+        for _ in range(6):
+            found = float(feature_lipschitz_estimate(model, state, steps=20).detach())
+            assert last * (1 - 1e-6) <= found <= exact * (1 + 1e-5)
+            last = found
+        found = float(feature_lipschitz_estimate(model, state, steps=600).detach())
+        assert found == pytest.approx(exact, rel=1e-3)
+
+
+def test_estimates_change_the_state_and_nothing_else(randn: Randn) -> None:
+    for model in _models(0):
+        model.train()
+        before, generator = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+        state = EstimateState()
+        first = feature_lipschitz_estimate(model, state)
+        assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+        assert torch.equal(torch.get_rng_state(), generator)
+        assert all(parameter.grad is None for parameter in model.parameters())
+        vectors = {key: value.clone() for key, value in state.state_dict().items()}
+        restored = EstimateState()
+        restored.load_state_dict(vectors)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            again = feature_lipschitz_estimate(model.eval(), restored)
+        assert torch.equal(again, feature_lipschitz_estimate(model, state))
+        assert float(again.detach()) >= float(first.detach()) * (1 - 1e-6)
+
+
+def test_the_gradient_is_that_of_the_singular_values() -> None:
+    """At convergence d||A||/dA = u v^T, here by autograd through the SVD of the explicit map."""
+    model = _models(1)[0]
+    maps = [linear_map for linear_map in model.estimated_maps() if linear_map.input_size is None]
+    (linear,) = maps
+    state = EstimateState()
+    for _ in range(2):
+        feature_lipschitz_estimate(model, state, steps=300)
+    estimate = feature_lipschitz_estimate(model, state, steps=300)
+    parameter = model.get_parameter("neck.linear.weight")
+    (found,) = torch.autograd.grad(estimate, parameter, retain_graph=True)
+    norm = torch.linalg.matrix_norm(parameter.double(), 2)
+    others = float(estimate.detach()) / float(torch.linalg.matrix_norm(linear.weight.detach().double(), 2))
+    (expected,) = torch.autograd.grad(norm * others, parameter)
+    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+    (stem,) = torch.autograd.grad(estimate, model.get_parameter("stem.conv.weight"))
+    assert stem.any()
+
+
+def test_pair_estimate_is_the_feature_estimate_times_row_distances() -> None:
+    model = _models(2)[1]
+    state = EstimateState()
+    feature_lipschitz_estimate(model, state, steps=500)
+    pairs = pair_lipschitz_estimate(model, state, steps=500).detach()
+    feature = float(feature_lipschitz_estimate(model, state).detach())
+    rows = model.head.weight.detach().double()
+    rows = rows / rows.square().sum(1, keepdim=True).sqrt()
+    for i in range(3):
+        for j in range(3):
+            assert float(pairs[i, j]) == pytest.approx(feature * float((rows[i] - rows[j]).norm()), rel=1e-4, abs=1e-7)
