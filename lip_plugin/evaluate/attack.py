@@ -59,9 +59,7 @@ class EmpiricalAttack(ABC):
         return (self,)
 
     @final
-    def __call__(
-        self, model: CertifiedClassifier, x: Tensor, y: Tensor, *, eps: float, seed: int = 0
-    ) -> AttackResult:
+    def __call__(self, model: CertifiedClassifier, x: Tensor, y: Tensor, *, eps: float, seed: int = 0) -> AttackResult:
         """Attack and re-check: project into ball and box in float64, re-evaluate in float64, then count.
 
         A point counts where the float64 program, the function that certificates speak about,
@@ -158,7 +156,10 @@ def _pulled_in(model: CertifiedClassifier, x: Tensor, y: Tensor, points: Tensor,
     if not bool(success.any()):
         return points
     start, end, labels = x[success].double(), points[success].double(), y[success]
-    low, high = torch.zeros(len(end), dtype=torch.float64, device=x.device), torch.ones(len(end), device=x.device).double()
+    low, high = (
+        torch.zeros(len(end), dtype=torch.float64, device=x.device),
+        torch.ones(len(end), device=x.device).double(),
+    )
     best = points[success]
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2

@@ -47,7 +47,9 @@ def get_attack(spec: str) -> EmpiricalAttack:
     found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
     if parsed.library not in found:
         known = ", ".join(sorted(found)) or "none is installed"
-        raise ConfigError(f"no attack library {parsed.library!r}; known: {known}.{close_matches(parsed.library, found)}")
+        raise ConfigError(
+            f"no attack library {parsed.library!r}; known: {known}.{close_matches(parsed.library, found)}"
+        )
     factory: AttackFactory = found[parsed.library].load()
     return factory(parsed.variant, parsed.settings)
 

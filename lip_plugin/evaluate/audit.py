@@ -11,7 +11,7 @@ from lip_plugin.evaluate.attacks import get_attack
 from lip_plugin.evaluate.results import AuditResult
 from lip_plugin.evaluate.work import Findings
 
-AUDIT_ATTACKS = ("autoattack:apgd-ce", "autoattack:apgd-t")
+_FEWEST_CLASSES_OF_APGD_T = 4
 
 
 def parse_audit(audit: int | str) -> int | None:
@@ -25,8 +25,10 @@ def parse_audit(audit: int | str) -> int | None:
     raise ConfigError(f"audit {audit!r} is not a number of images; give 0 or more, or 'all'")
 
 
-def audit_stages() -> tuple[EmpiricalAttack, ...]:
-    return tuple(get_attack(spec) for spec in AUDIT_ATTACKS)
+def audit_stages(num_classes: int) -> tuple[EmpiricalAttack, ...]:
+    """APGD-CE and APGD-T; FAB-T instead of the latter below 4 classes, where its loss does not exist."""
+    targeted = "apgd-t" if num_classes >= _FEWEST_CLASSES_OF_APGD_T else "fab-t"
+    return get_attack("autoattack:apgd-ce"), get_attack(f"autoattack:{targeted}")
 
 
 def audit_mask(certified: Tensor, radius: Tensor, limit: int | None) -> Tensor:

@@ -69,6 +69,8 @@ def compare(
     _check_batch(model, x, y)
     plan = _plan(eps, attacks, audit, skip_certified, seed, BLOCK_SIZE if batch_size is None else batch_size)
     require_arithmetic(arithmetic)
+    if plan.audits:
+        audit_stages(model.num_classes)  # a missing library is an error before the work, not after it
     started = time.perf_counter()
     certificate = certify(model, x, arithmetic=arithmetic, batch_size=batch_size, progress=progress)
     return compare_certified(
@@ -145,15 +147,12 @@ def _plan(
         raise ConfigError(f"attacks must be at least one and differ in name, got {names}")
     if block_size < 1 or seed < 0:
         raise ConfigError(f"batch_size must be at least 1 and seed at least 0, got {block_size} and {seed}")
-    plan = Plan(_grid(eps), chosen, limit, skip_certified, seed, block_size)
-    if plan.audits:
-        audit_stages()  # a missing library is an error before the work, not after it
-    return plan
+    return Plan(_grid(eps), chosen, limit, skip_certified, seed, block_size)
 
 
 def _run(images: Images, certificate: Certificate, plan: Plan, progress: bool) -> Protocol:
     label = "attack" if plan.skip_certified else "attack (full protocol)"
-    with progress_bar(label, total=plan.units(len(images)), enabled=progress and bool(plan.attacks)) as advance:
+    with progress_bar(label, total=plan.units(images), enabled=progress and bool(plan.attacks)) as advance:
         protocol = Protocol(images, certificate, plan, advance)
         protocol.run()
     return protocol

@@ -18,7 +18,9 @@ def restored_state(seed: int, model: nn.Module) -> Generator[None]:
     python_state, numpy_state = random.getstate(), np.random.get_state()
     trace, default_dtype = sys.gettrace(), torch.get_default_dtype()
     training = {module: module.training for module in model.modules()}
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    devices = (
+        list(range(torch.cuda.device_count())) if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    )
     with torch.random.fork_rng(devices=devices):
         random.seed(seed)
         np.random.seed(seed % 2**32)

@@ -34,10 +34,11 @@ class Plan:
     seed: int
     block_size: int
 
-    def units(self, images: int) -> int:
+    def units(self, images: Images) -> int:
         """Image-stages in all: the length of the progress bar."""
         stages = sum(len(attack.stages) for attack in self.attacks)
-        return images * len(self.eps) * (stages + (len(audit_stages()) if self.audits else 0))
+        audits = len(audit_stages(images.model.num_classes)) if self.audits else 0
+        return len(images) * len(self.eps) * (stages + audits)
 
     def certificate_aware(self) -> Plan:
         """The same plan with certified images skipped."""
@@ -101,7 +102,7 @@ class Protocol:
     def _audit(self, eps: float) -> None:
         mask = audit_mask(self.certified(eps), self.certificate.radius, self.plan.audit)
         self.attacked_certified += int(mask.sum())
-        for stage in audit_stages():
+        for stage in audit_stages(self.images.model.num_classes):
             self._stage(stage, mask, self.audit_found, eps, prefix="audit ")
 
     def _stage(self, stage: EmpiricalAttack, todo: Tensor, findings: Findings, eps: float, prefix: str = "") -> None:

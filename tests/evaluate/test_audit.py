@@ -53,7 +53,7 @@ def test_the_audit_alone_catches_a_certified_point_that_breaks(canary: Any) -> N
     radius = float(honest.radius[correct].min())
     eps = (radius * 1.005,)
     attack = get_attack("autoattack:apgd-ce")
-    with pytest.raises(lp.SoundnessError, match="audit|unsound"):
+    with pytest.raises(lp.SoundnessError, match="unsound"):
         compare_certified(canary.model, canary.x, canary.y, inflated(honest, 1.01), plan(attack, eps=eps, audit=8))
     unaudited = compare_certified(
         canary.model, canary.x, canary.y, inflated(honest, 1.01), plan(attack, eps=eps, audit=0)
@@ -64,15 +64,20 @@ def test_the_audit_alone_catches_a_certified_point_that_breaks(canary: Any) -> N
         compare_certified(canary.model, canary.x, canary.y, inflated(honest, 1.01), full)
 
 
-def test_distances_of_undecided_images_are_held_against_their_radii(linear: Any, gradient_step: EmpiricalAttack) -> None:
-    """No certified image is attacked, and still an inflated radius is caught: at any eps, by its own image's distance."""
+def test_distances_of_undecided_images_are_held_against_their_radii(
+    linear: Any, gradient_step: EmpiricalAttack
+) -> None:
+    """No certified image is attacked, and still an inflated radius is caught, by its own image's distance."""
     honest = lp.certify(linear.model, linear.x)
     eps = (2.0 * float(honest.radius.max()),)
-    assert compare_certified(
-        linear.model, linear.x, linear.y, honest, plan(gradient_step, eps=eps, audit=0)
-    ).status == "ok"
+    assert (
+        compare_certified(linear.model, linear.x, linear.y, honest, plan(gradient_step, eps=eps, audit=0)).status
+        == "ok"
+    )
     with pytest.raises(lp.SoundnessError, match="radius"):
-        compare_certified(linear.model, linear.x, linear.y, inflated(honest, 1.01), plan(gradient_step, eps=eps, audit=0))
+        compare_certified(
+            linear.model, linear.x, linear.y, inflated(honest, 1.01), plan(gradient_step, eps=eps, audit=0)
+        )
 
 
 def test_the_audit_takes_the_certified_images_with_the_smallest_radii() -> None:

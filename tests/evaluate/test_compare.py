@@ -30,14 +30,17 @@ def test_status_of_every_image_is_the_closed_form_one(
     correct = (lp.certify(linear.model, linear.x).prediction == linear.y).tolist()
     for eps, result in zip(GRID, report.eps, strict=True):
         expected = [
-            expected_status(good, distance, eps) for good, distance in zip(correct, linear.distance.tolist(), strict=True)
+            expected_status(good, distance, eps)
+            for good, distance in zip(correct, linear.distance.tolist(), strict=True)
         ]
         assert list(report.points.status[eps]) == expected
         assert result.counts == {name: expected.count(name) for name in ("wrong", "certified", "broken", "undecided")}
         assert result.verified_robust_accuracy == expected.count("certified") / len(expected)
         assert result.empirical_robust_accuracy == {"gradient-step": expected.count("certified") / len(expected)}
     assert {status for statuses in report.points.status.values() for status in statuses} == {
-        "wrong", "certified", "broken"
+        "wrong",
+        "certified",
+        "broken",
     }
     assert report.clean_accuracy == sum(correct) / len(correct)
     assert report.differences == ()
@@ -134,7 +137,7 @@ def test_the_full_protocol_lists_what_the_aware_one_missed() -> None:
 
 def test_bad_arguments_are_refused_before_any_work(linear: Any, gradient_step: EmpiricalAttack) -> None:
     good: dict[str, Any] = {"eps": 0.1, "attacks": [gradient_step], "audit": 0}
-    for change, error, message in [
+    changes: list[tuple[dict[str, Any], type[Exception], str]] = [
         ({"eps": -0.1}, lp.ConfigError, "at least 0"),
         ({"eps": "a/b"}, lp.ConfigError, "not a number"),
         ({"eps": float("nan")}, lp.ConfigError, "finite"),
@@ -145,7 +148,8 @@ def test_bad_arguments_are_refused_before_any_work(linear: Any, gradient_step: E
         ({"audit": -1}, lp.ConfigError, "audit"),
         ({"audit": "some"}, lp.ConfigError, "audit"),
         ({"batch_size": 0}, lp.ConfigError, "batch_size"),
-    ]:
+    ]
+    for change, error, message in changes:
         with pytest.raises(error, match=message):
             lp.compare(linear.model, linear.x, linear.y, **{**good, **change})
     with pytest.raises(lp.DataError, match="classes 0 to 4"):
