@@ -8,7 +8,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint format constraints clean
+.PHONY: help install demo bench test lint format constraints clean
 
 PYTHON ?=
 WORKERS ?= auto
@@ -25,7 +25,7 @@ UV := $(shell uv cache dir >/dev/null 2>&1 && command -v uv || echo $(LOCAL_UV))
 export UV_HTTP_TIMEOUT ?= 300
 
 help:
-	@echo "make install | demo | test | lint | format | constraints | clean"
+	@echo "make install | demo | test | bench | lint | format | constraints | clean"
 
 install: $(STAMP)
 
@@ -54,6 +54,10 @@ demo: install
 # One thread per process: on tiny models more threads are 5 to 15 times slower.
 test: install
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --maxprocesses 8 $(ARGS)
+
+bench: install
+	$(BIN)/python benchmarks/minmax.py
+	$(BIN)/python benchmarks/certificate_aware.py
 
 lint: install
 	$(BIN)/ruff check .

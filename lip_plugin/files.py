@@ -15,14 +15,18 @@ from lip_plugin.errors import ConfigError
 def check_output_directory(directory: Path, *, overwrite: bool = False) -> None:
     """Raise ConfigError where ``directory`` cannot become an output directory: before the work, not after it."""
     if directory.is_dir() and any(directory.iterdir()) and not overwrite:
-        raise ConfigError(f"output directory {directory} exists and is not empty; choose another one or pass --overwrite")
+        raise ConfigError(
+            f"output directory {directory} exists and is not empty; choose another one or pass --overwrite"
+        )
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"output {directory} is a file; give a directory")
     parent = directory.absolute().parent
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise ConfigError(f"output directory {directory} is not writable: {parent} refuses new entries; choose another one")
+        raise ConfigError(
+            f"output directory {directory} is not writable: {parent} refuses new entries; choose another one"
+        )
 
 
 @contextmanager

@@ -28,6 +28,8 @@ def train_command(
 
     config = load_config(recipe, overrides)
     directory = out if out is not None else Path("runs") / Path(recipe).stem
-    report = run_training(config, directory, resume=resume, overwrite=overwrite, progress=not quiet)
+    shown = [word if not word.startswith("data_dir=") else "data_dir=DIR" for word in (recipe, *overrides)]
+    command = " ".join(["lip train", *shown])
+    report = run_training(config, directory, command=command, resume=resume, overwrite=overwrite, progress=not quiet)
     print_report(report)
     click.echo(f"Model directory written to {directory}")

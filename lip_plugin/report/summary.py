@@ -53,7 +53,9 @@ def remarks(report: Report) -> list[str]:
 def _audit_line(report: Report) -> str:
     audit = report.audit
     ratio = audit.smallest_distance_over_radius
-    closest = "no adversarial point found" if ratio is None else f"smallest adversarial distance over radius {ratio:.3f}"
+    closest = (
+        "no adversarial point found" if ratio is None else f"smallest adversarial distance over radius {ratio:.3f}"
+    )
     return f"Audit: {audit.attacked_certified} certified points attacked, {audit.broken} unsound; {closest}."
 
 
@@ -65,8 +67,8 @@ def _protocol_line(report: Report) -> str:
         )
     count = len(report.differences)
     listed = "; ".join(
-        f"image {difference.index} at {format_eps(difference.eps)}: {difference.certificate_aware} then {difference.full}"
-        for difference in report.differences[:5]
+        f"image {one.index} at {format_eps(one.eps)}: {one.certificate_aware} then {one.full}"
+        for one in report.differences[:5]
     )
     return (
         "Full protocol: every correct point was attacked. "

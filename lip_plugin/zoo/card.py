@@ -69,7 +69,9 @@ def read_card(directory: Path) -> ModelCard:
             raise CheckpointError(f"{path} has {path.stat().st_size} bytes; a card has at most {_LARGEST_CARD}")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CheckpointError(f"{directory} is not a model directory: {error.strerror or error} ({CARD_FILE})") from error
+        raise CheckpointError(
+            f"{directory} is not a model directory: {error.strerror or error} ({CARD_FILE})"
+        ) from error
     except ValueError as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}") from error
     try:

@@ -1,0 +1,61 @@
+"""A small model directory and images that fit it, so that commands answer in a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lip_plugin as lp
+from lip_plugin.cli import run
+
+SHAPE = (1, 4, 4)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Exit code and what was printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Lip = Callable[..., Outcome]
+
+
+@pytest.fixture
+def lip(capsys: pytest.CaptureFixture[str]) -> Lip:
+    """Run the command line in this process."""
+
+    def call(*arguments: object) -> Outcome:
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def model_dir(tmp_path: Path) -> Path:
+    """A linear classifier of 3 classes on 4x4 images, saved."""
+    torch.manual_seed(0)
+    head = nn.Linear(16, 3)
+    head.bias.data = -head.weight.data.sum(1) / 2
+    directory = tmp_path / "tiny"
+    lp.wrap(nn.Flatten().eval(), head.eval(), input_shape=SHAPE).save(directory)
+    return directory
+
+
+@pytest.fixture
+def data_file(tmp_path: Path) -> Path:
+    """24 uint8 images with labels, as an .npz."""
+    generator = np.random.default_rng(0)
+    path = tmp_path / "images.npz"
+    np.savez(path, x=generator.integers(0, 256, (24, *SHAPE), np.uint8), y=generator.integers(0, 3, 24))
+    return path

@@ -1,0 +1,65 @@
+"""Every shipped model: loads, is what its card says, and its measured figures are re-measured on shipped images."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+
+import lip_plugin as lp
+from lip_plugin.certificates import wilson_interval95
+from lip_plugin.data import load_shipped, shipped_datasets
+from lip_plugin.types import parse_eps
+from lip_plugin.zoo import find_model
+
+NAMES = lp.list_models()
+
+
+def test_the_demo_model_is_shipped() -> None:
+    assert "LipPlugin2026_LiResNet_Demo" in NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_card_and_weights_belong_together(name: str) -> None:
+    directory, card = find_model(name)
+    model = lp.load_model(name)
+    weights = (directory / "model.safetensors").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() == card.sha256
+    assert len(weights) < 8_000_000
+    assert model.digest == card.digest
+    assert (model.input_shape, model.num_classes) == (card.input_shape, card.num_classes)
+    assert model.num_parameters == card.params
+    assert card.dataset in shipped_datasets()
+    for field in ("licence", "based_on", "paper", "authors", "eps_train", "eps_grid"):
+        assert getattr(card, field), f"the card lacks {field}"
+    for key in ("command", "hardware", "seed", "epochs", "bound"):
+        assert key in card.measured
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_measured_figures_hold_on_the_shipped_images(name: str) -> None:
+    """The shipped slice is a part of the test split: its shares must be compatible with the card's."""
+    card = lp.model_card(name)
+    assert card.dataset is not None
+    x, y = load_shipped(card.dataset).tensors(torch.float32)
+    certificate = lp.certify(lp.load_model(name), x)
+    figures = {0.0: card.measured["clean_accuracy"]} | {
+        parse_eps(eps): share for eps, share in card.measured["verified_robust_accuracy"].items()
+    }
+    assert len(figures) >= 4
+    for eps, share in figures.items():
+        proved = (certificate.prediction == y) & (certificate.radius > eps)
+        low, high = wilson_interval95(int(proved.sum()), len(y))
+        assert low - 0.02 <= share / 100 <= high + 0.02, (eps, share, low, high)
+
+
+def test_shipped_images_are_the_first_of_the_test_file() -> None:
+    """The first labels of Fashion-MNIST's test split are public knowledge; pixels span the whole range."""
+    images = load_shipped("fashion_mnist")
+    assert len(images) >= 512
+    assert images.labels[:10].tolist() == [9, 2, 1, 1, 6, 1, 4, 6, 5, 7]
+    assert images.pixels.shape[1:] == (1, 28, 28)
+    assert (int(images.pixels.min()), int(images.pixels.max())) == (0, 255)
+    assert (Path(lp.__file__).parent / "data" / "slices" / "ATTRIBUTION.md").is_file()
