@@ -62,7 +62,7 @@ def test_error_bound_covers_the_exact_features(scale: float, seed: int) -> None:
         true = exact_features(model, x[index])
         square = sum((a - b) ** 2 for a, b in zip(computed, true, strict=True))
         assert square <= Fraction(float(enclosure.error[index])) ** 2
-        assert 0 < square  # rounding did happen, so the comparison means something
+        assert square > 0  # rounding did happen, so the comparison means something
         assert sum(a**2 for a in computed) <= Fraction(float(enclosure.norm[index])) ** 2
 
 

@@ -16,9 +16,7 @@ def jacobian_norm(module: nn.Module, shape: tuple[int, ...]) -> float:
     size = math.prod(shape)
     with torch.no_grad():
         zero = module(torch.zeros(1, *shape, dtype=torch.float64)).flatten()
-        columns = [
-            module(basis.view(1, *shape)).flatten() - zero for basis in torch.eye(size, dtype=torch.float64)
-        ]
+        columns = [module(basis.view(1, *shape)).flatten() - zero for basis in torch.eye(size, dtype=torch.float64)]
     return float(torch.linalg.matrix_norm(torch.stack(columns, dim=1), ord=2))
 
 
@@ -31,7 +29,11 @@ def test_module_bound_is_the_product_of_the_layer_norms() -> None:
     assert bound.value >= math.prod(norms) * (1 - 1e-12)
     assert bound.value == pytest.approx(math.prod(norms), rel=1e-6)
     assert [layer.name for layer in bound.layers] == [
-        "00 conv", "01 activation", "02 avg_pool", "03 flatten", "04 dense"
+        "00 conv",
+        "01 activation",
+        "02 avg_pool",
+        "03 flatten",
+        "04 dense",
     ]
 
 
