@@ -1,0 +1,27 @@
+"""Every script in examples/ runs from an empty folder, and says what its first lines promise."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import lip_plugin as lp
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def test_every_example_is_run_here() -> None:
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == ["own_network.py"]
+
+
+def test_own_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "own_network.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    pairs = re.findall(r"proved ([\d.]+)%, survives APGD-T ([\d.]+)%", printed)
+    assert len(pairs) == 2
+    assert all(0 < float(proved) <= float(attacked) for proved, attacked in pairs)
+    assert lp.load_model(tmp_path / "out" / "own_network").digest[:12] in printed
