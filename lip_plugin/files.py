@@ -1,4 +1,4 @@
-"""Directories that appear under their final name only when they are complete."""
+"""File names of a model directory, and output directories that appear only when they are complete."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lip_plugin.errors import ConfigError
+
+CARD_FILE = "card.json"
+WEIGHTS_FILE = "model.safetensors"
+"""The two files of a model directory."""
 
 
 def check_output_directory(directory: Path, *, overwrite: bool = False) -> None:

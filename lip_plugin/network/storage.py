@@ -16,12 +16,10 @@ from safetensors.torch import save as dump_safetensors
 from torch import Tensor
 
 from lip_plugin.errors import CheckpointError, ChecksumError, LipPluginError
-from lip_plugin.files import complete_directory
+from lip_plugin.files import CARD_FILE, WEIGHTS_FILE, complete_directory
 from lip_plugin.network.classifier import CertifiedClassifier, buffer_name
 from lip_plugin.network.operators import OPERATOR_KINDS, Head, Operator
 
-WEIGHTS_FILE = "model.safetensors"
-CARD_FILE = "card.json"
 CARD_SCHEMA = "lip-card/1"
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

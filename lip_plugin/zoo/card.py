@@ -9,12 +9,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lip_plugin.errors import CheckpointError
+from lip_plugin.files import CARD_FILE
 
-CARD_FILE = "card.json"
-WEIGHTS_FILE = "model.safetensors"
 _LARGEST_CARD = 4 * 2**20
-
-_Setting = bool | int | float | str | list["_Setting"]
 
 
 class OperatorRecord(BaseModel):

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from lip_plugin.errors import ConfigError
+from lip_plugin.files import WEIGHTS_FILE
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.storage import load_network
-from lip_plugin.zoo.card import WEIGHTS_FILE
 from lip_plugin.zoo.registry import find_model
 
 

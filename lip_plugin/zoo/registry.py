@@ -9,7 +9,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from lip_plugin.errors import CheckpointError, ConfigError, UnknownModelError, close_matches
-from lip_plugin.zoo.card import CARD_FILE, ModelCard, read_card
+from lip_plugin.files import CARD_FILE
+from lip_plugin.zoo.card import ModelCard, read_card
 
 ENTRY_POINT_GROUP = "lip_plugin.models"
 """Each entry names a package whose folders are model directories: resources, not imported code."""
