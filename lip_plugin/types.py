@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from fractions import Fraction
 
 from lip_plugin.errors import ConfigError
 
 Shape = tuple[int, ...]
 ImageShape = tuple[int, int, int]
+
+_LARGEST_EPS = 1e6  # far beyond the diagonal of any image
 
 ABSTAIN = -1
 """The label that `predict` gives where it will not vouch for one."""
@@ -18,11 +18,15 @@ ABSTAIN = -1
 def parse_eps(text: str | float) -> float:
     """A radius from ``0.25`` or ``"36/255"``: finite and >= 0. Raises ConfigError."""
     try:
-        eps = float(Fraction(text.replace(" ", ""))) if isinstance(text, str) else float(text)
+        if isinstance(text, str):
+            numerator, _, denominator = text.partition("/")
+            eps = float(numerator) / float(denominator or "1")
+        else:
+            eps = float(text)
     except (ValueError, ZeroDivisionError, OverflowError, TypeError):
         raise ConfigError(f"eps {text!r} is not a number; give an L2 radius such as 0.25 or 36/255") from None
-    if not math.isfinite(eps) or eps < 0:
-        raise ConfigError(f"eps {text!r} must be finite and at least 0 (L2 radius, pixels in [0,1])")
+    if not 0 <= eps <= _LARGEST_EPS:  # false for NaN too
+        raise ConfigError(f"eps {text!r} must be at least 0 and at most {_LARGEST_EPS:g} (L2 radius, pixels in [0,1])")
     return eps
 
 
@@ -35,8 +39,6 @@ def parse_eps_grid(values: Iterable[str | float]) -> tuple[float, ...]:
 
 
 def format_eps(eps: float) -> str:
-    """``36/255`` where eps is a multiple of 1/255 up to float rounding, a short decimal otherwise."""
-    numerator = round(eps * 255)
-    if numerator and abs(eps * 255 - numerator) < 1e-9 and abs(eps * 100 - round(eps * 100)) > 1e-9:
-        return f"{numerator}/255"
-    return f"{eps:.6g}"
+    """The shortest text that `parse_eps` reads back exactly: ``0.25``, ``36/255``, else all digits."""
+    candidates = (f"{eps:.6g}", f"{round(eps * 255)}/255")
+    return next((text for text in candidates if parse_eps(text) == eps), repr(eps))

@@ -16,6 +16,8 @@ _Z_95 = 1.959963984540054
 
 def certified_at(certificate: Certificate, labels: Tensor, eps: float) -> Tensor:
     """(B,) bool: correct, and proved for every input within eps (strictly: radius > eps)."""
+    if not isinstance(labels, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DataError(f"labels are a {type(labels).__name__}; expected a torch tensor ({len(certificate)},)")
     if labels.shape != certificate.prediction.shape:
         raise DataError(f"labels have shape {tuple(labels.shape)}; the certificate has {len(certificate)} images")
     return (certificate.prediction == labels.cpu()) & (certificate.radius > parse_eps(eps))

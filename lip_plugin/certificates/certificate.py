@@ -11,11 +11,11 @@ from torch import Tensor
 from lip_plugin.bounds import row_norms_upper_bound
 from lip_plugin.bounds.rounding import gamma
 from lip_plugin.certificates.arithmetic import certifying_arithmetic, require_arithmetic
-from lip_plugin.certificates.enclosure import INFLATION, EnclosedForward, Enclosure
+from lip_plugin.certificates.enclosure import INFLATION, LARGEST_ACTIVATION, EnclosedForward, Enclosure
 from lip_plugin.certificates.inputs import check_images
 from lip_plugin.certificates.lipschitz import lipschitz_upper_bound, pair_bound
 from lip_plugin.errors import ConfigError, DataError
-from lip_plugin.network import CertifiedClassifier
+from lip_plugin.network import CertifiedClassifier, require_unaltered
 from lip_plugin.progress import track
 
 _DEFAULT_BATCH = 256
@@ -57,13 +57,12 @@ def certify(
     "float64" also of the rounding of the float64 program at the image and everywhere in the ball.
     Raises DataError (shape, range, NaN), ConfigError (arithmetic), UnsupportedLayerError (weights).
     """
-    if not isinstance(model, CertifiedClassifier):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError(f"{type(model).__name__} is not a CertifiedClassifier; use lp.freeze or lp.wrap first")
+    require_unaltered(model)
     mode = require_arithmetic(arithmetic)
     check_images(model, x)
     size = _DEFAULT_BATCH if batch_size is None else batch_size
-    if size < 1:
-        raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+    if type(size) is not int or size < 1:
+        raise ConfigError(f"batch_size must be at least 1, got {batch_size!r}")
     digest = model.digest
     with certifying_arithmetic():
         certifier = _Certifier(model, mode)
@@ -95,6 +94,8 @@ class _Certifier:
         # Dot product of D terms, the bias, and one for the difference of two logits.
         self._gamma = gamma(model.head_weight.shape[1] + 3)
         self._in_ball = arithmetic == "float64"
+        if self._in_ball and any(float(buffer.abs().max()) >= LARGEST_ACTIVATION for buffer in model.buffers()):
+            raise ConfigError("weights of 2^300 or more may overflow in float64; only arithmetic='real' is proved")
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         enclosure = self._forward(x)
@@ -114,6 +115,8 @@ class _Certifier:
         radius = _quotient_below(allowance, growth)
         # Only the predicted index itself is left out: an equal logit of another class certifies nothing.
         radius = radius.scatter(1, prediction, torch.inf).amin(dim=1)
+        if self._in_ball:
+            radius = torch.minimum(radius, enclosure.ball_limit)
         margin = margin.scatter(1, prediction, torch.inf).amin(dim=1)
         return prediction[:, 0], margin, radius.clamp_min(0.0)
 

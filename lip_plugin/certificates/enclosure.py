@@ -21,10 +21,13 @@ from torch import Tensor
 from lip_plugin.bounds.rounding import frobenius_upper_bounds
 from lip_plugin.certificates.arithmetic import UNIT_ROUNDOFF
 from lip_plugin.certificates.lipschitz import LipschitzBound
+from lip_plugin.errors import DataError
 from lip_plugin.network import CertifiedClassifier, Operator, RoundingTerm
 
 INFLATION = 1.0 + 2.0**-40
 """Above the rounding of the few float64 operations that evaluate a line of the recursion."""
+LARGEST_ACTIVATION = 2.0**300
+"""Below it, with weights below it too, no product, square or sum of a float64 layer overflows."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Enclosure:
     """Features (B, D) as computed, and upper bounds per image (B,), all float64.
 
     ``norm`` bounds ||features||, ``error`` the distance to the exact features at the image, and
-    ``ball_error + ball_slope * delta`` that distance anywhere within ``delta`` of the image.
+    ``ball_error + ball_slope * delta`` that distance anywhere within ``delta`` of the image, as long as
+    delta stays below ``ball_limit``, where an activation could leave the range in which nothing overflows.
     """
 
     features: Tensor
@@ -40,6 +44,7 @@ class Enclosure:
     error: Tensor
     ball_error: Tensor
     ball_slope: Tensor
+    ball_limit: Tensor
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class EnclosedForward:
         v = x.double()
         zero = torch.zeros(len(x), dtype=torch.float64, device=x.device)
         error, ball_error, ball_slope = zero, zero, zero
+        ball_limit = torch.full_like(zero, LARGEST_ACTIVATION)
         for step in self._steps:
             if step.term.relative or step.term.absolute:
                 norm, relative, absolute = _norms(v), step.term.relative, step.term.absolute
@@ -81,7 +87,13 @@ class EnclosedForward:
                     step.lipschitz * value * INFLATION for value in (error, ball_error, ball_slope)
                 )
             v = step.operator.apply(v)
-        return Enclosure(v, _norms(v), error, ball_error, ball_slope)
+            if not bool(torch.isfinite(v).all()):
+                # A later ReLU would turn -inf into an innocent 0.
+                raise DataError("activations overflow float64 on these images; nothing can be certified")
+            far, growth = _norms(v) + error + ball_error, step.reach * step.lipschitz + ball_slope
+            room = (LARGEST_ACTIVATION - far).clamp_min(0.0) / (growth * INFLATION).clamp_min(1.0)
+            ball_limit = torch.minimum(ball_limit, room)
+        return Enclosure(v, _norms(v), error, ball_error, ball_slope, ball_limit)
 
 
 def _norms(v: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from lip_plugin.network import CertifiedClassifier
 
 def check_images(model: CertifiedClassifier, x: Tensor) -> None:
     """Raise DataError, in one line, unless x is (B, C, H, W) floating, finite and within [0,1]."""
+    if not isinstance(x, Tensor) or x.layout != torch.strided:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DataError(f"images are a {type(x).__name__}; expected a dense torch tensor (B, C, H, W)")
     if x.dim() != 4 or tuple(x.shape[1:]) != model.input_shape:
         expected = ", ".join(map(str, model.input_shape))
         raise DataError(f"images have shape {tuple(x.shape)}; this model expects (B, {expected})")
@@ -25,6 +27,8 @@ def check_images(model: CertifiedClassifier, x: Tensor) -> None:
 
 def check_labels(model: CertifiedClassifier, x: Tensor, y: Tensor) -> None:
     """Raise DataError unless y is (B,) integers within the classes."""
+    if not isinstance(y, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DataError(f"labels are a {type(y).__name__}; expected a torch tensor of integers ({len(x)},)")
     if y.shape != x.shape[:1] or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise DataError(f"labels are {y.dtype} of shape {tuple(y.shape)}; expected integers of shape ({len(x)},)")
     if len(y) and not (int(y.min()) >= 0 and int(y.max()) < model.num_classes):

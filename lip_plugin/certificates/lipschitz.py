@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 
 from lip_plugin.bounds import row_distance_upper_bound
 from lip_plugin.bounds.rounding import mul_up
-from lip_plugin.errors import ConfigError
-from lip_plugin.network import CertifiedClassifier, Operator, convert
+from lip_plugin.errors import ConfigError, UnsupportedLayerError
+from lip_plugin.network import CertifiedClassifier, Operator, convert, require_unaltered
 from lip_plugin.types import ImageShape, Shape
 
 
@@ -61,24 +62,39 @@ def pair_lipschitz_upper_bound(model: CertifiedClassifier) -> Tensor:
 
 def pair_bound(model: CertifiedClassifier, feature_bound: float) -> Tensor:
     """Feature constant times direct head-row distances, rounded up."""
-    product = row_distance_upper_bound(model.head_weight) * feature_bound
-    return torch.where(product > 0, torch.nextafter(product, torch.full_like(product, torch.inf)), product)
+    distance = row_distance_upper_bound(model.head_weight)
+    above = torch.nextafter(distance * feature_bound, torch.full_like(distance, torch.inf))
+    # 0 only where the rows are identical or the features constant; elsewhere even an underflow stays positive.
+    return torch.where((distance > 0) & (feature_bound > 0), above, torch.zeros_like(above))
 
 
 def _classifier_bound(model: CertifiedClassifier) -> LipschitzBound:
     """Remembered by digest: the digest is recomputed from the weights, so a changed network never hits."""
+    require_unaltered(model)
     digest = model.digest
     if digest not in _memo:
+        _require_finite(model.head, len(model.operators))
         _memo[digest] = _product(model.operators, model.input_shape)
         while len(_memo) > _KEPT:
             _memo.popitem(last=False)
     return _memo[digest]
 
 
+def _require_finite(operator: Operator, index: int) -> None:
+    """Offsets and biases do not enter a bound, but a network with NaN in them is no function."""
+    for name, value in operator.tensors().items():
+        if not bool(torch.isfinite(value).all()):
+            raise UnsupportedLayerError(f"layer {index} ({operator.kind}): {name} has NaN or infinite entries")
+
+
 def _product(operators: tuple[Operator, ...], shape: Shape) -> LipschitzBound:
     layers: list[LayerBound] = []
     for index, operator in enumerate(operators):
+        _require_finite(operator, index)
         bound = operator.lipschitz_upper_bound(shape)
         layers.append(LayerBound(f"{index:02d} {operator.kind}", bound.value, bound.method))
         shape = operator.output_shape(shape)
-    return LipschitzBound(mul_up(*(layer.value for layer in layers)), tuple(layers), _METHOD)
+    value = mul_up(*(layer.value for layer in layers))
+    if not math.isfinite(value):
+        raise UnsupportedLayerError("the product of the layers' Lipschitz bounds overflows; rescale the weights")
+    return LipschitzBound(value, tuple(layers), _METHOD)

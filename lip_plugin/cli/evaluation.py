@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lip_plugin.errors import SoundnessError
-from lip_plugin.files import check_output_directory
+from lip_plugin.files import REPORT_FILES, check_output_directory
 
 if TYPE_CHECKING:
     from lip_plugin.data import ImageSet
@@ -79,7 +79,7 @@ def _evaluate(options: dict[str, Any], evaluate: Callable[..., Report], settings
 
     out: Path | None = options["out"]
     if out is not None:
-        check_output_directory(out, overwrite=options["overwrite"])
+        check_output_directory(out, replaceable=REPORT_FILES if options["overwrite"] else frozenset())
     model, card = select_model(options["name"], options["dataset"], options["device"])
     images = select_images(card, options["data_dir"], options["data_file"], options["count"])
     eps = select_eps(card, options["eps"])

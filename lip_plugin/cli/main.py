@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
@@ -15,6 +16,7 @@ from lip_plugin.version import __version__
 
 EXIT_FAILED_CHECK = 1
 EXIT_BAD_INPUT = 2
+EXIT_DEFECT = 70
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,8 +50,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), EXIT_FAILED_CHECK)
     except LipPluginError as error:
         return _fail(str(error), EXIT_BAD_INPUT)
+    except OSError as error:
+        return _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", EXIT_BAD_INPUT)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", 130)
+    except Exception:  # a defect of ours; exit code 1 is kept for failed checks
+        traceback.print_exc()
+        return _fail("unexpected error, please report it with the lines above", EXIT_DEFECT)
     return code if isinstance(code, int) else 0
 
 

@@ -28,6 +28,8 @@ class AttackSpec:
 
 def parse_attack_spec(text: str) -> AttackSpec:
     """Values are Python literals where they parse as such, strings otherwise. Raises ConfigError."""
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"attack {text!r} is not a specification such as 'autoattack'")
     name, _, query = text.strip().partition("?")
     library, _, variant = name.partition(":")
     if not library:
@@ -51,7 +53,11 @@ def get_attack(spec: str) -> EmpiricalAttack:
             f"no attack library {parsed.library!r}; known: {known}.{close_matches(parsed.library, found)}"
         )
     factory: AttackFactory = found[parsed.library].load()
-    return factory(parsed.variant, parsed.settings)
+    attack = factory(parsed.variant, parsed.settings)
+    if parsed.settings:  # a weakened or strengthened attack must not go by the standard one's name
+        shown = "&".join(f"{key}={value}" for key, value in sorted(parsed.settings.items()))
+        attack.name = f"{attack.name}?{shown}"
+    return attack
 
 
 def _literal(text: str) -> Any:

@@ -20,7 +20,7 @@ def parse_audit(audit: int | str) -> int | None:
         return None
     if isinstance(audit, str) and audit.isdecimal():
         return int(audit)
-    if isinstance(audit, int) and audit >= 0:
+    if type(audit) is int and audit >= 0:
         return audit
     raise ConfigError(f"audit {audit!r} is not a number of images; give 0 or more, or 'all'")
 

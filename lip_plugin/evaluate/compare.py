@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
@@ -33,7 +34,7 @@ from lip_plugin.evaluate.results import (
     summarise_model,
 )
 from lip_plugin.evaluate.work import Images
-from lip_plugin.network import CertifiedClassifier
+from lip_plugin.network import CertifiedClassifier, require_unaltered
 from lip_plugin.progress import progress_bar
 from lip_plugin.types import parse_eps_grid
 
@@ -66,7 +67,7 @@ def compare(
     Raises SoundnessError, carrying the report, where any adversarial point lies inside its own image's
     radius; DataError and ConfigError on bad input; MissingDependencyError without the attack library.
     """
-    _check_batch(model, x, y)
+    x = _checked_batch(model, x, y)
     plan = _plan(eps, attacks, audit, skip_certified, seed, BLOCK_SIZE if batch_size is None else batch_size)
     require_arithmetic(arithmetic)
     if plan.audits:
@@ -114,22 +115,31 @@ def certify_report(
     progress: bool = False,
 ) -> Report:
     """The same report without attacks: every correct image is certified or undecided."""
-    _check_batch(model, x, y)
+    x = _checked_batch(model, x, y)
     plan = Plan(_grid(eps), (), audit=0, skip_certified=True, seed=0, block_size=BLOCK_SIZE)
     started = time.perf_counter()
     certificate = certify(model, x, arithmetic=arithmetic, batch_size=batch_size, progress=progress)
     return compare_certified(model, x, y, certificate, plan, certify_seconds=time.perf_counter() - started)
 
 
-def _check_batch(model: CertifiedClassifier, x: Tensor, y: Tensor) -> None:
+def _checked_batch(model: CertifiedClassifier, x: Tensor, y: Tensor) -> Tensor:
+    """The images in the network's dtype: the tensor that is certified is the tensor that is attacked."""
+    require_unaltered(model)
+    check_images(model, x)
     if len(x) == 0:
         raise DataError("no images were given; give at least one")
-    check_images(model, x)
     check_labels(model, x, y)
+    return x.to(model.dtype)
 
 
 def _grid(eps: EpsArgument) -> tuple[float, ...]:
-    return parse_eps_grid([eps] if isinstance(eps, float | int | str) else eps)
+    if isinstance(eps, str | numbers.Real):
+        return parse_eps_grid([eps])
+    if isinstance(eps, Tensor):
+        return parse_eps_grid(eps.flatten().tolist())
+    if not isinstance(eps, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"eps {eps!r} is not a number or a list of numbers")
+    return parse_eps_grid(eps)
 
 
 def _plan(
@@ -141,12 +151,14 @@ def _plan(
     block_size: int,
 ) -> Plan:
     limit = parse_audit(audit)
+    if isinstance(attacks, str):
+        attacks = (attacks,)
     chosen = cheapest_first([get_attack(attack) if isinstance(attack, str) else attack for attack in attacks])
     names = [attack.name for attack in chosen]
     if not names or len(set(names)) != len(names):
         raise ConfigError(f"attacks must be at least one and differ in name, got {names}")
-    if block_size < 1 or seed < 0:
-        raise ConfigError(f"batch_size must be at least 1 and seed at least 0, got {block_size} and {seed}")
+    if type(block_size) is not int or type(seed) is not int or block_size < 1 or seed < 0:
+        raise ConfigError(f"batch_size must be an int >= 1 and seed an int >= 0, got {block_size!r} and {seed!r}")
     return Plan(_grid(eps), chosen, limit, skip_certified, seed, block_size)
 
 

@@ -69,8 +69,9 @@ class Protocol:
                 self._attack(attack, eps)
 
     def certified(self, eps: float) -> Tensor:
-        """(N,) bool: correct with radius > eps."""
-        return self.correct & (self.certificate.radius > eps)
+        """(N,) bool: correct with radius > eps, and not contradicted by anything that was found."""
+        contradicted = self.all_findings().distance < self.certificate.radius
+        return self.correct & (self.certificate.radius > eps) & ~contradicted
 
     def all_findings(self) -> Findings:
         best = self.audit_found
@@ -87,8 +88,8 @@ class Protocol:
         )
 
     def robust(self, attack: EmpiricalAttack, eps: float) -> Tensor:
-        """(N,) bool: correct, and not broken at eps by this attack."""
-        return self.correct & ~(self.found[attack.name].distance <= eps)
+        """(N,) bool: correct, and not broken at eps by this attack or, where it broke a certificate, the audit."""
+        return self.correct & ~(self.found[attack.name].distance <= eps) & ~(self.audit_found.distance <= eps)
 
     def _attack(self, attack: EmpiricalAttack, eps: float) -> None:
         if not self.plan.skip_certified:

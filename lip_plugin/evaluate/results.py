@@ -53,7 +53,7 @@ class EpsResult:
 class AuditResult:
     """How hard the certificates were tried, and the closest call.
 
-    ``attacked_certified`` counts (image, eps) pairs; ``broken`` those that an attack contradicted;
+    ``attacked_certified`` counts (image, eps) pairs; ``broken`` the images whose radius an attack contradicted;
     ``smallest_distance_over_radius`` is over every adversarial point found at any eps, None without one.
     """
 

@@ -86,4 +86,26 @@ def freeze(trainable_model: nn.Module) -> CertifiedClassifier:
         refuse_altered(module, path or "model", training_allowed=True)
     with torch.no_grad():
         operators, head = trainable_model.freeze_operators(), trainable_model.freeze_head()
-    return CertifiedClassifier(operators, head, input_shape=trainable_model.input_shape)
+    classifier = CertifiedClassifier(operators, head, input_shape=trainable_model.input_shape)
+    _require_same_function(trainable_model, classifier)
+    return classifier
+
+
+def _require_same_function(model: CertifiableModel, classifier: CertifiedClassifier) -> None:
+    """Both must agree on random images: catches submodules that were exchanged after construction."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(2, *classifier.input_shape, generator=generator).to(classifier.device, classifier.dtype)
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            expected, found = model(x), classifier(x)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    tolerance = 1e-9 if classifier.dtype == torch.float64 else 1e-3
+    if not torch.allclose(found, expected, rtol=tolerance, atol=tolerance * float(expected.abs().max())):
+        raise UnsupportedLayerError(
+            f"{type(model).__name__} computes another function than its frozen network (logits differ by "
+            f"{float((found - expected).abs().max()):.3g}); was a submodule exchanged?"
+        )

@@ -5,6 +5,7 @@ from lip_plugin.network.classifier import CertifiedClassifier as CertifiedClassi
 from lip_plugin.network.conversion import convert as convert
 from lip_plugin.network.conversion import converts as converts
 from lip_plugin.network.conversion import refuse_altered as refuse_altered
+from lip_plugin.network.conversion import require_unaltered as require_unaltered
 from lip_plugin.network.conversion import wrap as wrap
 from lip_plugin.network.float64 import float64_logits as float64_logits
 from lip_plugin.network.operators import Activation as Activation

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lip_plugin.errors import ConfigError, DataError, UnsupportedLayerError
 from lip_plugin.network.digest import network_digest
-from lip_plugin.network.operators import Head, Operator
+from lip_plugin.network.operators import OPERATOR_KINDS, Head, Operator
 from lip_plugin.types import ImageShape, Shape
 
 
@@ -34,6 +34,9 @@ class CertifiedClassifier(nn.Module):
         if type(head) is not Head:
             raise UnsupportedLayerError(f"the head must be a linear Head, got {type(head).__name__}")
         layers = (*operators, head)
+        foreign = [type(layer).__name__ for layer in layers if OPERATOR_KINDS.get(layer.kind) is not type(layer)]
+        if foreign:
+            raise UnsupportedLayerError(f"{foreign[0]} is not a known operator (exact types only)")
         dtype = _common_dtype(layers)
         shapes = trace_shapes(layers, input_shape)
         if shapes[-1][0] < 2:
@@ -138,6 +141,8 @@ class CertifiedClassifier(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> CertifiedClassifier:
         probe = fn(torch.empty(0, dtype=self._dtype, device=self.device))
+        if probe.device.type == "meta":
+            raise ConfigError("a frozen network has weights; it cannot move to device 'meta'")
         if probe.dtype != self._dtype:
             raise ConfigError(
                 f"a frozen network keeps its dtype {self._dtype}, got a cast to {probe.dtype}; "
@@ -148,6 +153,10 @@ class CertifiedClassifier(nn.Module):
         return self
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> NoReturn:
+        raise ConfigError("a frozen network cannot load other weights; freeze or load another one")
+
+    def _load_from_state_dict(self, *arguments: Any, **settings: Any) -> NoReturn:
+        # Reached through a parent module's load_state_dict.
         raise ConfigError("a frozen network cannot load other weights; freeze or load another one")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -178,9 +187,10 @@ def buffer_name(index: int, field: str) -> str:
 
 def trace_shapes(layers: Sequence[Operator], input_shape: ImageShape) -> tuple[Shape, ...]:
     """Input shape of every layer and the output shape of the last. Raises where a layer does not fit."""
+    good = isinstance(input_shape, tuple | list) and len(input_shape) == 3  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not good or not all(type(size) is int and size >= 1 for size in input_shape):
+        raise UnsupportedLayerError(f"input_shape must be (C, H, W) of positive integers, got {input_shape!r}")
     shape: Shape = tuple(input_shape)
-    if len(shape) != 3 or min(shape) < 1:
-        raise UnsupportedLayerError(f"input_shape must be (C, H, W) of positive sizes, got {shape}")
     shapes: list[Shape] = [shape]
     for index, layer in enumerate(layers):
         try:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.errors import ConfigError, UnsupportedLayerError
 from lip_plugin.network.classifier import CertifiedClassifier
 from lip_plugin.network.operators import Head, Operator
 from lip_plugin.types import ImageShape
@@ -26,7 +26,7 @@ _HOOKS = (
     "_backward_pre_hooks",
 )
 # Instance attributes that replace what the class would run.
-_OVERRIDES = ("forward", "__call__", "_conv_forward", "_call_impl", "_wrapped_call_impl", "_slow_forward")
+_OVERRIDES = ("forward", "__call__", "_conv_forward", "_call_impl", "_wrapped_call_impl", "_slow_forward", "features")
 
 
 def converts(
@@ -51,6 +51,9 @@ def wrap(features: nn.Module, head: nn.Linear, *, input_shape: ImageShape) -> Ce
     ``features``. The weights are copied; later changes to the modules do not reach the frozen network.
     Raises UnsupportedLayerError naming the module's path.
     """
+    for name, module in (("features", features), ("head", head)):
+        if not isinstance(module, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UnsupportedLayerError(f"{name} is {type(module).__name__}; expected a torch module")
     operators = convert(features, "features")
     refuse_altered(head, "head")
     if type(head) is not nn.Linear:
@@ -91,6 +94,17 @@ def refuse_altered(module: nn.Module, path: str, *, training_allowed: bool = Fal
     reason = _alteration(module)
     if reason is not None:
         raise UnsupportedLayerError(f"{path} ({type(module).__name__}) {reason}; only unaltered modules are certified")
+
+
+def require_unaltered(model: nn.Module) -> None:
+    """Raise ConfigError unless ``model(x)`` is what the operators of a plain network compute."""
+    if type(model) is not CertifiedClassifier:
+        raise ConfigError(
+            f"{type(model).__name__} is not a CertifiedClassifier (exact type); use lp.freeze or lp.wrap first"
+        )
+    reason = _alteration(model)
+    if reason is not None:
+        raise ConfigError(f"this CertifiedClassifier {reason}; what runs would not be what is certified")
 
 
 def _alteration(module: nn.Module) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from safetensors.torch import save as dump_safetensors
 from torch import Tensor
 
 from lip_plugin.errors import CheckpointError, ChecksumError, LipPluginError
-from lip_plugin.files import CARD_FILE, WEIGHTS_FILE, complete_directory
+from lip_plugin.files import CARD_FILE, WEIGHTS_FILE, complete_directory, write_atomically
 from lip_plugin.network.classifier import CertifiedClassifier, buffer_name
 from lip_plugin.network.operators import OPERATOR_KINDS, Head, Operator
 
@@ -65,10 +64,8 @@ def write_network(model: CertifiedClassifier, directory: Path, description: Mapp
     """Write weights and card into an existing directory, the card last. ``description`` needs a ``name``."""
     weights = dump_weights(model)
     card = json.dumps({**description, **technical_record(model, weights)}, indent=1, ensure_ascii=False)
-    (directory / WEIGHTS_FILE).write_bytes(weights)
-    partial = directory / f".{CARD_FILE}.partial"
-    partial.write_text(card + "\n", encoding="utf-8")
-    os.replace(partial, directory / CARD_FILE)
+    write_atomically(directory / WEIGHTS_FILE, weights)
+    write_atomically(directory / CARD_FILE, (card + "\n").encode())
 
 
 def load_network(card: Mapping[str, Any], weights_path: Path) -> CertifiedClassifier:
@@ -83,6 +80,11 @@ def load_network(card: Mapping[str, Any], weights_path: Path) -> CertifiedClassi
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{weights_path} is not a readable safetensors file: {error}") from error
     model = build_network(card, tensors)
+    if model.num_classes != card["num_classes"] or model.num_parameters != card["params"]:
+        raise CheckpointError(
+            f"{weights_path.parent}: the card says {card['num_classes']} classes and {card['params']} parameters, "
+            f"the network has {model.num_classes} and {model.num_parameters}"
+        )
     if model.digest != card["digest"]:
         raise ChecksumError(
             f"{weights_path.parent}: the network's digest is {model.digest}, the card says {card['digest']}"

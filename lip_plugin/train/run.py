@@ -19,14 +19,14 @@ from lip_plugin.data import ImageSet, load_image_set
 from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate import DatasetSummary, Report, certify_report
 from lip_plugin.evaluate.results import summarise_model
-from lip_plugin.files import check_output_directory
+from lip_plugin.files import CARD_FILE, REPORT_FILES, WEIGHTS_FILE, check_output_directory
 from lip_plugin.models import freeze
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.storage import write_network
 from lip_plugin.progress import progress_bar
 from lip_plugin.report import report_document
 from lip_plugin.report.points import points_csv
-from lip_plugin.train.checkpoint import load_checkpoint
+from lip_plugin.train.checkpoint import CHECKPOINT_FILE, load_checkpoint
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.loop import TrainState, train
 from lip_plugin.types import format_eps
@@ -34,6 +34,7 @@ from lip_plugin.types import format_eps
 logger = logging.getLogger(__name__)
 
 _HELD_OUT_SEED = 1
+_RUN_FILES = REPORT_FILES | {CARD_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, "config.yaml"}
 _DEFAULT_GRID = (36 / 255, 72 / 255, 108 / 255)
 
 
@@ -56,7 +57,7 @@ def run_training(
     training, held_out = split_held_out(load_image_set(config.dataset, "train", config.data_dir), config.held_out)
     test = load_image_set(config.dataset, "test", config.data_dir)
     if not resume:
-        check_output_directory(directory, overwrite=overwrite)
+        check_output_directory(directory, replaceable=_RUN_FILES if overwrite else frozenset())
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     total = len(training) // config.batch_size * config.batch_size * config.epochs

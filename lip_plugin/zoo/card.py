@@ -69,11 +69,15 @@ def read_card(directory: Path) -> ModelCard:
         raise CheckpointError(
             f"{directory} is not a model directory: {error.strerror or error} ({CARD_FILE})"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}") from error
     try:
-        return ModelCard.model_validate(content)
+        card = ModelCard.model_validate(content)
+        card.model_dump(mode="json")  # refuses what is nested too deeply to be written again
+        return card
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"])) or "the card"
         raise CheckpointError(f"{path}: {where}: {problem['msg']}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {str(error).splitlines()[0]}") from error

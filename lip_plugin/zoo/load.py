@@ -30,5 +30,5 @@ def load_model(
     model = load_network(card.model_dump(mode="json", by_alias=True), directory / WEIGHTS_FILE)
     try:
         return model if device is None else model.to(device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.util
+import os
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -56,6 +57,8 @@ def find_model(name_or_dir: str | Path, *, dataset: str | None = None) -> tuple[
     Raises UnknownModelError (with close matches), ConfigError where the name exists for several data
     sets and none was chosen, CheckpointError for a directory without a valid card.
     """
+    if not isinstance(name_or_dir, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"{name_or_dir!r} is not a model name or directory")
     if isinstance(name_or_dir, Path) or _looks_like_path(name_or_dir):
         directory = Path(name_or_dir)
         card = read_card(directory)
@@ -76,7 +79,7 @@ def find_model(name_or_dir: str | Path, *, dataset: str | None = None) -> tuple[
 
 
 def _looks_like_path(name: str) -> bool:
-    return "/" in name or "\\" in name or name in (".", "..") or (Path(name) / CARD_FILE).is_file()
+    return "/" in name or "\\" in name or name in (".", "..") or os.path.isfile(os.path.join(name, CARD_FILE))
 
 
 def _all_models() -> Iterator[tuple[Path, ModelCard]]:

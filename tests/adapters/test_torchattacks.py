@@ -38,7 +38,7 @@ def test_an_attack_reaches_the_boundary_and_nothing_closer(
 ) -> None:
     model, x, y, distance = linear_problem(classes)
     attack = get_attack(f"torchattacks:{name}")
-    assert attack.name == f"torchattacks:{name.partition('?')[0]}"
+    assert attack.name.partition("?")[0] == f"torchattacks:{name.partition('?')[0]}"
     if name != "AutoAttack":  # its Square takes 5000 steps where nothing falls
         assert not attack(model, x, y, eps=0.99 * float(distance.min())).success.any()
     eps = ATTACKS[name][1] * float(distance.max())

@@ -44,6 +44,9 @@ def test_autoattack_catches_radii_inflated_by_one_percent(canary: Any) -> None:
     assert isinstance(failed, lp.Report)
     assert failed.status == "failed"
     assert failed.audit.broken == len(failed.problems) >= 1
+    broken = torch.isfinite(failed.points.distance) & (failed.points.distance < failed.points.certificate.radius)
+    for index in broken.nonzero().squeeze(1).tolist():  # a contradicted point is nowhere called certified
+        assert all(statuses[index] != "certified" for statuses in failed.points.status.values())
 
 
 def test_the_audit_alone_catches_a_certified_point_that_breaks(canary: Any) -> None:

@@ -50,6 +50,8 @@ class Operator(ABC):
         super().__init_subclass__()
         kind = cls.__dict__.get("kind")
         if kind is not None:
+            if kind in OPERATOR_KINDS:
+                raise TypeError(f"operator kind {kind!r} is taken by {OPERATOR_KINDS[kind].__name__}")
             OPERATOR_KINDS[kind] = cls
 
     @abstractmethod
@@ -108,7 +110,7 @@ class Operator(ABC):
         arguments = {**{name: _from_json(value) for name, value in settings.items()}, **tensors}
         try:
             return cls(**arguments)
-        except (TypeError, UnsupportedLayerError) as error:
+        except (TypeError, AttributeError, OverflowError, UnsupportedLayerError) as error:
             raise CheckpointError(f"operator {cls.kind!r} refuses its settings: {error}") from error
 
 

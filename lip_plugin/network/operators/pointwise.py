@@ -23,8 +23,8 @@ def _per_channel(values: Tensor, x: Tensor) -> Tensor:
     return values if values.dim() == 0 else values.view(-1, *[1] * (x.dim() - 2))
 
 
-def _require_channels(values: Tensor, name: str) -> None:
-    require_tensor(values, name, min(values.dim(), 1))
+def _require_channels(values: object, name: str) -> None:
+    require_tensor(values, name, min(values.dim(), 1) if isinstance(values, Tensor) else 1)
 
 
 def _check_channels(values: Tensor, input_shape: Shape, kind: str) -> Shape:
