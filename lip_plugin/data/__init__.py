@@ -2,6 +2,7 @@
 
 from lip_plugin.data.datasets import load_image_set as load_image_set
 from lip_plugin.data.datasets import load_npz as load_npz
+from lip_plugin.data.download import download_image_set as download_image_set
 from lip_plugin.data.images import ImageSet as ImageSet
 from lip_plugin.data.images import checked_image_set as checked_image_set
 from lip_plugin.data.shipped import load_shipped as load_shipped

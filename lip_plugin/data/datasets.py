@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from lip_plugin.data.cifar import read_cifar10
+from lip_plugin.data.archives import read_npz
+from lip_plugin.data.cifar import read_cifar10, read_cifar100
 from lip_plugin.data.idx import read_idx
 from lip_plugin.data.images import ImageSet, checked_image_set
+from lip_plugin.data.tiny_imagenet import read_tiny_imagenet
 from lip_plugin.errors import DataError, close_matches
 
 Reader = Callable[[Path, str], ImageSet]
 _PREFIX = {"train": "train", "test": "t10k"}
-# What zipfile, zlib and numpy raise on damaged and foreign files (NotImplementedError is a RuntimeError).
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    AttributeError,
-    TypeError,
-    LookupError,
-    RuntimeError,
-    MemoryError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def load_image_set(dataset: str, split: str, data_dir: str | Path) -> ImageSet:
@@ -48,15 +33,8 @@ def load_image_set(dataset: str, split: str, data_dir: str | Path) -> ImageSet:
 def load_npz(path: str | Path) -> ImageSet:
     """A user's own images: ``x`` uint8 or float in [0,1], (N, C, H, W), and ``y`` (N,) integers."""
     path = Path(path)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in ("x", "y") if key in archive.files}
-    except _UNREADABLE as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else error
-        raise DataError(f"cannot read {path}: {reason}; expected an .npz with arrays x and y") from error
-    if len(arrays) != 2:
-        raise DataError(f"{path} lacks {sorted({'x', 'y'} - set(arrays))}; expected an .npz with arrays x and y")
-    return checked_image_set(arrays["x"], arrays["y"], name=path.stem, source=path.name)
+    pixels, labels = read_npz(path, ("x", "y"))
+    return checked_image_set(pixels, labels, name=path.stem, source=path.name)
 
 
 def _idx_reader(dataset: str, folders: tuple[str, ...]) -> Reader:
@@ -82,4 +60,6 @@ _READERS: dict[str, Reader] = {
     "fashion_mnist": _idx_reader("fashion_mnist", (".", "FashionMNIST/raw")),
     "mnist": _idx_reader("mnist", (".", "MNIST/raw")),
     "cifar10": read_cifar10,
+    "cifar100": read_cifar100,
+    "tiny_imagenet": read_tiny_imagenet,
 }

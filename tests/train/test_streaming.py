@@ -1,0 +1,156 @@
+"""Pictures from folders: the same batches for any number of workers, against Pillow and torchvision's first API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lip_plugin.data.folders import PictureFolder, scan_folder
+from lip_plugin.errors import DataError
+from lip_plugin.train.seeds import Stream, derived_seed
+from lip_plugin.train.streaming import PictureSizes, StreamedBatches
+
+Image: Any = pytest.importorskip("PIL.Image")
+pytest.importorskip("torchvision")
+
+SIZES = PictureSizes(crop=16, train_resize=(16, 19), test_resize=18)
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> PictureFolder:
+    """Smooth pictures of different shapes in three classes; one is grey."""
+    root = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    for index in range(COUNT):
+        coarse = generator.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+        picture = Image.fromarray(coarse).resize((40 + 3 * index, 50 - index), Image.Resampling.BICUBIC)
+        (root / f"class{index % 3}").mkdir(exist_ok=True)
+        (picture.convert("L") if index == 4 else picture).save(root / f"class{index % 3}" / f"{index:02}.JPEG")
+    return scan_folder(root)
+
+
+def _source(folder: PictureFolder, *, train: bool = True, workers: int = 0, seed: int = 3) -> StreamedBatches:
+    return StreamedBatches(folder, batch_size=5, train=train, seed=seed, sizes=SIZES, workers=workers)
+
+
+def _epoch(source: StreamedBatches, epoch: int) -> tuple[list[Tensor], list[int]]:
+    batches = list(source.epoch(epoch))
+    return [image for x, _ in batches for image in x], [int(label) for _, y in batches for label in y]
+
+
+def _assert_equal(a: tuple[list[Tensor], list[int]], b: tuple[list[Tensor], list[int]]) -> None:
+    assert a[1] == b[1] and all(torch.equal(x, y) for x, y in zip(a[0], b[0], strict=True))
+
+
+def test_evaluation_against_pillow(folder: PictureFolder) -> None:
+    """Every picture once and in order: shorter side to 18, centre crop, no mean or standard deviation."""
+    source = _source(folder, train=False)
+    assert source.steps == 3 and [len(y) for _, y in source.epoch(0)] == [5, 5, 2]
+    images, labels = _epoch(source, 0)
+    assert labels == [0] * 4 + [1] * 4 + [2] * 4 == folder.labels.tolist()
+    for index, image in enumerate(images):
+        picture = Image.open(folder.path(index)).convert("RGB")
+        width, height = picture.size
+        short = min(width, height)
+        width, height = int(18 * width / short), int(18 * height / short)
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        left, top = round((width - 16) / 2), round((height - 16) / 2)
+        expected = np.asarray(picture)[top : top + 16, left : left + 16].transpose(2, 0, 1) / 255
+        assert image.shape == (3, 16, 16) and image.dtype == torch.float32
+        assert np.abs(image.numpy() - expected).max() <= 1.5 / 255
+
+
+def _trained_by_hand(folder: PictureFolder, number: int, epoch: int) -> tuple[Tensor, int]:
+    """The recipe's steps one by one, RandAugment by torchvision's first API, and the draws in their order."""
+    functional: Any = pytest.importorskip("torchvision.transforms.v2.functional")
+    auto: Any = pytest.importorskip("torchvision.transforms.autoaugment")
+    apply: Any = getattr(auto, "_apply_op")  # noqa: B009  a private name of another library
+    space: Any = getattr(auto.RandAugment(), "_augmentation_space")  # noqa: B009
+    nearest = auto.InterpolationMode.NEAREST
+    x = torch.from_numpy(np.array(Image.open(folder.path(number)).convert("RGB"))).permute(2, 0, 1)
+    torch.manual_seed(derived_seed(3, Stream.PICTURE, epoch, number))
+    size = int(torch.randint(16, 20, ()))
+    x = functional.resize(x, [size], antialias=True)
+    levels: dict[str, Any] = space(31, tuple(x.shape[1:]))
+    for _ in range(2):
+        name, (strength, signed) = list(levels.items())[int(torch.randint(len(levels), ()))]
+        level = float(strength[9]) if strength.ndim else 0.0
+        if signed and bool(torch.rand(()) <= 0.5):
+            level = -level
+        x = apply(x, name, level, interpolation=nearest, fill=None)
+    height, width = x.shape[1:]
+    top = int(torch.randint(0, height - 15, ())) if height > 16 else 0
+    left = int(torch.randint(0, width - 15, ())) if width > 16 else 0
+    x = x[:, top : top + 16, left : left + 16]
+    return (x.flip(2) if bool(torch.rand(1) < 0.5) else x).float() / 255, size
+
+
+def test_training_against_the_first_api(folder: PictureFolder) -> None:
+    """The first API rounds colours otherwise: by one level of 255 at most."""
+    source = _source(folder)
+    files = {(int(label), index) for index, label in enumerate(folder.labels)}
+    sizes: set[int] = set()
+    for epoch in range(4):
+        made = [_trained_by_hand(folder, number, epoch) for number in range(COUNT)]
+        images, labels = _epoch(source, epoch)
+        used: list[int] = []
+        for image, label in zip(images, labels, strict=True):
+            matches = [i for i, (expected, _) in enumerate(made) if float((image - expected).abs().max()) < 1.5 / 255]
+            assert len(matches) == 1 and (label, matches[0]) in files
+            used += matches
+            sizes.add(made[matches[0]][1])
+        assert len(set(used)) == 10  # two full batches, no picture twice
+    assert sizes == {16, 17, 18, 19}  # both ends of the range
+
+
+def test_an_epoch_depends_on_its_number_and_the_seed_alone(folder: PictureFolder) -> None:
+    source = _source(folder)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    in_turn = [_epoch(source, epoch) for epoch in range(3)]
+    assert torch.equal(torch.get_rng_state(), state)
+    next(source.epoch(0))  # one that is not finished
+    torch.manual_seed(2)
+    for epoch in (2, 0):
+        _assert_equal(_epoch(_source(folder), epoch), in_turn[epoch])
+    _assert_equal(_epoch(source, 1), in_turn[1])
+    assert not torch.equal(in_turn[0][0][0], in_turn[1][0][0])
+    assert not torch.equal(_epoch(_source(folder, seed=4), 0)[0][0], in_turn[0][0][0])
+
+
+# From 3.12 on Python warns of forks in a process that has threads, as torch does.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_workers_change_nothing(folder: PictureFolder) -> None:
+    alone, shared = _source(folder), _source(folder, workers=2)
+    for epoch in (0, 5, 1):
+        _assert_equal(_epoch(shared, epoch), _epoch(alone, epoch))
+    next(shared.epoch(2))  # one that is not finished
+    _assert_equal(_epoch(shared, 3), _epoch(alone, 3))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_picture_is_named_in_one_line(workers: int, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("0.png", "1.png"):
+        Image.new("RGB", (20, 20)).save(tmp_path / "a" / name)
+    (tmp_path / "a" / "1.png").write_bytes(b"\x89PNG")
+    source = StreamedBatches(scan_folder(tmp_path), batch_size=1, train=False, sizes=SIZES, workers=workers)
+    with pytest.raises(DataError, match=r"^cannot decode .*1\.png: .*fetch the file again$") as caught:
+        list(source.epoch(0))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_larger_than_the_folder_is_refused(folder: PictureFolder) -> None:
+    with pytest.raises(DataError, match="a batch of 13 does not fit 12 images"):
+        StreamedBatches(folder, batch_size=13, train=True, sizes=SIZES)
+
+
+def test_the_published_sizes_are_the_defaults() -> None:
+    assert PictureSizes() == PictureSizes(crop=224, train_resize=(224, 288), test_resize=256)
