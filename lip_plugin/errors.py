@@ -38,6 +38,14 @@ class ConfigError(LipPluginError):
     """An argument or setting outside its range."""
 
 
+class StoppedError(LipPluginError):
+    """A signal asked for a stop; the work so far is saved. ``signal`` is its number."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
 class SoundnessError(LipPluginError):
     """A certificate was contradicted. Never expected; never to be ignored.
 

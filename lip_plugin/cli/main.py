@@ -11,7 +11,7 @@ import click
 from lip_plugin.cli.evaluation import certify_command, compare_command
 from lip_plugin.cli.training import train_command
 from lip_plugin.cli.zoo import info_command, list_command
-from lip_plugin.errors import LipPluginError, SoundnessError
+from lip_plugin.errors import LipPluginError, SoundnessError, StoppedError
 from lip_plugin.version import __version__
 
 EXIT_FAILED_CHECK = 1
@@ -46,6 +46,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 0
     except click.ClickException as error:
         return _fail(error.format_message(), EXIT_BAD_INPUT)
+    except StoppedError as error:
+        return _fail(str(error), 128 + error.signal)
     except SoundnessError as error:
         return _fail(str(error), EXIT_FAILED_CHECK)
     except LipPluginError as error:

@@ -31,5 +31,6 @@ def train_command(
     shown = [word if not word.startswith("data_dir=") else "data_dir=DIR" for word in (recipe, *overrides)]
     command = " ".join(["lip train", *shown])
     report = run_training(config, directory, command=command, resume=resume, overwrite=overwrite, progress=not quiet)
-    print_report(report)
-    click.echo(f"Model directory written to {directory}")
+    if report is not None:  # the other processes of a distributed run are silent
+        print_report(report)
+        click.echo(f"Model directory written to {directory}")

@@ -27,6 +27,15 @@ class EstimatedMap:
     input_size: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that are updated alike. ``linear``: averages of them are again valid parameters."""
+
+    name: str
+    parameters: tuple[nn.Parameter, ...]
+    linear: bool = True
+
+
 class CertifiableModel(nn.Module, ABC):
     """A trainable model that can be frozen into a plain network.
 
@@ -47,6 +56,10 @@ class CertifiableModel(nn.Module, ABC):
     @abstractmethod
     def estimated_maps(self) -> tuple[EstimatedMap, ...]:
         """The maps of the feature path whose norm is learned rather than fixed."""
+
+    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        """Every parameter in exactly one group; one linear group unless an architecture says otherwise."""
+        return (ParameterGroup("parameters", tuple(self.parameters())),)
 
     def freeze_head(self) -> Head:
         return Head(self.head.merged_weight().detach().clone(), self.head.bias.detach().clone())

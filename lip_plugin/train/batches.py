@@ -1,9 +1,13 @@
-"""Batches of a data set that lives on the device as uint8: shuffled, augmented and scaled there."""
+"""Batches of a data set that lives on the device as uint8: shuffled, augmented and scaled there.
+
+The order of an epoch follows from (seed, epoch) and the draws of a step from (seed, epoch, step): a run can
+go on at any step without a generator's history, and several processes can share a batch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -11,7 +15,8 @@ from torch import Tensor
 
 from lip_plugin.errors import DataError
 from lip_plugin.train.augment import Augmentation, augment_batch
-from lip_plugin.train.config import AugmentConfig
+from lip_plugin.train.draws import Draws
+from lip_plugin.train.ranks import Ranks
 from lip_plugin.train.seeds import Stream, derived_generator
 
 Batch = tuple[Tensor, Tensor]
@@ -19,7 +24,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class BatchSource(Protocol):
-    """What a training run draws from."""
+    """What a training run draws from. With several processes each yields its share of every batch."""
 
     @property
     def steps(self) -> int:
@@ -27,10 +32,12 @@ class BatchSource(Protocol):
         ...
 
     @property
-    def batch_size(self) -> int: ...
+    def batch_size(self) -> int:
+        """Images per step over all processes."""
+        ...
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of one epoch, which depend on the source's seed and on this number, and on no call before."""
+    def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch from a step on, which depend on the source's seed and on no call before."""
         ...
 
 
@@ -43,18 +50,23 @@ class DeviceBatches:
     batch_size: int
     augmentation: Augmentation
     seed: int
+    ranks: Ranks = field(default_factory=Ranks)
 
     def __post_init__(self) -> None:
         check_batch_size(self.batch_size, len(self.labels))
+        self.ranks.share_of(self.batch_size)
 
     @property
     def steps(self) -> int:
         return len(self.labels) // self.batch_size
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        order = epoch_order(len(self.labels), self.seed, epoch).to(self.images.device)
-        draws = derived_generator(self.seed, Stream.REAL_AUGMENT, epoch)
-        for index in order.split(self.batch_size)[: self.steps]:
+    def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[Batch]:
+        share = self.ranks.share_of(self.batch_size)
+        order = epoch_order(len(self.labels), self.seed, epoch)
+        for step in range(first_step, self.steps):
+            index = order[step * self.batch_size : (step + 1) * self.batch_size][share].to(self.images.device)
+            generator = derived_generator(self.seed, Stream.REAL_AUGMENT, epoch, step)
+            draws = Draws(generator, self.batch_size, share)
             yield augment_batch(self.images[index], self.augmentation, draws).float() / 255, self.labels[index]
 
 
@@ -67,18 +79,3 @@ def check_batch_size(batch_size: int, size: int) -> None:
     """Raises DataError."""
     if not 1 <= batch_size <= size:
         raise DataError(f"a batch of {batch_size} does not fit {size} images; choose 1 to {size}")
-
-
-def shuffled_batches(
-    images: Tensor, labels: Tensor, batch_size: int, augment: AugmentConfig, generator: torch.Generator
-) -> Iterator[Batch]:
-    """Full batches (x float in [0,1], y) in an order drawn from ``generator``; the rest of the epoch is dropped."""
-    order = torch.randperm(len(labels), generator=generator)
-    for start in range(0, len(labels) - batch_size + 1, batch_size):
-        index = order[start : start + batch_size]
-        yield augmented(images[index], augment, generator).float() / 255, labels[index]
-
-
-def augmented(images: Tensor, augment: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Random horizontal flips and shifts, one draw per image, in one batch. (B, C, H, W) -> the same shape."""
-    return augment_batch(images, Augmentation(crop=augment.crop, flip=augment.flip), generator)

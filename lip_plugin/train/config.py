@@ -31,10 +31,19 @@ class ModelConfig(_Strict):
 
 
 class AugmentConfig(_Strict):
-    """Random shift by up to ``crop`` pixels and horizontal flip."""
+    """Random shift by up to ``crop`` pixels, horizontal flip, RandAugment with a probability per image."""
 
     crop: int = Field(default=2, ge=0)
     flip: bool = True
+    rand_augment: float = Field(default=0.0, ge=0, le=1)
+
+
+class GeneratedConfig(_Strict):
+    """Generated images mixed in: an .npz with ``image`` and ``label``, ``ratio`` of them per real one."""
+
+    path: str
+    ratio: float = Field(default=3.0, gt=0)
+    augment: AugmentConfig = AugmentConfig(crop=2, flip=True)
 
 
 class CardConfig(_Strict):
@@ -53,14 +62,18 @@ class CardConfig(_Strict):
 class TrainConfig(_Strict):
     """One EMMA run. eps is the L2 radius in [0,1] pixels that the ramp is relative to."""
 
-    dataset: Literal["fashion_mnist", "mnist", "cifar10"]
+    dataset: Literal["fashion_mnist", "mnist", "cifar10", "cifar100", "tiny_imagenet"]
     data_dir: str | None = None
     model: ModelConfig = ModelConfig()
     augment: AugmentConfig = AugmentConfig()
+    generated: GeneratedConfig | None = None
     eps: float = Field(gt=0)
     eps_ramp: tuple[float, float] = (0.1, 1.5)
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=256, ge=1)
+    loss: Literal["emma", "margin", "logit_annealing", "gloro_trades", "cross_entropy"] = "emma"
+    optimiser: Literal["adamw", "nadam"] = "adamw"
+    lookahead: bool = False
     learning_rate: float = Field(default=1e-3, gt=0, le=1e30)  # AdamW itself fails above 3e37
     weight_decay: float = Field(default=1e-4, ge=0)
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
@@ -68,6 +81,8 @@ class TrainConfig(_Strict):
     weight_average: float = Field(default=0.0, ge=0, lt=1)
     bfloat16: bool = False
     device: str = "cpu"
+    checkpoint_seconds: float = Field(default=60.0, gt=0)
+    """A checkpoint is also written within an epoch, at the first step after this time."""
     seed: int = Field(default=0, ge=0)
     held_out: int = Field(default=0, ge=0)
     """Training images kept aside and reported on after every epoch; 0 trains on all of them."""
@@ -130,6 +145,14 @@ def _assign(values: dict[str, Any], dotted: str, value: Any) -> None:
     values[key] = value
 
 
+_GROUPS: dict[str, type[BaseModel]] = {
+    "model": ModelConfig,
+    "augment": AugmentConfig,
+    "generated": GeneratedConfig,
+    "card": CardConfig,
+}
+
+
 def _first_problem(error: ValidationError) -> str:
     """One line: the key, what came, what was expected, and the nearest valid key for a typo."""
     problem = error.errors(include_url=False)[0]
@@ -137,11 +160,7 @@ def _first_problem(error: ValidationError) -> str:
     key = ".".join(path)
     if problem["type"] != "extra_forbidden":
         return f"setting {key}: {problem['msg']}, got {problem['input']!r}"
-    group = (
-        {"model": ModelConfig, "augment": AugmentConfig, "card": CardConfig}.get(path[0], TrainConfig)
-        if len(path) > 1
-        else TrainConfig
-    )
+    group = _GROUPS.get(path[0], TrainConfig) if len(path) > 1 else TrainConfig
     return (
         f"unknown setting {key!r};{close_matches(path[-1], group.model_fields)} known: {', '.join(group.model_fields)}"
     )

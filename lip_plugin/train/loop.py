@@ -1,194 +1,175 @@
-"""A first EMMA training loop: eps ramp, warm-up and cosine, checkpoints per epoch, progress on stderr."""
+"""The training loop: eps ramp, warm-up and cosine, checkpoints at epochs and on a stop request."""
 
 from __future__ import annotations
 
 import logging
 import math
+import signal
 import time
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lip_plugin.data import ImageSet
-from lip_plugin.errors import CheckpointError, ConfigError
-from lip_plugin.losses import emma_loss
-from lip_plugin.models import CertifiableModel, LiResNet, LiResNetPP
-from lip_plugin.train.batches import shuffled_batches
+from lip_plugin.errors import CheckpointError, ConfigError, StoppedError
+from lip_plugin.models import CertifiableModel
+from lip_plugin.train.augment import Augmentation
+from lip_plugin.train.batches import BatchSource, DeviceBatches
 from lip_plugin.train.checkpoint import load_checkpoint, save_checkpoint
-from lip_plugin.train.config import ModelConfig, TrainConfig
-from lip_plugin.train.estimates import EstimateState, pair_lipschitz_estimate
+from lip_plugin.train.config import TrainConfig
+from lip_plugin.train.interrupt import StopRequest
+from lip_plugin.train.mixing import MixedBatches, generated_per_batch, load_generated
+from lip_plugin.train.ranks import Ranks
 from lip_plugin.train.schedule import eps_at, learning_rate_at
+from lip_plugin.train.state import TrainState, initial_state
+from lip_plugin.train.step import train_step
 
 logger = logging.getLogger(__name__)
 
-OnStep = Callable[[int, str], None]
-"""Called after every step with (images of the step, a note for the progress bar)."""
+_STEPS_BETWEEN_VOTES = 20
 
 
-@dataclass
-class TrainState:
-    """Everything that a resumed run needs to go on as if it had not stopped."""
+@dataclass(frozen=True)
+class Hooks:
+    """What the caller wants to hear and say while the loop runs."""
 
-    model: CertifiableModel
-    average: CertifiableModel
-    optimiser: torch.optim.AdamW
-    estimates: EstimateState
-    generator: torch.Generator
-    epoch: int = 0
-    losses: list[float] = field(default_factory=list[float])
-    seconds: float = 0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "estimates": self.estimates.state_dict(),
-            "generator": self.generator.get_state(),
-            "epoch": self.epoch,
-            "losses": self.losses,
-            "seconds": self.seconds,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        try:
-            self.model.load_state_dict(state["model"])
-            self.average.load_state_dict(state["average"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.estimates.load_state_dict(state["estimates"])
-            self.generator.set_state(state["generator"])
-            self.epoch, self.losses, self.seconds = state["epoch"], state["losses"], state["seconds"]
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise CheckpointError(f"the checkpoint is of another model: {str(error).splitlines()[0]}") from error
-
-
-def build_model(config: ModelConfig, *, input_shape: tuple[int, int, int], num_classes: int) -> CertifiableModel:
-    """The trainable model that a config describes, freshly initialised from torch's global generator."""
-    sizes: dict[str, Any] = {
-        "input_shape": input_shape,
-        "num_classes": num_classes,
-        "depth": config.depth,
-        "width": config.width,
-        "dense_width": config.dense_width,
-    }
-    if config.architecture == "liresnet":
-        return LiResNet(**sizes)
-    return LiResNetPP(**sizes, dense_depth=config.dense_depth, neck_patch=config.neck_patch)
+    on_step: Callable[[int, str], None] = lambda images, note: None
+    """(images of the step, a note for the progress bar)"""
+    on_epoch: Callable[[TrainState], None] = lambda state: None
+    stop: StopRequest = field(default_factory=StopRequest)
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 def train(
-    config: TrainConfig,
-    data: ImageSet,
-    *,
-    run_dir: Path,
-    resume: bool = False,
-    on_step: OnStep | None = None,
-    on_epoch: Callable[[TrainState], None] | None = None,
+    config: TrainConfig, data: ImageSet, *, run_dir: Path, resume: bool = False, hooks: Hooks | None = None
 ) -> CertifiableModel:
     """Train on ``data`` (uint8) and return the model, or its weight average where the config asks for one.
 
-    A checkpoint is written to ``run_dir`` after every epoch; with ``resume`` the run goes on from it.
-    Raises ConfigError on a non-finite loss; the last checkpoint stays.
+    A checkpoint is written to ``run_dir`` at the start, after every epoch, every ``checkpoint_seconds`` and
+    on a stop request; with ``resume`` the run goes on from it, bit for bit as if it had not stopped (CPU,
+    same thread count). Raises ConfigError on a non-finite loss (the last good checkpoint stays),
+    StoppedError on a stop request, CheckpointError.
     """
-    state = _initial_state(config, data)
+    hooks = Hooks() if hooks is None else hooks
+    state, source = _start(config, data, hooks.ranks)
     if resume:
-        saved = load_checkpoint(run_dir)
-        if saved.get("config") != _decisive(config):
-            raise CheckpointError(f"{run_dir} was started with another config; resume with the same settings")
-        state.load_state_dict(saved)
-        if on_step is not None:
-            on_step(state.epoch * (len(data) // config.batch_size) * config.batch_size, "resumed")
-    device = torch.device(config.device)
-    images, labels = torch.from_numpy(data.pixels.copy()).to(device), torch.from_numpy(data.labels.copy()).to(device)
+        _restore(config, state, run_dir)
+        hooks.on_step((state.epoch * source.steps + state.step) * source.batch_size, "resumed")
+    else:
+        _save(config, state, run_dir, hooks.ranks)
     while state.epoch < config.epochs:
-        started = time.monotonic()
-        _train_epoch(config, state, images, labels, on_step)
-        state.epoch += 1
-        state.seconds += time.monotonic() - started
-        save_checkpoint(run_dir, {**state.state_dict(), "config": _decisive(config)})
-        if on_epoch is not None:
-            on_epoch(state)
-    return state.average if config.weight_average else state.model
+        finished = _run_part_of_epoch(config, state, source, hooks)
+        _require_finite(state)
+        if finished:
+            _close_epoch(config, state, source.steps, hooks.ranks)
+        _save(config, state, run_dir, hooks.ranks)
+        if finished:
+            hooks.on_epoch(state)
+        elif hooks.ranks.any(bool(hooks.stop)):
+            raise _stopped(state, hooks.stop, run_dir)
+    return state.result
 
 
-def _decisive(config: TrainConfig) -> dict[str, Any]:
+def _save(config: TrainConfig, state: TrainState, run_dir: Path, ranks: Ranks) -> None:
+    """The ranks hold the same state; the first one writes it."""
+    if ranks.leads:
+        save_checkpoint(run_dir, {**state.state_dict(), "config": decisive(config)})
+    ranks.wait()
+
+
+def decisive(config: TrainConfig) -> dict[str, Any]:
     """The settings that decide what is trained; names, folders and the card may change between starts."""
-    return config.model_dump(mode="json", exclude={"data_dir", "name", "card", "eps_grid"})
+    return config.model_dump(mode="json", exclude={"data_dir", "name", "card", "eps_grid", "checkpoint_seconds"})
 
 
-def _initial_state(config: TrainConfig, data: ImageSet) -> TrainState:
+def _start(config: TrainConfig, data: ImageSet, ranks: Ranks) -> tuple[TrainState, BatchSource]:
     if data.pixels.dtype != "uint8" or len(data) < config.batch_size:
         raise ConfigError(f"training needs uint8 images and at least one batch of {config.batch_size}, got {len(data)}")
     _, channels, height, width = data.pixels.shape
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        classes = int(data.labels.max()) + 1
-        model = build_model(config.model, input_shape=(channels, height, width), num_classes=classes)
-    model.to(config.device)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    generator = torch.Generator().manual_seed(config.seed)
-    return TrainState(model, deepcopy(model), optimiser, EstimateState(), generator)
+    state = initial_state(config, input_shape=(channels, height, width), num_classes=int(data.labels.max()) + 1)
+    return state, _source(config, data, ranks)
 
 
-def _train_epoch(
-    config: TrainConfig, state: TrainState, images: Tensor, labels: Tensor, on_step: OnStep | None
-) -> None:
-    steps = len(labels) // config.batch_size
+def _source(config: TrainConfig, data: ImageSet, ranks: Ranks) -> BatchSource:
+    """The real images on the device, with generated ones mixed in where the config names some."""
+    images, labels = torch.from_numpy(data.pixels.copy()), torch.from_numpy(data.labels.copy())
+    augmentation = Augmentation(**config.augment.model_dump())
+    real = DeviceBatches(
+        images.to(config.device), labels.to(config.device), config.batch_size, augmentation, config.seed, ranks
+    )
+    if config.generated is None:
+        return real
+    _, channels, height, width = data.pixels.shape
+    classes = int(data.labels.max()) + 1
+    made = load_generated(config.generated.path, image_shape=(channels, height, width), num_classes=classes)
+    extra = generated_per_batch(config.batch_size, config.generated.ratio)
+    return MixedBatches(real, made, extra, Augmentation(**config.generated.augment.model_dump()), config.seed, ranks)
+
+
+def _restore(config: TrainConfig, state: TrainState, run_dir: Path) -> None:
+    saved = load_checkpoint(run_dir)
+    if saved.get("config") != decisive(config):
+        raise CheckpointError(f"{run_dir} was started with another config; resume with the same settings")
+    state.load_state_dict(saved)
+
+
+def _run_part_of_epoch(config: TrainConfig, state: TrainState, source: BatchSource, hooks: Hooks) -> bool:
+    """Steps of the current epoch until its end, a stop request or the time of a checkpoint. True at its end."""
+    started = time.monotonic()
     eps = eps_at(state.epoch, config.epochs, config.eps, config.eps_ramp)
-    total = torch.zeros((), device=images.device)
-    state.model.train()
     last_loss = state.losses[-1] if state.losses else math.nan
     note = f"epoch {state.epoch + 1}/{config.epochs} eps {eps:.3f} loss {last_loss:.3f}"
-    batches = shuffled_batches(images, labels, config.batch_size, config.augment, state.generator)
-    for index, (x, y) in enumerate(batches):
-        step = state.epoch * steps + index
-        _set_learning_rate(config, state.optimiser, step, steps * config.epochs)
+    state.model.train()
+    for x, y in source.epoch(state.epoch, first_step=state.step):
+        _set_learning_rate(config, state, source.steps)
         try:
-            total += _step(config, state, x, y, eps)
+            state.loss_sum += train_step(config, state, x, y, eps, hooks.ranks)
         except torch.linalg.LinAlgError as error:  # pyright: ignore[reportPrivateImportUsage]
             # The Cholesky factorisation of non-finite or overflowing weights.
             raise ConfigError(f"the weights overflowed in epoch {state.epoch + 1}; lower learning_rate") from error
-        if on_step is not None:
-            on_step(config.batch_size, note)
-    mean = float(total) / steps  # the host synchronises here, once per epoch
-    if not math.isfinite(mean) or not all(bool(p.isfinite().all()) for p in state.model.parameters()):
+        state.step += 1
+        hooks.on_step(source.batch_size, note)
+        due = bool(hooks.stop) or time.monotonic() - started > config.checkpoint_seconds
+        # Ranks agree on a pause now and then only: each vote makes them wait for one another.
+        if (hooks.ranks.world == 1 or state.step % _STEPS_BETWEEN_VOTES == 0) and hooks.ranks.any(due):
+            break
+    state.seconds += time.monotonic() - started
+    return state.step == source.steps
+
+
+def _require_finite(state: TrainState) -> None:
+    """Before a checkpoint, so that a ruined run keeps its last good one. The host synchronises here."""
+    weights = all(bool(parameter.isfinite().all()) for parameter in state.model.parameters())
+    if not (weights and math.isfinite(float(state.loss_sum))):
         raise ConfigError(
-            f"loss {mean} and weights of epoch {state.epoch + 1} must be finite; lower learning_rate "
-            "(the last checkpoint is kept)"
+            f"loss and weights must stay finite, they did not in epoch {state.epoch + 1} before step {state.step}; "
+            "lower learning_rate (the last good checkpoint is kept)"
         )
+
+
+def _close_epoch(config: TrainConfig, state: TrainState, steps: int, ranks: Ranks) -> None:
+    mean = ranks.mean(float(state.loss_sum)) / steps
     state.losses.append(mean)
-    logger.info("epoch %d/%d eps %.3f loss %.4f", state.epoch + 1, config.epochs, eps, mean)
+    state.loss_sum = torch.zeros_like(state.loss_sum)
+    state.epoch, state.step = state.epoch + 1, 0
+    logger.info("epoch %d/%d loss %.4f", state.epoch, config.epochs, mean)
 
 
-def _step(config: TrainConfig, state: TrainState, x: Tensor, y: Tensor, eps: float) -> Tensor:
-    x = x.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=config.bfloat16):
-        logits = state.model(x)
-    pair_lipschitz = pair_lipschitz_estimate(state.model, state.estimates)
-    loss = emma_loss(logits.float(), y, pair_lipschitz=pair_lipschitz, eps=eps)
-    state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.gradient_clip)
-    state.optimiser.step()
-    if config.weight_average:
-        _update_average(state, config.weight_average)
-    return loss.detach()
-
-
-def _set_learning_rate(config: TrainConfig, optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
-    rate = learning_rate_at(step, steps, config.learning_rate, math.ceil(config.warmup_fraction * steps))
-    for group in optimiser.param_groups:
+def _set_learning_rate(config: TrainConfig, state: TrainState, steps: int) -> None:
+    total = steps * config.epochs
+    warmup = math.ceil(config.warmup_fraction * total)
+    rate = learning_rate_at(state.epoch * steps + state.step, total, config.learning_rate, warmup)
+    for group in state.optimiser.param_groups:
         group["lr"] = rate
 
 
-@torch.no_grad()
-def _update_average(state: TrainState, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * model, buffers included."""
-    averages = [*state.average.parameters(), *state.average.buffers()]
-    current = [*state.model.parameters(), *state.model.buffers()]
-    torch._foreach_lerp_(averages, current, 1 - decay)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+def _stopped(state: TrainState, stop: StopRequest, run_dir: Path) -> StoppedError:
+    received = stop.received or signal.SIGTERM  # another rank's signal
+    return StoppedError(
+        f"stopped by {received.name} in epoch {state.epoch + 1} after {state.step} steps; "
+        f"saved in {run_dir}, go on with --resume",
+        int(received),
+    )

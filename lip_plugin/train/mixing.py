@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from lip_plugin.data.archives import read_npz
 from lip_plugin.errors import DataError
 from lip_plugin.train.augment import Augmentation, augment_batch
 from lip_plugin.train.batches import Batch, BatchSource
+from lip_plugin.train.draws import Draws
+from lip_plugin.train.ranks import Ranks
 from lip_plugin.train.seeds import Stream, derived_generator
 
 
@@ -78,6 +80,7 @@ class MixedBatches:
     per_batch: int
     augmentation: Augmentation
     seed: int
+    ranks: Ranks = field(default_factory=Ranks)
 
     @property
     def steps(self) -> int:
@@ -87,13 +90,14 @@ class MixedBatches:
     def batch_size(self) -> int:
         return self.real.batch_size + self.per_batch
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        draws = derived_generator(self.seed, Stream.GENERATED_AUGMENT, epoch)
+    def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[Batch]:
+        share = self.ranks.share_of(self.per_batch)
         start = epoch * self.steps * self.per_batch
-        for step, (x, y) in enumerate(self.real.epoch(epoch)):
+        for step, (x, y) in enumerate(self.real.epoch(epoch, first_step=first_step), start=first_step):
             index = round_robin(start + step * self.per_batch, self.per_batch, len(self.generated), self.seed)
-            index = index.to(self.generated.pixels.device)
+            index = index[share].to(self.generated.pixels.device)
             pixels = self.generated.pixels[index].to(x.device).permute(0, 3, 1, 2)
+            draws = Draws(derived_generator(self.seed, Stream.GENERATED_AUGMENT, epoch, step), self.per_batch, share)
             extra = augment_batch(pixels, self.augmentation, draws).float() / 255
             yield torch.cat([x, extra]), torch.cat([y, self.generated.labels[index].to(y.device)])
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lip_plugin.data.optional import require
 from lip_plugin.errors import DataError
+from lip_plugin.train.draws import Draws
 
 # torchvision's defaults, which the recipe of Hu et al. (ICLR 2024) takes over: 2 operations at 9 of 30.
 _OPERATIONS_PER_IMAGE = 2
@@ -22,20 +23,20 @@ Operation = Callable[[Tensor, int], Tensor]
 """(images (B, C, H, W) uint8, sign of the magnitude) -> the same shape."""
 
 
-def rand_augment(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+def rand_augment(images: Tensor, probability: float, draws: Draws) -> Tensor:
     """Two random operations for each image that is drawn with ``probability``. (B, C, H, W) uint8, C 1 or 3.
 
-    All draws come from ``generator`` (CPU); images with the same operation are transformed together
+    Images with the same operation are transformed together
     where they are. Raises DataError on other images, MissingDependencyError without torchvision.
     """
-    batch, channels, height, width = images.shape
+    _, channels, height, width = images.shape
     if images.dtype != torch.uint8 or channels not in (1, 3):
         raise DataError(f"RandAugment needs uint8 images with 1 or 3 channels, got {images.dtype} with {channels}")
     operations = _operations(height, width)
-    chosen = torch.rand(batch, generator=generator) < probability
+    chosen = draws.uniform() < probability
     for _ in range(_OPERATIONS_PER_IMAGE):
-        drawn = torch.randint(len(operations), (batch,), generator=generator)
-        negative = torch.rand(batch, generator=generator) < 0.5
+        drawn = draws.integers(len(operations))
+        negative = draws.uniform() < 0.5
         code = torch.where(chosen, 2 * drawn + negative, 2 * _IDENTITY)
         images = _apply(operations, images, code)
     return images

@@ -8,6 +8,7 @@ import logging
 import platform
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate import DatasetSummary, Report, certify_report
 from lip_plugin.evaluate.results import summarise_model
 from lip_plugin.files import CARD_FILE, REPORT_FILES, WEIGHTS_FILE, check_output_directory
-from lip_plugin.models import freeze
+from lip_plugin.models import CertifiableModel, freeze
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.storage import write_network
 from lip_plugin.progress import progress_bar
@@ -28,13 +29,18 @@ from lip_plugin.report import report_document
 from lip_plugin.report.points import points_csv
 from lip_plugin.train.checkpoint import CHECKPOINT_FILE, load_checkpoint
 from lip_plugin.train.config import TrainConfig
-from lip_plugin.train.loop import TrainState, train
+from lip_plugin.train.interrupt import stop_on_signals
+from lip_plugin.train.loop import Hooks, train
+from lip_plugin.train.metrics import METRICS_FILE, Metrics
+from lip_plugin.train.ranks import Ranks, joined_ranks
+from lip_plugin.train.schedule import eps_at
+from lip_plugin.train.state import TrainState
 from lip_plugin.types import format_eps
 
 logger = logging.getLogger(__name__)
 
 _HELD_OUT_SEED = 1
-_RUN_FILES = REPORT_FILES | {CARD_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, "config.yaml"}
+_RUN_FILES = REPORT_FILES | {CARD_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, METRICS_FILE, "config.yaml", "tensorboard"}
 _DEFAULT_GRID = (36 / 255, 72 / 255, 108 / 255)
 
 
@@ -46,33 +52,60 @@ def run_training(
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = False,
-) -> Report:
+) -> Report | None:
     """Train, freeze, certify the test split, and write the model directory.
 
     The directory holds the run's checkpoint and config from the start; ``card.json``, which makes it a
-    model directory, is written last. Raises ConfigError, DataError, CheckpointError.
+    model directory, is written last. Under torchrun every process trains its share, the first one writes
+    and returns the report, the others return None. Raises ConfigError, DataError, CheckpointError,
+    StoppedError.
     """
     if config.data_dir is None:
         raise ConfigError(f"data_dir is missing; add data_dir=DIR with the {config.dataset} files")
     training, held_out = split_held_out(load_image_set(config.dataset, "train", config.data_dir), config.held_out)
     test = load_image_set(config.dataset, "test", config.data_dir)
+    with joined_ranks(config.device) as ranks:
+        if ranks.leads:
+            _prepare(config, directory, resume=resume, overwrite=overwrite)
+        ranks.wait()
+        model = _train(config, training, held_out, directory, ranks, resume=resume, progress=progress)
+        if not ranks.leads:
+            return None
+    minutes = load_checkpoint(directory)["seconds"] / 60
+    origin = {"command": command, "training_minutes": round(minutes, 1), "processes": ranks.world}
+    return finish(config, freeze(model.to("cpu")), test, directory, origin=origin, progress=progress)
+
+
+def _prepare(config: TrainConfig, directory: Path, *, resume: bool, overwrite: bool) -> None:
     if not resume:
         check_output_directory(directory, replaceable=_RUN_FILES if overwrite else frozenset())
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def _train(
+    config: TrainConfig,
+    training: ImageSet,
+    held_out: ImageSet | None,
+    directory: Path,
+    ranks: Ranks,
+    *,
+    resume: bool,
+    progress: bool,
+) -> CertifiableModel:
+    """The loop with signals collected; the first rank also shows progress and keeps metrics."""
+    if not ranks.leads:
+        with stop_on_signals() as stop:
+            return train(config, training, run_dir=directory, resume=resume, hooks=Hooks(stop=stop, ranks=ranks))
     total = len(training) // config.batch_size * config.batch_size * config.epochs
-    with progress_bar(f"train {config.name}", total=total, enabled=progress) as advance:
-        model = train(
-            config,
-            training,
-            run_dir=directory,
-            resume=resume,
-            on_step=lambda count, note: advance(count, note),
-            on_epoch=lambda state: _log_held_out(config, state, held_out),
-        )
-    minutes = load_checkpoint(directory)["seconds"] / 60
-    origin = {"command": command, "training_minutes": round(minutes, 1)}
-    return finish(config, freeze(model.to("cpu")), test, directory, origin=origin, progress=progress)
+    metrics = Metrics(directory, finished_epochs=load_checkpoint(directory)["epoch"] if resume else 0)
+    with (
+        stop_on_signals() as stop,
+        progress_bar(f"train {config.name}", total=total, enabled=progress) as advance,
+        closing(metrics),
+    ):
+        hooks = Hooks(advance, lambda state: _report_epoch(config, state, held_out, metrics), stop, ranks)
+        return train(config, training, run_dir=directory, resume=resume, hooks=hooks)
 
 
 def split_held_out(data: ImageSet, count: int) -> tuple[ImageSet, ImageSet | None]:
@@ -154,11 +187,20 @@ def _hardware(device: str) -> str:
     return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
 
 
-def _log_held_out(config: TrainConfig, state: TrainState, held_out: ImageSet | None) -> None:
-    if held_out is None:
-        return
-    model = freeze(state.average if config.weight_average else state.model).to("cpu")
-    x, y = held_out.tensors(model.dtype)
-    report = certify_report(model, x, y, eps=config.eps_grid or _DEFAULT_GRID)
-    shares = ", ".join(f"{100 * one.verified_robust_accuracy:.2f} at {format_eps(one.eps)}" for one in report.eps)
-    logger.info("held out: clean %.2f, proved %s", 100 * report.clean_accuracy, shares)
+def _report_epoch(config: TrainConfig, state: TrainState, held_out: ImageSet | None, metrics: Metrics) -> None:
+    """One row of metrics; on held-out images with the sound bound, at the training radius."""
+    row: dict[str, float | None] = {
+        "epoch": state.epoch,
+        "eps": eps_at(state.epoch - 1, config.epochs, config.eps, config.eps_ramp),
+        "learning_rate": state.optimiser.param_groups[0]["lr"],
+        "loss": state.losses[-1],
+        "seconds": state.seconds,
+    }
+    if held_out is not None:
+        model = freeze(state.result).to("cpu")
+        x, y = held_out.tensors(model.dtype)
+        report = certify_report(model, x, y, eps=config.eps)
+        row["held_out_clean_accuracy"] = report.clean_accuracy
+        row["held_out_verified_robust_accuracy"] = report.eps[0].verified_robust_accuracy
+    metrics.add(row)
+    logger.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in row.items() if value is not None))

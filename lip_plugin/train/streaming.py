@@ -79,14 +79,15 @@ class _EpochKeys:
     """Lists of (epoch, number) for the loader; the epoch is set before each round."""
 
     def __init__(self, size: int, batch_size: int, *, train: bool, seed: int) -> None:
-        self.size, self.batch_size, self.train, self.seed, self.epoch = size, batch_size, train, seed, 0
+        self.size, self.batch_size, self.train, self.seed = size, batch_size, train, seed
+        self.epoch, self.first_step = 0, 0
 
     def __len__(self) -> int:
         return self.size // self.batch_size if self.train else -(-self.size // self.batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = epoch_order(self.size, self.seed, self.epoch) if self.train else torch.arange(self.size)
-        for numbers in order.split(self.batch_size)[: len(self)]:
+        for numbers in order.split(self.batch_size)[self.first_step : len(self)]:
             yield [(self.epoch, number) for number in numbers.tolist()]
 
 
@@ -127,9 +128,9 @@ class StreamedBatches:
     def steps(self) -> int:
         return len(self._keys)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[Batch]:
         """Raises DataError on a picture that cannot be decoded."""
-        self._keys.epoch = epoch
+        self._keys.epoch, self._keys.first_step = epoch, first_step
         try:
             for x, y in self._loader:
                 yield x.to(self._device, non_blocking=True).float() / 255, y.to(self._device, non_blocking=True)

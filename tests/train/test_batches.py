@@ -10,6 +10,7 @@ from torch import Tensor
 from lip_plugin.errors import DataError
 from lip_plugin.train.augment import Augmentation
 from lip_plugin.train.batches import Batch, DeviceBatches
+from lip_plugin.train.ranks import Ranks
 from lip_plugin.train.seeds import Stream, derived_generator, derived_seed
 
 IMAGES = torch.randint(0, 256, (23, 3, 6, 5), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
@@ -68,3 +69,19 @@ def test_derived_seeds_are_fixed_and_do_not_collide() -> None:
     assert derived_seed(3, Stream.REAL_AUGMENT, 8) == (int(words[0]) + (int(words[1]) << 32)) // 2
     assert [int(stream) for stream in Stream] == [0, 1, 2, 3, 4]
     assert derived_generator(3, Stream.REAL_AUGMENT, 8).initial_seed() == derived_seed(3, Stream.REAL_AUGMENT, 8)
+
+
+def test_an_epoch_can_be_entered_at_any_step() -> None:
+    whole = list(_source().epoch(4))
+    for (x, y), (expected_x, expected_y) in zip(_source().epoch(4, first_step=2), whole[2:], strict=True):
+        assert torch.equal(x, expected_x) and torch.equal(y, expected_y)
+
+
+def test_processes_share_every_batch() -> None:
+    """Two shares side by side are the batch of one process, augmentation included."""
+    augmentation = Augmentation(crop=2, flip=True)
+    alone = DeviceBatches(IMAGES, LABELS, 6, augmentation, 4)
+    halves = [DeviceBatches(IMAGES, LABELS, 6, augmentation, 4, Ranks(rank, 2)) for rank in (0, 1)]
+    for (x, y), *parts in zip(alone.epoch(1), *(half.epoch(1) for half in halves), strict=True):
+        assert torch.equal(torch.cat([part[0] for part in parts]), x)
+        assert torch.equal(torch.cat([part[1] for part in parts]), y)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +16,14 @@ from torch import Tensor
 
 import lip_plugin as lp
 from lip_plugin.data import ImageSet, checked_image_set
-from lip_plugin.errors import CheckpointError, ConfigError
-from lip_plugin.models import LiResNet, LiResNetPP
+from lip_plugin.errors import CheckpointError, ConfigError, StoppedError
+from lip_plugin.models import LiResNet, LiResNetPP, ParameterGroup
 from lip_plugin.train.checkpoint import CHECKPOINT_FILE, load_checkpoint
 from lip_plugin.train.config import TrainConfig
-from lip_plugin.train.loop import TrainState, train
+from lip_plugin.train.interrupt import StopRequest
+from lip_plugin.train.loop import Hooks, train
+from lip_plugin.train.optimisers import build_optimiser
+from lip_plugin.train.state import TrainState, build_model, initial_state
 
 SIZES = {"depth": 1, "width": 4, "dense_width": 8, "dense_depth": 1, "neck_patch": 2}
 
@@ -52,8 +57,17 @@ def images() -> ImageSet:
 def _states_after_each_epoch(config: TrainConfig, data: ImageSet, run_dir: Path) -> list[TrainState]:
     run_dir.mkdir(exist_ok=True)
     states: list[TrainState] = []
-    train(config, data, run_dir=run_dir, on_epoch=lambda state: states.append(copy.deepcopy(state)))
+    train(config, data, run_dir=run_dir, hooks=Hooks(on_epoch=lambda state: states.append(_snapshot(state))))
     return states
+
+
+def _snapshot(state: TrainState) -> TrainState:
+    model, average = copy.deepcopy((state.model, state.average))
+    return dataclasses.replace(state, model=model, average=average, losses=list(state.losses))
+
+
+def build_state(config: TrainConfig) -> TrainState:
+    return initial_state(config, input_shape=(1, 8, 8), num_classes=2)
 
 
 def _assert_equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
@@ -90,24 +104,80 @@ def test_resuming_changes_no_bit(average: float, images: ImageSet, tmp_path: Pat
 
     (tmp_path / "cut").mkdir()
     with pytest.raises(Stopped):
-        train(config, images, run_dir=tmp_path / "cut", on_epoch=stop)
+        train(config, images, run_dir=tmp_path / "cut", hooks=Hooks(on_epoch=stop))
     saved = load_checkpoint(tmp_path / "cut")
     assert saved["epoch"] == 1
     _assert_equal(saved["model"], first.model.state_dict())
     torch.manual_seed(99)  # another process has another global generator
     steps: list[int] = []
     resumed = train(
-        config, images, run_dir=tmp_path / "cut", resume=True, on_step=lambda count, note: steps.append(count)
+        config,
+        images,
+        run_dir=tmp_path / "cut",
+        resume=True,
+        hooks=Hooks(on_step=lambda count, note: steps.append(count)),
     )
-    _assert_equal(resumed.state_dict(), (second.average if average else second.model).state_dict())
+    _assert_equal(resumed.state_dict(), second.result.state_dict())
     whole, cut = load_checkpoint(tmp_path / "whole"), load_checkpoint(tmp_path / "cut")
-    for key in ("model", "average", "estimates"):
+    for key in ("model", "estimates", *(["average"] if average else [])):
         _assert_equal(whole[key], cut[key])
     assert whole["losses"] == cut["losses"] and len(cut["losses"]) == 2
     assert sum(steps) == 2 * 12 * 16  # every image of both epochs is accounted for
     assert any(not torch.equal(a, b) for a, b in zip(saved["model"].values(), cut["model"].values(), strict=True))
     again = train(config, images, run_dir=tmp_path / "cut", resume=True)  # finished: nothing left to do
     _assert_equal(again.state_dict(), resumed.state_dict())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"optimiser": "nadam", "lookahead": True}, {"loss": "gloro_trades", "weight_average": 0.0}],
+    ids=["adamw", "nadam-lookahead", "trades"],
+)
+def test_a_stop_in_the_middle_of_an_epoch_changes_no_bit(
+    settings: dict[str, object], images: ImageSet, tmp_path: Path
+) -> None:
+    """A signal after 17 steps: five steps into the second epoch, in the middle of Lookahead's six."""
+    config = _config(**settings)
+    _states_after_each_epoch(config, images, tmp_path / "whole")
+    request, steps = StopRequest(), [0]
+
+    def after_17(count: int, note: str) -> None:
+        steps[0] += 1
+        if steps[0] == 17:
+            request.received = signal.SIGTERM
+
+    (tmp_path / "cut").mkdir()
+    with pytest.raises(StoppedError, match=r"SIGTERM in epoch 2 after 5 steps.*--resume") as stopped:
+        train(config, images, run_dir=tmp_path / "cut", hooks=Hooks(on_step=after_17, stop=request))
+    assert stopped.value.signal == 15
+    train(config, images, run_dir=tmp_path / "cut", resume=True)
+    whole, cut = load_checkpoint(tmp_path / "whole"), load_checkpoint(tmp_path / "cut")
+    for key in ("model", "estimates", *(["average"] if config.weight_average else [])):
+        _assert_equal(whole[key], cut[key])
+    assert whole["losses"] == cut["losses"] and len(whole["losses"]) == 2
+
+
+def test_averaging_refuses_parameters_on_a_manifold(images: ImageSet, tmp_path: Path) -> None:
+    model = build_model(_config().model, input_shape=(1, 8, 8), num_classes=2)
+    curved = ParameterGroup("rotations", tuple(model.parameters()), linear=False)
+    model.parameter_groups = lambda: (curved,)  # pyright: ignore[reportAttributeAccessIssue]
+    for settings in ({"weight_average": 0.9}, {"weight_average": 0.0, "lookahead": True}):
+        with pytest.raises(ConfigError, match="rotations"):
+            build_optimiser(_config(**settings), model)
+    build_optimiser(_config(weight_average=0.0), model)
+
+
+def test_lookahead_is_its_recursion(images: ImageSet, tmp_path: Path) -> None:
+    """After six steps: half-way from the start to where plain NAdam has come; slow weights start at the start."""
+    one_epoch = {"epochs": 1, "optimiser": "nadam", "weight_average": 0.0, "batch_size": 33}  # six steps
+    start = build_state(_config(**one_epoch)).model.state_dict()
+    fast = _states_after_each_epoch(_config(**one_epoch), images, tmp_path / "fast")[0].model.state_dict()
+    slow = _states_after_each_epoch(_config(**one_epoch, lookahead=True), images, tmp_path / "slow")[
+        0
+    ].model.state_dict()
+    for key in ("head.weight", "stem.conv.weight", "backbone.weights"):
+        torch.testing.assert_close(slow[key], (start[key] + fast[key]) / 2, rtol=1e-5, atol=1e-7)
+        assert not torch.equal(start[key], fast[key])
 
 
 def test_a_run_depends_on_its_seed_alone(images: ImageSet, tmp_path: Path) -> None:
@@ -124,8 +194,8 @@ def test_weight_average_is_the_recursion(images: ImageSet, tmp_path: Path) -> No
     """One step per epoch: average_1 = d start + (1 - d) w_1, average_2 = d average_1 + (1 - d) w_2."""
     config = _config(batch_size=200, weight_average=0.75)
     first, second = _states_after_each_epoch(config, images, tmp_path)
-    for key, value in second.average.state_dict().items():
-        expected = 0.75 * first.average.state_dict()[key] + 0.25 * second.model.state_dict()[key]
+    for key, value in second.result.state_dict().items():
+        expected = 0.75 * first.result.state_dict()[key] + 0.25 * second.model.state_dict()[key]
         assert torch.allclose(value, expected, rtol=1e-5, atol=1e-7)
 
 
@@ -140,7 +210,7 @@ def test_a_checkpoint_of_another_model_is_refused(images: ImageSet, tmp_path: Pa
     config = _config(epochs=1)
     _states_after_each_epoch(config, images, tmp_path)
     saved = load_checkpoint(tmp_path)
-    for key in ("model", "average", "optimiser", "estimates", "generator", "epoch"):
+    for key in ("model", "average", "optimiser", "estimates", "loss_sum", "epoch", "step"):
         torch.save({name: value for name, value in saved.items() if name != key}, tmp_path / CHECKPOINT_FILE)
         with pytest.raises(CheckpointError, match="another model"):
             train(config, images, run_dir=tmp_path, resume=True)
@@ -183,7 +253,8 @@ def test_an_absurd_learning_rate_is_a_config_error(
     config = _config(model={"architecture": architecture, **SIZES}, learning_rate=learning_rate)
     with pytest.raises(ConfigError, match="lower learning_rate"):
         train(config, images, run_dir=tmp_path)
-    assert not (tmp_path / CHECKPOINT_FILE).exists()
+    saved = load_checkpoint(tmp_path)  # the one of the start
+    assert (saved["epoch"], saved["step"]) == (0, 0)
 
 
 @pytest.mark.parametrize("architecture", ["liresnet", "liresnet_pp"])
@@ -197,7 +268,7 @@ def test_weights_that_become_nan_keep_the_last_checkpoint(architecture: str, ima
             )
 
     with pytest.raises(ConfigError, match="lower learning_rate"):
-        train(config, images, run_dir=tmp_path, on_epoch=spoil)
+        train(config, images, run_dir=tmp_path, hooks=Hooks(on_epoch=spoil))
     saved = load_checkpoint(tmp_path)
     assert saved["epoch"] == 1 and all(value.isfinite().all() for value in saved["model"].values())
     shutil.copy(tmp_path / CHECKPOINT_FILE, tmp_path / "kept")
@@ -210,7 +281,8 @@ def test_a_last_step_that_ruins_the_weights_is_not_saved(images: ImageSet, tmp_p
     config = _config(batch_size=200, learning_rate=1e30, weight_decay=1e10)
     with pytest.raises(ConfigError, match="lower learning_rate"):
         train(config, images, run_dir=tmp_path)
-    assert not (tmp_path / CHECKPOINT_FILE).exists()
+    saved = load_checkpoint(tmp_path)  # the one of the start
+    assert (saved["epoch"], saved["step"]) == (0, 0)
 
 
 def test_data_that_cannot_be_trained_on_is_refused(images: ImageSet, tmp_path: Path) -> None:
@@ -221,3 +293,57 @@ def test_data_that_cannot_be_trained_on_is_refused(images: ImageSet, tmp_path: P
         train(_config(), images.first(15), run_dir=tmp_path)
     with pytest.raises(CheckpointError, match="cannot write"):
         train(_config(epochs=1), images, run_dir=tmp_path / "absent")
+
+
+def test_checkpoints_within_an_epoch_let_a_killed_run_go_on(images: ImageSet, tmp_path: Path) -> None:
+    """A process that dies without a word in its first epoch: what it had saved goes on to the same weights."""
+    config = _config(epochs=1, checkpoint_seconds=1e-9)  # after every step
+    _states_after_each_epoch(_config(epochs=1), images, tmp_path / "whole")
+
+    class Killed(Exception):
+        """Stands for kill -9."""
+
+    steps = [0]
+
+    def die_after_7(count: int, note: str) -> None:
+        steps[0] += 1
+        if steps[0] == 7:
+            raise Killed
+
+    (tmp_path / "cut").mkdir()
+    with pytest.raises(Killed):
+        train(config, images, run_dir=tmp_path / "cut", hooks=Hooks(on_step=die_after_7))
+    assert load_checkpoint(tmp_path / "cut")["step"] == 6
+    train(config, images, run_dir=tmp_path / "cut", resume=True)
+    _assert_equal(load_checkpoint(tmp_path / "cut")["model"], load_checkpoint(tmp_path / "whole")["model"])
+
+
+def test_a_run_that_dies_before_its_first_step_can_be_resumed(images: ImageSet, tmp_path: Path) -> None:
+    def die(count: int, note: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(_config(), images, run_dir=tmp_path, hooks=Hooks(on_step=die))
+    saved = load_checkpoint(tmp_path)
+    assert (saved["epoch"], saved["step"]) == (0, 0)
+    train(_config(), images, run_dir=tmp_path, resume=True)
+    assert load_checkpoint(tmp_path)["epoch"] == 2
+
+
+def test_generated_images_join_every_batch(images: ImageSet, tmp_path: Path) -> None:
+    """Twice as many generated ones as real ones: the progress counts both, and they change what is learned."""
+    pixels = np.zeros((50, 8, 8, 1), np.uint8)
+    pixels[25:] = 255
+    np.savez(tmp_path / "made.npz", image=pixels, label=np.repeat([0, 1], 25))
+    config = _config(epochs=1, generated={"path": str(tmp_path / "made.npz"), "ratio": 2.0})
+    counts: list[int] = []
+    (tmp_path / "run").mkdir()
+    model = train(
+        config, images, run_dir=tmp_path / "run", hooks=Hooks(on_step=lambda count, note: counts.append(count))
+    )
+    assert counts == [48] * 12
+    plain = _states_after_each_epoch(_config(epochs=1), images, tmp_path / "plain")[0].result
+    assert not torch.equal(model.state_dict()["head.weight"], plain.state_dict()["head.weight"])
+    with pytest.raises(lp.DataError, match="made"):
+        bad = _config(epochs=1, generated={"path": str(tmp_path / "not_made.npz")})
+        train(bad, images, run_dir=tmp_path / "run")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from lip_plugin.errors import DataError
 from lip_plugin.train.augment import Augmentation, augment_batch
 from lip_plugin.train.batches import BatchSource, DeviceBatches
+from lip_plugin.train.draws import Draws
 from lip_plugin.train.mixing import GeneratedImages, MixedBatches, generated_per_batch, load_generated, round_robin
 from lip_plugin.train.seeds import Stream, derived_generator
 
@@ -76,8 +77,8 @@ def test_round_robin_is_a_window_of_the_endless_row(start: int, count: int, size
 def test_generated_images_have_an_augmentation_of_their_own(tmp_path: Path) -> None:
     augmentation = Augmentation(crop=2, flip=True)
     plain, source = _mixed(tmp_path), _mixed(tmp_path, augmentation)
-    draws = derived_generator(2, Stream.GENERATED_AUGMENT, 5)
-    for (x, y), (plain_x, plain_y) in zip(source.epoch(5), plain.epoch(5), strict=True):
+    for step, ((x, y), (plain_x, plain_y)) in enumerate(zip(source.epoch(5), plain.epoch(5), strict=True)):
+        draws = Draws(derived_generator(2, Stream.GENERATED_AUGMENT, 5, step), source.per_batch)
         assert torch.equal(y, plain_y) and torch.equal(x[:3], plain_x[:3])
         pixels = (plain_x[3:] * 255).round().to(torch.uint8)
         assert torch.equal(x[3:], augment_batch(pixels, augmentation, draws).float() / 255)
@@ -143,3 +144,10 @@ def test_moving_keeps_the_values() -> None:
     generated = GeneratedImages(torch.from_numpy(PIXELS), torch.arange(COUNT))
     moved = generated.to("cpu")
     assert torch.equal(moved.pixels, generated.pixels) and torch.equal(moved.labels, generated.labels)
+
+
+def test_an_epoch_can_be_entered_at_any_step(tmp_path: Path) -> None:
+    source = _mixed(tmp_path, Augmentation(crop=2, flip=True))
+    whole = list(source.epoch(3))
+    for (x, y), (expected_x, expected_y) in zip(source.epoch(3, first_step=2), whole[2:], strict=True):
+        assert torch.equal(x, expected_x) and torch.equal(y, expected_y)

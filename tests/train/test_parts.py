@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from lip_plugin.errors import ConfigError
 from lip_plugin.models import CertifiableModel, LiResNet, LiResNetPP
 from lip_plugin.models.base import EstimatedMap
-from lip_plugin.train.batches import augmented, shuffled_batches
-from lip_plugin.train.config import AugmentConfig, TrainConfig, load_config, recipe_names
-from lip_plugin.train.estimates import EstimateState, feature_lipschitz_estimate, pair_lipschitz_estimate
+from lip_plugin.train.config import TrainConfig, load_config, recipe_names
+from lip_plugin.train.estimates import (
+    EstimateState,
+    feature_lipschitz_estimate,
+    label_lipschitz_estimate,
+    pair_lipschitz_estimate,
+)
 from lip_plugin.train.schedule import eps_at, learning_rate_at
 
 Randn = Callable[..., Tensor]
@@ -131,51 +133,6 @@ def test_unreadable_and_unknown_recipes_are_refused(tmp_path: Path) -> None:
         load_config("fashion_mnits")
 
 
-# -- batches ----------------------------------------------------------------------------------------
-
-
-@given(crop=st.integers(0, 3), flip=st.booleans(), seed=st.integers(0, 1000), channels=st.integers(1, 3))
-def test_augmentation_against_a_loop_over_images(crop: int, flip: bool, seed: int, channels: int) -> None:
-    """The same draws, applied to one image at a time with slices."""
-    images = torch.randint(1, 256, (6, channels, 5, 4), generator=torch.Generator().manual_seed(7)).to(torch.uint8)
-    found = augmented(images, AugmentConfig(crop=crop, flip=flip), torch.Generator().manual_seed(seed))
-    draws = torch.Generator().manual_seed(seed)
-    flips = (torch.rand(6, generator=draws) < 0.5).tolist() if flip else [False] * 6
-    shifts = (
-        torch.randint(0, 2 * crop + 1, (2, 6, 1), generator=draws) if crop else torch.zeros(2, 6, 1, dtype=torch.int64)
-    )
-    for index, image in enumerate(images):
-        image = torch.flip(image, [2]) if flips[index] else image
-        canvas = torch.zeros(channels, 5 + 2 * crop, 4 + 2 * crop, dtype=torch.uint8)
-        canvas[:, crop : crop + 5, crop : crop + 4] = image
-        top, left = int(shifts[0, index]), int(shifts[1, index])
-        assert torch.equal(found[index], canvas[:, top : top + 5, left : left + 4])
-    assert found.dtype == torch.uint8 and found.shape == images.shape
-
-
-def test_augmentation_draws_every_shift_and_flip() -> None:
-    images = torch.zeros(2000, 1, 3, 3, dtype=torch.uint8)
-    images[:, 0, 1, 1] = 1
-    images[:, 0, 1, 0] = 2
-    found = augmented(images, AugmentConfig(crop=1, flip=True), torch.Generator().manual_seed(0))
-    distinct, counts = found.flatten(1).unique(dim=0, return_counts=True)
-    assert len(distinct) == 18  # nine places of the centre pixel, two mirror images
-    assert int(counts.min()) > 60
-
-
-def test_batches_are_a_permutation_scaled_to_the_unit_interval() -> None:
-    images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1) * 25
-    labels = torch.arange(10)
-    plain = AugmentConfig(crop=0, flip=False)
-    batches = list(shuffled_batches(images, labels, 3, plain, torch.Generator().manual_seed(0)))
-    assert [len(y) for _, y in batches] == [3, 3, 3]  # the rest is dropped
-    seen = torch.cat([y for _, y in batches])
-    assert len(set(seen.tolist())) == 9 and seen.tolist() != sorted(seen.tolist())
-    for x, y in batches:
-        assert x.dtype == torch.float32
-        assert torch.allclose(x.flatten(), y.float() * 25 / 255)
-
-
 # -- estimates --------------------------------------------------------------------------------------
 
 
@@ -248,6 +205,16 @@ def test_the_gradient_is_that_of_the_singular_values() -> None:
     assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
     (stem,) = torch.autograd.grad(estimate, model.get_parameter("stem.conv.weight"))
     assert stem.any()
+
+
+def test_label_rows_are_rows_of_the_whole_matrix() -> None:
+    """Rows where the batch is smaller than the number of classes, the matrix otherwise: the losses take both."""
+    model = _models(0)[0]
+    whole = pair_lipschitz_estimate(model, EstimateState(), steps=300)
+    two = label_lipschitz_estimate(model, EstimateState(), torch.tensor([2, 0]), steps=300)
+    torch.testing.assert_close(two, whole[[2, 0]])
+    many = label_lipschitz_estimate(model, EstimateState(), torch.tensor([2, 0, 1]), steps=300)
+    assert many.shape == whole.shape == (3, 3)
 
 
 def test_pair_estimate_is_the_feature_estimate_times_row_distances() -> None:

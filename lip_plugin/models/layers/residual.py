@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -62,10 +65,38 @@ class ResidualConvStack(nn.Module):
             return self.running_mean[block]
         # The branch is out - x; its mean needs no second convolution.
         dtype = torch.promote_types(x.dtype, torch.float32)
-        mean = out.mean((0, 2, 3), dtype=dtype) - x.mean((0, 2, 3), dtype=dtype)
+        mean = mean_over_ranks(out.mean((0, 2, 3), dtype=dtype) - x.mean((0, 2, 3), dtype=dtype))
         with torch.no_grad():
             self.running_mean[block].lerp_(mean.to(self.running_mean.dtype), _MEAN_MOMENTUM)
         return mean
+
+
+def mean_over_ranks(mean: Tensor) -> Tensor:
+    """The mean over all processes of a distributed run (equal batches), differentiable; itself without one."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return mean
+    total: Tensor = _SumOverRanks.apply(mean)
+    return total / dist.get_world_size()
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """The sum is linear and the same on all ranks, so its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        total = x.detach().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        total = grad_outputs[0].clone()
+        dist.all_reduce(total)
+        return total
 
 
 class OrthogonalDenseStack(nn.Module):

@@ -1,0 +1,92 @@
+"""Everything that a resumed run needs to go on as if it had not stopped."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lip_plugin.errors import CheckpointError
+from lip_plugin.models import CertifiableModel, LiResNet, LiResNetPP
+from lip_plugin.train.config import ModelConfig, TrainConfig
+from lip_plugin.train.estimates import EstimateState
+from lip_plugin.train.optimisers import Optimiser, build_optimiser
+
+
+@dataclass
+class TrainState:
+    """Where a run stands: ``epoch`` epochs are complete, and ``step`` steps of the next one.
+
+    The order of the data and every random draw follow from (seed, epoch, step), so there is no generator
+    to save. ``loss_sum`` is over the steps of the unfinished epoch and stays on the device.
+    """
+
+    model: CertifiableModel
+    average: CertifiableModel | None
+    optimiser: Optimiser
+    estimates: EstimateState
+    loss_sum: Tensor
+    epoch: int = 0
+    step: int = 0
+    losses: list[float] = field(default_factory=list[float])
+    seconds: float = 0.0
+
+    @property
+    def result(self) -> CertifiableModel:
+        """The model to keep: the weight average where there is one."""
+        return self.model if self.average is None else self.average
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "estimates": self.estimates.state_dict(),
+            "loss_sum": self.loss_sum,
+            "epoch": self.epoch,
+            "step": self.step,
+            "losses": self.losses,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises CheckpointError where the checkpoint is of another model or optimiser."""
+        try:
+            self.model.load_state_dict(state["model"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.estimates.load_state_dict(state["estimates"])
+            self.loss_sum = state["loss_sum"].to(self.loss_sum.device)
+            self.epoch, self.step = state["epoch"], state["step"]
+            self.losses, self.seconds = state["losses"], state["seconds"]
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"the checkpoint is of another model: {str(error).splitlines()[0]}") from error
+
+
+def initial_state(config: TrainConfig, *, input_shape: tuple[int, int, int], num_classes: int) -> TrainState:
+    """A fresh model on the config's device; the same for the same seed, whatever was drawn before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = build_model(config.model, input_shape=input_shape, num_classes=num_classes)
+    model.to(config.device)
+    average = deepcopy(model) if config.weight_average else None
+    loss_sum = torch.zeros((), device=config.device)
+    return TrainState(model, average, build_optimiser(config, model), EstimateState(), loss_sum)
+
+
+def build_model(config: ModelConfig, *, input_shape: tuple[int, int, int], num_classes: int) -> CertifiableModel:
+    """The trainable model that a config describes, freshly initialised from torch's global generator."""
+    sizes: dict[str, Any] = {
+        "input_shape": input_shape,
+        "num_classes": num_classes,
+        "depth": config.depth,
+        "width": config.width,
+        "dense_width": config.dense_width,
+    }
+    if config.architecture == "liresnet":
+        return LiResNet(**sizes)
+    return LiResNetPP(**sizes, dense_depth=config.dense_depth, neck_patch=config.neck_patch)

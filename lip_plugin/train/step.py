@@ -1,0 +1,41 @@
+"""One training step: no host synchronisation, nothing computed twice."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lip_plugin.train.config import TrainConfig
+from lip_plugin.train.objective import OBJECTIVES
+from lip_plugin.train.ranks import Ranks
+from lip_plugin.train.state import TrainState
+
+
+def train_step(
+    config: TrainConfig, state: TrainState, x: Tensor, y: Tensor, eps: float, ranks: Ranks | None = None
+) -> Tensor:
+    """Forward, loss, backward, mean over ranks, clip, update; returns this rank's detached loss on the device.
+
+    The forward may run in bfloat16; the loss and the bound estimates are float32.
+    """
+    x = x.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=config.bfloat16):
+        logits = state.model(x)
+    loss = OBJECTIVES[config.loss](state.model, state.estimates, logits.float(), y, eps)
+    state.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    if ranks is not None:
+        ranks.average_gradients(state.model)
+    torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.gradient_clip)
+    state.optimiser.step()
+    if state.average is not None:
+        _update_average(state.average, state.model, config.weight_average)
+    return loss.detach()
+
+
+@torch.no_grad()
+def _update_average(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
+    """average <- decay * average + (1 - decay) * model, buffers included."""
+    averages = [*average.parameters(), *average.buffers()]
+    current = [*model.parameters(), *model.buffers()]
+    torch._foreach_lerp_(averages, current, 1 - decay)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
