@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lip_plugin.errors import ConfigError
+from lip_plugin.models.layers.centering import centred_conv
 from lip_plugin.models.layers.cholesky import cholesky_orthogonal
 from lip_plugin.models.layers.minmax import MinMax
 
@@ -52,51 +50,15 @@ class ResidualConvStack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weights = self.merged_weights()
-        for block in range(self.depth):
-            out = F.conv2d(x, weights[block], padding=_KERNEL // 2)
-            shift = self.bias[block]
-            if self.centering:
-                shift = shift - self._branch_mean(block, x, out)
-            x = self.activation(out + shift[:, None, None])
+        for block, weight in enumerate(weights):
+            if self.centering and self.training:
+                out, mean = centred_conv(x, weight, self.bias[block])
+                with torch.no_grad():
+                    self.running_mean[block].lerp_(mean.to(self.running_mean.dtype), _MEAN_MOMENTUM)
+            else:
+                out = F.conv2d(x, weight, padding=_KERNEL // 2) + self.merged_bias()[block][:, None, None]
+            x = self.activation(out)
         return x
-
-    def _branch_mean(self, block: int, x: Tensor, out: Tensor) -> Tensor:
-        if not self.training:
-            return self.running_mean[block]
-        # The branch is out - x; its mean needs no second convolution.
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        mean = mean_over_ranks(out.mean((0, 2, 3), dtype=dtype) - x.mean((0, 2, 3), dtype=dtype))
-        with torch.no_grad():
-            self.running_mean[block].lerp_(mean.to(self.running_mean.dtype), _MEAN_MOMENTUM)
-        return mean
-
-
-def mean_over_ranks(mean: Tensor) -> Tensor:
-    """The mean over all processes of a distributed run (equal batches), differentiable; itself without one."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return mean
-    total: Tensor = _SumOverRanks.apply(mean)
-    return total / dist.get_world_size()
-
-
-class _SumOverRanks(torch.autograd.Function):
-    """The sum is linear and the same on all ranks, so its gradient is the sum of theirs."""
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        total = x.detach().clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        total = grad_outputs[0].clone()
-        dist.all_reduce(total)
-        return total
 
 
 class OrthogonalDenseStack(nn.Module):
