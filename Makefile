@@ -58,6 +58,7 @@ test: install
 bench: install
 	$(BIN)/python benchmarks/minmax.py
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/label_rows.py
 	$(BIN)/python benchmarks/certificate_aware.py
 
 lint: install

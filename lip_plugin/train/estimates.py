@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +39,7 @@ def pair_lipschitz_estimate(model: CertifiableModel, state: EstimateState, *, st
     Differentiable in the parameters; updates the vectors in ``state`` and nothing in the model.
     """
     rows = model.head.merged_weight()
-    return feature_lipschitz_estimate(model, state, steps=steps) * _row_distances(rows, rows)
+    return feature_lipschitz_estimate(model, state, steps=steps) * row_distances(rows, rows)
 
 
 def label_lipschitz_estimate(
@@ -50,14 +51,35 @@ def label_lipschitz_estimate(
     """
     rows = model.head.merged_weight()
     needed = rows[labels] if len(labels) < len(rows) else rows
-    return feature_lipschitz_estimate(model, state, steps=steps) * _row_distances(needed, rows)
+    return feature_lipschitz_estimate(model, state, steps=steps) * row_distances(needed, rows)
 
 
-def _row_distances(a: Tensor, b: Tensor) -> Tensor:
+def row_distances(a: Tensor, b: Tensor) -> Tensor:
     """(M, D), (K, D) -> (M, K) by direct differences: the Gram trick turns near-equal rows into distance 0."""
     dtype = torch.promote_types(a.dtype, torch.float32)
     with torch.autocast(a.device.type, enabled=False):
-        return torch.cdist(a.to(dtype), b.to(dtype), compute_mode="donot_use_mm_for_euclid_dist")
+        distances: Tensor = _RowDistances.apply(a.to(dtype), b.to(dtype))
+    return distances
+
+
+class _RowDistances(torch.autograd.Function):
+    """cdist with a gradient of two matrix products instead of a pass over (M, K, D)."""
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor) -> Tensor:
+        return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
+        a, b, distances = ctx.saved_tensors
+        weights = torch.where(distances > 0, grad_outputs[0] / distances, 0.0)  # equal rows: subgradient 0
+        of_a = weights.sum(1, keepdim=True) * a - weights @ b
+        of_b = weights.sum(0)[:, None] * b - weights.mT @ a
+        return of_a, of_b
 
 
 def feature_lipschitz_estimate(
