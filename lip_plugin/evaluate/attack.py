@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -13,7 +14,7 @@ from lip_plugin.certificates import check_images, check_labels
 from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate.guard import restored_state
 from lip_plugin.evaluate.view import AttackView
-from lip_plugin.network import CertifiedClassifier, float64_logits
+from lip_plugin.network import CertifiedClassifier, float64_program
 from lip_plugin.types import parse_eps
 
 _BISECTIONS = 20
@@ -105,8 +106,9 @@ def _run_stage(
         raise ConfigError(f"attack {stage.name!r} returned shape {tuple(candidates.shape)} for {tuple(x.shape)}")
     with torch.no_grad():
         points = _projected(x, candidates.to(x.device), eps)
-        success = _misclassified(model, points, y) & (_distances(points, x) <= eps)
-        points = _pulled_in(model, x, y, torch.where(_per_image(success, x), points, x), success)
+        program = float64_program(model)
+        success = (program(points).argmax(dim=1) != y) & (_distances(points, x) <= eps)
+        points = _pulled_in(program, x, y, torch.where(_per_image(success, x), points, x), success)
         distance = _distances(points, x).masked_fill(~success, torch.inf)
     by = tuple(stage.name if hit else "" for hit in success.tolist())
     return AttackResult(points, success, distance, by, view.forwards), view.forwards
@@ -131,10 +133,6 @@ def _distances(points: Tensor, x: Tensor) -> Tensor:
     return torch.linalg.vector_norm((points.double() - x.double()).flatten(1), dim=1)
 
 
-def _misclassified(model: CertifiedClassifier, points: Tensor, y: Tensor) -> Tensor:
-    return float64_logits(model, points).argmax(dim=1) != y
-
-
 def _projected(x: Tensor, candidates: Tensor, eps: float) -> Tensor:
     """Into the box, then towards x until the distance of the *stored* point is at most eps."""
     delta = torch.nan_to_num(candidates.double(), nan=-1.0).clamp(0.0, 1.0) - x.double()
@@ -151,7 +149,7 @@ def _projected(x: Tensor, candidates: Tensor, eps: float) -> Tensor:
     return points
 
 
-def _pulled_in(model: CertifiedClassifier, x: Tensor, y: Tensor, points: Tensor, success: Tensor) -> Tensor:
+def _pulled_in(program: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, points: Tensor, success: Tensor) -> Tensor:
     """The closest misclassified point that bisection finds between image and adversarial point."""
     if not bool(success.any()):
         return points
@@ -164,7 +162,7 @@ def _pulled_in(model: CertifiedClassifier, x: Tensor, y: Tensor, points: Tensor,
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         trial = (start + _per_image(middle, x) * (end - start)).to(x.dtype)
-        hit = _misclassified(model, trial, labels)
+        hit = program(trial).argmax(dim=1) != labels
         low, high = torch.where(hit, low, middle), torch.where(hit, middle, high)
         closer = hit & (_distances(trial, start) < _distances(best, start))
         best = torch.where(_per_image(closer, x), trial, best)

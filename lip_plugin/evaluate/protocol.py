@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from lip_plugin.certificates import Certificate
@@ -70,8 +71,12 @@ class Protocol:
 
     def certified(self, eps: float) -> Tensor:
         """(N,) bool: correct with radius > eps, and not contradicted by anything that was found."""
-        contradicted = self.all_findings().distance < self.certificate.radius
+        contradicted = self.closest() < self.certificate.radius
         return self.correct & (self.certificate.radius > eps) & ~contradicted
+
+    def closest(self) -> Tensor:
+        """(N,) distance of the closest adversarial point that anything has found; infinite without one."""
+        return torch.stack([self.audit_found.distance, *(f.distance for f in self.found.values())]).amin(dim=0)
 
     def all_findings(self) -> Findings:
         best = self.audit_found
@@ -81,7 +86,7 @@ class Protocol:
 
     def status(self, eps: float) -> tuple[Status, ...]:
         """One of wrong, certified, broken, undecided per image."""
-        certified, broken = self.certified(eps).tolist(), (self.all_findings().distance <= eps).tolist()
+        certified, broken = self.certified(eps).tolist(), (self.closest() <= eps).tolist()
         return tuple(
             "wrong" if not correct else "certified" if sure else "broken" if hit else "undecided"
             for correct, sure, hit in zip(self.correct.tolist(), certified, broken, strict=True)

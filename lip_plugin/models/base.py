@@ -113,6 +113,11 @@ def _require_same_function(model: CertifiableModel, classifier: CertifiedClassif
         model.eval()
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             expected, found = model(x), classifier(x)
+    except RuntimeError as error:
+        raise UnsupportedLayerError(
+            f"{type(model).__name__} cannot run images of shape {classifier.input_shape} any more "
+            f"({str(error).splitlines()[0]}); was a submodule changed?"
+        ) from error
     finally:
         for module, mode in modes.items():
             module.training = mode

@@ -8,6 +8,7 @@ from lip_plugin.network.conversion import refuse_altered as refuse_altered
 from lip_plugin.network.conversion import require_unaltered as require_unaltered
 from lip_plugin.network.conversion import wrap as wrap
 from lip_plugin.network.float64 import float64_logits as float64_logits
+from lip_plugin.network.float64 import float64_program as float64_program
 from lip_plugin.network.operators import Activation as Activation
 from lip_plugin.network.operators import AvgPool as AvgPool
 from lip_plugin.network.operators import ChannelShuffle as ChannelShuffle

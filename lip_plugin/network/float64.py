@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from lip_plugin.network.classifier import CertifiedClassifier
 
 
+def float64_program(model: CertifiedClassifier) -> Callable[[Tensor], Tensor]:
+    """`float64_logits` of one network, its weights widened once: for loops."""
+    layers = [layer.map_tensors(torch.Tensor.double) for layer in model.layers]
+
+    def logits(x: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            v = x.double()
+            for layer in layers:
+                v = layer.apply(v)
+            return v
+
+    return logits
+
+
 def float64_logits(model: CertifiedClassifier, x: Tensor) -> Tensor:
     """(B, C, H, W) of any floating dtype -> (B, K) float64, without gradient or autocast."""
-    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        v = x.double()
-        for layer in model.layers:
-            v = layer.map_tensors(torch.Tensor.double).apply(v)
-        return v
+    return float64_program(model)(x)

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lip_plugin.errors import ConfigError, close_matches
+from lip_plugin.zoo import Provenance
 
 _RECIPES = resources.files("lip_plugin.train") / "recipes"
 
@@ -46,19 +47,6 @@ class GeneratedConfig(_Strict):
     augment: AugmentConfig = AugmentConfig(crop=2, flip=True)
 
 
-class CardConfig(_Strict):
-    """What the card of the trained model says beside the figures."""
-
-    based_on: str | None = None
-    paper: str | None = None
-    authors: str | None = None
-    venue: str | None = None
-    link: str | None = None
-    bibtex: str | None = None
-    licence: str | None = None
-    additional_data: bool = False
-
-
 class TrainConfig(_Strict):
     """One EMMA run. eps is the L2 radius in [0,1] pixels that the ramp is relative to."""
 
@@ -88,7 +76,7 @@ class TrainConfig(_Strict):
     """Training images kept aside and reported on after every epoch; 0 trains on all of them."""
     eps_grid: tuple[float, ...] = ()
     name: str = "model"
-    card: CardConfig = CardConfig()
+    card: Provenance = Provenance()
 
 
 def load_config(recipe: str, overrides: Iterable[str] = ()) -> TrainConfig:
@@ -149,7 +137,7 @@ _GROUPS: dict[str, type[BaseModel]] = {
     "model": ModelConfig,
     "augment": AugmentConfig,
     "generated": GeneratedConfig,
-    "card": CardConfig,
+    "card": Provenance,
 }
 
 

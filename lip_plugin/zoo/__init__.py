@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lip_plugin.zoo.card import ModelCard as ModelCard
+from lip_plugin.zoo.card import Provenance as Provenance
 from lip_plugin.zoo.card import read_card as read_card
 from lip_plugin.zoo.registry import find_model as find_model
 from lip_plugin.zoo.registry import list_models as list_models

@@ -24,7 +24,22 @@ class OperatorRecord(BaseModel):
     tensors: dict[str, str]
 
 
-class ModelCard(BaseModel):
+class Provenance(BaseModel):
+    """Where a model comes from, in words: the part of a card that a person writes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    based_on: str | None = None
+    paper: str | None = None
+    authors: str | None = None
+    venue: str | None = None
+    link: str | None = None
+    bibtex: str | None = None
+    licence: str | None = None
+    additional_data: bool | None = None
+
+
+class ModelCard(Provenance):
     """The card of a model directory. Figures under ``reported`` are somebody's claim, under ``measured`` ours.
 
     Neither is ever used for a certificate: that is recomputed from the weights.
@@ -46,14 +61,6 @@ class ModelCard(BaseModel):
     architecture: str | None = None
     eps_train: float | None = None
     eps_grid: tuple[float, ...] = ()
-    based_on: str | None = None
-    paper: str | None = None
-    authors: str | None = None
-    venue: str | None = None
-    link: str | None = None
-    bibtex: str | None = None
-    licence: str | None = None
-    additional_data: bool | None = None
     reported: dict[str, Any] = Field(default_factory=dict)
     measured: dict[str, Any] = Field(default_factory=dict)
 

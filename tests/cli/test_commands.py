@@ -168,3 +168,17 @@ def test_help_and_version(lip: Lip) -> None:
     assert "compare" in lip("--help").out
     assert lip("--version").out.strip() == f"lip, version {lp.__version__}"
     assert lip("nonsense").code == 2
+
+
+def test_a_defect_of_ours_does_not_look_like_a_failed_check(
+    lip: Lip, model_dir: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 1 means that a certificate was contradicted; a crash has its own code and shows where it came from."""
+
+    def crash(*arguments: Any, **settings: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("lip_plugin.evaluate.certify_report", crash)
+    outcome = lip("certify", model_dir, "--data", data_file)
+    assert outcome.code == 70
+    assert "ZeroDivisionError: a bug" in outcome.err
