@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import lip_plugin as lp
 from lip_plugin.certificates.enclosure import EnclosedForward
-from lip_plugin.network import Activation, Dense, Flatten, MinMax
+from lip_plugin.network import Activation, Dense, Flatten, Head, MinMax, float64_logits
 
 
 def exact_rows(matrix: Tensor) -> list[list[Fraction]]:
@@ -83,3 +83,19 @@ def test_ball_error_covers_points_in_the_ball() -> None:
         square = sum((a - b) ** 2 for a, b in zip(computed, exact_features(model, near[index]), strict=True))
         assert square <= Fraction(float(allowed[index])) ** 2
     assert bool((allowed < 1e-6).all())
+
+
+def test_float64_radii_pay_for_rounding_at_the_image_and_at_the_far_point() -> None:
+    """Two classes, so one pair decides: radius <= (gap - 2 slack) / Lip, the slack read off the margin."""
+    wide = cancelling_network(1e3, 2)
+    head = Head(wide.head_weight[:2].clone(), wide.head_bias[:2].clone())
+    model = lp.CertifiedClassifier(wide.operators, head, input_shape=(2, 2, 2))
+    x = torch.rand(12, 2, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    logits = float64_logits(model, x)
+    gap = (logits[:, 0] - logits[:, 1]).abs()
+    certificate = lp.certify(model, x, arithmetic="float64")
+    slack = gap - certificate.margin
+    assert bool((slack > 1e-9).all())  # large enough to be seen beside the rounding of this test
+    most = (gap - 2 * slack) / lp.pair_lipschitz_upper_bound(model)[0, 1]
+    assert bool((certificate.radius <= most.clamp_min(0) * (1 + 1e-12)).all())
+    assert bool((certificate.radius > 0).any())
