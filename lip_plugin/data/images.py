@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +36,14 @@ class ImageSet:
         if not 1 <= count <= len(self):
             raise DataError(f"asked for {count} images; {self.source} has {len(self)}, give 1 to {len(self)}")
         return ImageSet(self.pixels[:count], self.labels[:count], self.name, self.source, self.split)
+
+    def blocks(
+        self, size: int, dtype: torch.dtype, *, first: int = 0, step: int = 1
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every ``step``-th block of ``size`` images from block ``first`` on, converted one at a time."""
+        for start in range(first * size, len(self), step * size):
+            part = slice(start, start + size)
+            yield dataclasses.replace(self, pixels=self.pixels[part], labels=self.labels[part]).tensors(dtype)
 
     def tensors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """(x (N, C, H, W) in [0,1], y (N,) int64)."""

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from lip_plugin.errors import DataError
+from lip_plugin.ranks import Ranks
 from lip_plugin.train.augment import Augmentation, augment_batch
 from lip_plugin.train.draws import Draws
-from lip_plugin.train.ranks import Ranks
 from lip_plugin.train.seeds import Stream, derived_generator
 
 Batch = tuple[Tensor, Tensor]

@@ -16,13 +16,13 @@ import torch
 from lip_plugin.data import ImageSet
 from lip_plugin.errors import CheckpointError, ConfigError, StoppedError
 from lip_plugin.models import CertifiableModel
+from lip_plugin.ranks import Ranks
 from lip_plugin.train.augment import Augmentation
 from lip_plugin.train.batches import BatchSource, DeviceBatches
 from lip_plugin.train.checkpoint import load_checkpoint, save_checkpoint
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.interrupt import StopRequest
 from lip_plugin.train.mixing import MixedBatches, generated_per_batch, load_generated
-from lip_plugin.train.ranks import Ranks
 from lip_plugin.train.schedule import eps_at, learning_rate_at
 from lip_plugin.train.state import TrainState, initial_state
 from lip_plugin.train.step import train_step

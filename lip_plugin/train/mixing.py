@@ -14,10 +14,10 @@ from torch import Tensor
 
 from lip_plugin.data.archives import read_npz
 from lip_plugin.errors import DataError
+from lip_plugin.ranks import Ranks
 from lip_plugin.train.augment import Augmentation, augment_batch
 from lip_plugin.train.batches import Batch, BatchSource
 from lip_plugin.train.draws import Draws
-from lip_plugin.train.ranks import Ranks
 from lip_plugin.train.seeds import Stream, derived_generator
 
 

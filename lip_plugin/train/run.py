@@ -25,6 +25,7 @@ from lip_plugin.models import CertifiableModel, freeze
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.storage import write_network
 from lip_plugin.progress import progress_bar
+from lip_plugin.ranks import Ranks, joined_ranks
 from lip_plugin.report import report_document
 from lip_plugin.report.points import points_csv
 from lip_plugin.train.checkpoint import CHECKPOINT_FILE, load_checkpoint
@@ -32,7 +33,6 @@ from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.interrupt import stop_on_signals
 from lip_plugin.train.loop import Hooks, train
 from lip_plugin.train.metrics import METRICS_FILE, Metrics
-from lip_plugin.train.ranks import Ranks, joined_ranks
 from lip_plugin.train.schedule import eps_at
 from lip_plugin.train.state import TrainState
 from lip_plugin.types import format_eps

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lip_plugin.ranks import Ranks
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.objective import OBJECTIVES
-from lip_plugin.train.ranks import Ranks
 from lip_plugin.train.state import TrainState
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from lip_plugin.errors import DataError
+from lip_plugin.ranks import Ranks
 from lip_plugin.train.augment import Augmentation
 from lip_plugin.train.batches import Batch, DeviceBatches
-from lip_plugin.train.ranks import Ranks
 from lip_plugin.train.seeds import Stream, derived_generator, derived_seed
 
 IMAGES = torch.randint(0, 256, (23, 3, 6, 5), generator=torch.Generator().manual_seed(0)).to(torch.uint8)

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from lip_plugin.errors import ConfigError
+from lip_plugin.ranks import Ranks
 from lip_plugin.train.checkpoint import load_checkpoint
-from lip_plugin.train.ranks import Ranks
 
 SIZES = {"depth": 2, "width": 4, "dense_width": 8, "dense_depth": 1, "neck_patch": 2}
 CONFIG = {
@@ -41,7 +41,7 @@ from pathlib import Path
 from lip_plugin.data import checked_image_set
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.loop import Hooks, train
-from lip_plugin.train.ranks import joined_ranks
+from lip_plugin.ranks import joined_ranks
 
 torch.set_num_threads(1)
 generator = np.random.default_rng(0)
