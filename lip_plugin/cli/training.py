@@ -13,7 +13,7 @@ import click
 @click.option("--out", type=Path, help="Model directory to write (default: runs/RECIPE).")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing --out.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--quiet", is_flag=True, help="No progress bar and no line per epoch.")
 def train_command(
     recipe: str, overrides: tuple[str, ...], out: Path | None, resume: bool, overwrite: bool, quiet: bool
 ) -> None:
@@ -22,10 +22,13 @@ def train_command(
     RECIPE is a shipped recipe or a YAML file; settings are overridden by KEY=VALUE, for example
     `lip train fashion_mnist data_dir=DIR epochs=1 model.width=16`.
     """
+    from lip_plugin.cli.log import log_to_stderr
     from lip_plugin.report import print_report
     from lip_plugin.train.config import load_config
     from lip_plugin.train.run import run_training
 
+    if not quiet:
+        log_to_stderr()
     config = load_config(recipe, overrides)
     directory = out if out is not None else Path("runs") / Path(recipe).stem
     shown = [word if not word.startswith("data_dir=") else "data_dir=DIR" for word in (recipe, *overrides)]

@@ -67,7 +67,10 @@ class TrainConfig(_Strict):
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
     gradient_clip: float = Field(default=3.0, gt=0)
     weight_average: float = Field(default=0.0, ge=0, lt=1)
-    bfloat16: bool = False
+    bfloat16: bool | Literal["auto"] = False
+    """The forward in bfloat16; "auto" where the device has instructions for it."""
+    compile: bool = False
+    """The forward through torch.compile; needs a C++ compiler on a CPU."""
     device: str = "cpu"
     checkpoint_seconds: float = Field(default=60.0, gt=0)
     """A checkpoint is also written within an epoch, at the first step after this time."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import signal
 import time
@@ -23,11 +22,10 @@ from lip_plugin.train.checkpoint import load_checkpoint, save_checkpoint
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.interrupt import StopRequest
 from lip_plugin.train.mixing import MixedBatches, generated_per_batch, load_generated
+from lip_plugin.train.precision import with_settled_precision
 from lip_plugin.train.schedule import eps_at, learning_rate_at
 from lip_plugin.train.state import TrainState, initial_state
 from lip_plugin.train.step import train_step
-
-logger = logging.getLogger(__name__)
 
 _STEPS_BETWEEN_VOTES = 20
 
@@ -54,6 +52,7 @@ def train(
     StoppedError on a stop request, CheckpointError.
     """
     hooks = Hooks() if hooks is None else hooks
+    config = with_settled_precision(config)
     state, source = _start(config, data, hooks.ranks)
     if resume:
         _restore(config, state, run_dir)
@@ -64,7 +63,7 @@ def train(
         finished = _run_part_of_epoch(config, state, source, hooks)
         _require_finite(state)
         if finished:
-            _close_epoch(config, state, source.steps, hooks.ranks)
+            _close_epoch(state, source.steps, hooks.ranks)
         _save(config, state, run_dir, hooks.ranks)
         if finished:
             hooks.on_epoch(state)
@@ -111,22 +110,31 @@ def _source(config: TrainConfig, data: ImageSet, ranks: Ranks) -> BatchSource:
 
 def _restore(config: TrainConfig, state: TrainState, run_dir: Path) -> None:
     saved = load_checkpoint(run_dir)
-    if saved.get("config") != decisive(config):
-        raise CheckpointError(f"{run_dir} was started with another config; resume with the same settings")
+    _require_same_settings(saved.get("config"), decisive(config), run_dir)
     state.load_state_dict(saved)
+
+
+def _require_same_settings(was: Any, now: dict[str, Any], run_dir: Path) -> None:
+    before = was if isinstance(was, dict) else {}
+    changed = [key for key in {**before, **now} if key not in before or key not in now or before[key] != now[key]]
+    if changed:
+        key = changed[0]
+        raise CheckpointError(
+            f"{run_dir} was started with another config: {key} was {before.get(key)!r}, now {now.get(key)!r}; "
+            "resume with the same settings"
+        )
 
 
 def _run_part_of_epoch(config: TrainConfig, state: TrainState, source: BatchSource, hooks: Hooks) -> bool:
     """Steps of the current epoch until its end, a stop request or the time of a checkpoint. True at its end."""
     started = time.monotonic()
     eps = eps_at(state.epoch, config.epochs, config.eps, config.eps_ramp)
-    last_loss = state.losses[-1] if state.losses else math.nan
-    note = f"epoch {state.epoch + 1}/{config.epochs} eps {eps:.3f} loss {last_loss:.3f}"
+    note = f"epoch {state.epoch + 1}/{config.epochs}{_last_figures(state)}"
     state.model.train()
     for x, y in source.epoch(state.epoch, first_step=state.step):
         _set_learning_rate(config, state, source.steps)
         try:
-            state.loss_sum += train_step(config, state, x, y, eps, hooks.ranks)
+            state.sums += train_step(config, state, x, y, eps, hooks.ranks)
         except torch.linalg.LinAlgError as error:  # pyright: ignore[reportPrivateImportUsage]
             # The Cholesky factorisation of non-finite or overflowing weights.
             raise ConfigError(f"the weights overflowed in epoch {state.epoch + 1}; lower learning_rate") from error
@@ -140,22 +148,31 @@ def _run_part_of_epoch(config: TrainConfig, state: TrainState, source: BatchSour
     return state.step == source.steps
 
 
+def _last_figures(state: TrainState) -> str:
+    """What the epoch before came to, for the progress bar."""
+    if not state.losses:
+        return ""
+    clean, proved = state.accuracies[-1]
+    estimate = "" if math.isnan(proved) else f", VRA about {100 * proved:.1f} %"
+    return f"; last one: loss {state.losses[-1]:.3f}, clean {100 * clean:.1f} %{estimate}"
+
+
 def _require_finite(state: TrainState) -> None:
     """Before a checkpoint, so that a ruined run keeps its last good one. The host synchronises here."""
     weights = all(bool(parameter.isfinite().all()) for parameter in state.model.parameters())
-    if not (weights and math.isfinite(float(state.loss_sum))):
+    if not (weights and math.isfinite(float(state.sums[0]))):
         raise ConfigError(
             f"loss and weights must stay finite, they did not in epoch {state.epoch + 1} before step {state.step}; "
             "lower learning_rate (the last good checkpoint is kept)"
         )
 
 
-def _close_epoch(config: TrainConfig, state: TrainState, steps: int, ranks: Ranks) -> None:
-    mean = ranks.mean(float(state.loss_sum)) / steps
-    state.losses.append(mean)
-    state.loss_sum = torch.zeros_like(state.loss_sum)
+def _close_epoch(state: TrainState, steps: int, ranks: Ranks) -> None:
+    loss, clean, proved = (ranks.mean(total) / steps for total in state.sums.tolist())
+    state.losses.append(loss)
+    state.accuracies.append((clean, proved))
+    state.sums = torch.zeros_like(state.sums)
     state.epoch, state.step = state.epoch + 1, 0
-    logger.info("epoch %d/%d loss %.4f", state.epoch, config.epochs, mean)
 
 
 def _set_learning_rate(config: TrainConfig, state: TrainState, steps: int) -> None:

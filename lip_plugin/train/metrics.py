@@ -15,6 +15,8 @@ COLUMNS: tuple[str, ...] = (
     "learning_rate",
     "loss",
     "seconds",
+    "batch_clean_accuracy",
+    "batch_verified_robust_accuracy_estimate",
     "held_out_clean_accuracy",
     "held_out_verified_robust_accuracy",
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -11,37 +13,48 @@ from lip_plugin.losses import emma_loss, gloro_trades_loss, logit_annealing_loss
 from lip_plugin.models import CertifiableModel
 from lip_plugin.train.estimates import EstimateState, label_lipschitz_estimate, pair_lipschitz_estimate
 
-Objective = Callable[[CertifiableModel, EstimateState, Tensor, Tensor, float], Tensor]
-"""(model, estimates, logits (B, K), labels (B,), eps) -> scalar loss."""
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss and the estimate it takes: label rows (see `label_lipschitz_estimate`), the whole matrix, or none."""
+
+    loss: Callable[..., Tensor]
+    estimate: Callable[[CertifiableModel, EstimateState, Tensor], Tensor] | None
+
+    def __call__(
+        self, model: CertifiableModel, state: EstimateState, logits: Tensor, labels: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor | None]:
+        """logits (B, K), labels (B,) -> (scalar loss, the estimate that was used)."""
+        if self.estimate is None:
+            return self.loss(logits, labels), None
+        pair = self.estimate(model, state, labels)
+        return self.loss(logits, labels, pair_lipschitz=pair, eps=eps), pair
 
 
-def _emma(model: CertifiableModel, state: EstimateState, logits: Tensor, labels: Tensor, eps: float) -> Tensor:
-    rows = label_lipschitz_estimate(model, state, labels)
-    return emma_loss(logits, labels, pair_lipschitz=rows, eps=eps)
-
-
-def _margin(model: CertifiableModel, state: EstimateState, logits: Tensor, labels: Tensor, eps: float) -> Tensor:
-    rows = label_lipschitz_estimate(model, state, labels)
-    return margin_loss(logits, labels, pair_lipschitz=rows, eps=eps)
-
-
-def _annealing(model: CertifiableModel, state: EstimateState, logits: Tensor, labels: Tensor, eps: float) -> Tensor:
-    rows = label_lipschitz_estimate(model, state, labels)
-    return logit_annealing_loss(logits, labels, pair_lipschitz=rows, eps=eps)
-
-
-def _trades(model: CertifiableModel, state: EstimateState, logits: Tensor, labels: Tensor, eps: float) -> Tensor:
-    return gloro_trades_loss(logits, labels, pair_lipschitz=pair_lipschitz_estimate(model, state), eps=eps)
-
-
-def _cross_entropy(model: CertifiableModel, state: EstimateState, logits: Tensor, labels: Tensor, eps: float) -> Tensor:
-    return F.cross_entropy(logits, labels)
+def _whole_matrix(model: CertifiableModel, state: EstimateState, labels: Tensor) -> Tensor:
+    return pair_lipschitz_estimate(model, state)
 
 
 OBJECTIVES: dict[str, Objective] = {
-    "emma": _emma,
-    "margin": _margin,
-    "logit_annealing": _annealing,
-    "gloro_trades": _trades,
-    "cross_entropy": _cross_entropy,
+    "emma": Objective(emma_loss, label_lipschitz_estimate),
+    "margin": Objective(margin_loss, label_lipschitz_estimate),
+    "logit_annealing": Objective(logit_annealing_loss, label_lipschitz_estimate),
+    "gloro_trades": Objective(gloro_trades_loss, _whole_matrix),
+    "cross_entropy": Objective(F.cross_entropy, None),
 }
+
+
+@torch.no_grad()
+def accuracy_estimates(logits: Tensor, labels: Tensor, pair_lipschitz: Tensor | None, eps: float) -> Tensor:
+    """(2,) on the device: shares of the batch that are correct, and correct with an estimated radius above eps.
+
+    logits (B, K), labels (B,), pair_lipschitz (K, K) or label rows (B, K) with B < K. The second is NaN
+    where there is no estimate. Of augmented training images and from below-converging constants: no VRA.
+    """
+    clean = (logits.argmax(dim=1) == labels).float().mean()
+    if pair_lipschitz is None:
+        return torch.stack([clean, torch.full_like(clean, torch.nan)])
+    rows = pair_lipschitz[labels] if len(pair_lipschitz) == logits.shape[1] else pair_lipschitz
+    spare = logits.gather(1, labels[:, None]) - logits - eps * rows
+    others = spare.scatter(1, labels[:, None], torch.inf)
+    return torch.stack([clean, (others.amin(dim=1) > 0).float().mean()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import platform
 import time
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.interrupt import stop_on_signals
 from lip_plugin.train.loop import Hooks, train
 from lip_plugin.train.metrics import METRICS_FILE, Metrics
+from lip_plugin.train.precision import with_settled_precision
 from lip_plugin.train.schedule import eps_at
 from lip_plugin.train.state import TrainState
 from lip_plugin.types import format_eps
@@ -65,6 +67,7 @@ def run_training(
     training, held_out = split_held_out(load_image_set(config.dataset, "train", config.data_dir), config.held_out)
     test = load_image_set(config.dataset, "test", config.data_dir)
     with joined_ranks(config.device) as ranks:
+        config = with_settled_precision(config)
         if ranks.leads:
             _prepare(config, directory, resume=resume, overwrite=overwrite)
         ranks.wait()
@@ -196,6 +199,8 @@ def _report_epoch(config: TrainConfig, state: TrainState, held_out: ImageSet | N
         "loss": state.losses[-1],
         "seconds": state.seconds,
     }
+    row["batch_clean_accuracy"], proved = state.accuracies[-1]
+    row["batch_verified_robust_accuracy_estimate"] = None if math.isnan(proved) else proved
     if held_out is not None:
         model = freeze(state.result).to("cpu")
         x, y = held_out.tensors(model.dtype)
@@ -203,4 +208,16 @@ def _report_epoch(config: TrainConfig, state: TrainState, held_out: ImageSet | N
         row["held_out_clean_accuracy"] = report.clean_accuracy
         row["held_out_verified_robust_accuracy"] = report.eps[0].verified_robust_accuracy
     metrics.add(row)
-    logger.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in row.items() if value is not None))
+    logger.info("%s", _epoch_line(config, row))
+
+
+def _epoch_line(config: TrainConfig, row: Mapping[str, float | None]) -> str:
+    """One epoch in words. Batch figures are of augmented images and estimated constants."""
+    parts = [f"loss {row['loss']:.4f}", f"batches: clean {100 * (row['batch_clean_accuracy'] or 0):.1f} %"]
+    estimate = row["batch_verified_robust_accuracy_estimate"]
+    if estimate is not None:
+        parts.append(f"VRA at {format_eps(config.eps)} about {100 * estimate:.1f} % (estimate)")
+    clean, proved = row.get("held_out_clean_accuracy"), row.get("held_out_verified_robust_accuracy")
+    if clean is not None and proved is not None:
+        parts.append(f"held out: clean {100 * clean:.1f} %, VRA {100 * proved:.1f} % (proved)")
+    return f"epoch {row['epoch']}/{config.epochs}: {', '.join(parts)}; {(row['seconds'] or 0) / 60:.1f} min"

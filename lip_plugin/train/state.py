@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from lip_plugin.errors import CheckpointError
 from lip_plugin.models import CertifiableModel, LiResNet, LiResNetPP
+from lip_plugin.train.compiling import compiled
 from lip_plugin.train.config import ModelConfig, TrainConfig
 from lip_plugin.train.estimates import EstimateState
 from lip_plugin.train.optimisers import Optimiser, build_optimiser
@@ -21,17 +23,20 @@ class TrainState:
     """Where a run stands: ``epoch`` epochs are complete, and ``step`` steps of the next one.
 
     The order of the data and every random draw follow from (seed, epoch, step), so there is no generator
-    to save. ``loss_sum`` is over the steps of the unfinished epoch and stays on the device.
+    to save. ``sums`` (3,) are over the steps of the unfinished epoch and stay on the device: what `train_step`
+    returns. ``losses`` and ``accuracies`` (clean, estimated VRA) are the means of the finished epochs.
     """
 
     model: CertifiableModel
     average: CertifiableModel | None
     optimiser: Optimiser
     estimates: EstimateState
-    loss_sum: Tensor
+    sums: Tensor
+    forward: Callable[[Tensor], Tensor]
     epoch: int = 0
     step: int = 0
     losses: list[float] = field(default_factory=list[float])
+    accuracies: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     seconds: float = 0.0
 
     @property
@@ -45,10 +50,11 @@ class TrainState:
             "average": None if self.average is None else self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "estimates": self.estimates.state_dict(),
-            "loss_sum": self.loss_sum,
+            "sums": self.sums,
             "epoch": self.epoch,
             "step": self.step,
             "losses": self.losses,
+            "accuracies": self.accuracies,
             "seconds": self.seconds,
         }
 
@@ -60,9 +66,9 @@ class TrainState:
                 self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.estimates.load_state_dict(state["estimates"])
-            self.loss_sum = state["loss_sum"].to(self.loss_sum.device)
+            self.sums = state["sums"].to(self.sums.device)
             self.epoch, self.step = state["epoch"], state["step"]
-            self.losses, self.seconds = state["losses"], state["seconds"]
+            self.losses, self.accuracies, self.seconds = state["losses"], state["accuracies"], state["seconds"]
         except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(f"the checkpoint is of another model: {str(error).splitlines()[0]}") from error
 
@@ -74,8 +80,9 @@ def initial_state(config: TrainConfig, *, input_shape: tuple[int, int, int], num
         model = build_model(config.model, input_shape=input_shape, num_classes=num_classes)
     model.to(config.device)
     average = deepcopy(model) if config.weight_average else None
-    loss_sum = torch.zeros((), device=config.device)
-    return TrainState(model, average, build_optimiser(config, model), EstimateState(), loss_sum)
+    sums = torch.zeros(3, device=config.device)
+    forward = compiled(model) if config.compile else model
+    return TrainState(model, average, build_optimiser(config, model), EstimateState(), sums, forward)
 
 
 def build_model(config: ModelConfig, *, input_shape: tuple[int, int, int], num_classes: int) -> CertifiableModel:

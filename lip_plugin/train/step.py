@@ -7,21 +7,23 @@ from torch import Tensor
 
 from lip_plugin.ranks import Ranks
 from lip_plugin.train.config import TrainConfig
-from lip_plugin.train.objective import OBJECTIVES
+from lip_plugin.train.objective import OBJECTIVES, accuracy_estimates
 from lip_plugin.train.state import TrainState
 
 
 def train_step(
     config: TrainConfig, state: TrainState, x: Tensor, y: Tensor, eps: float, ranks: Ranks | None = None
 ) -> Tensor:
-    """Forward, loss, backward, mean over ranks, clip, update; returns this rank's detached loss on the device.
+    """Forward, loss, backward, mean over ranks, clip, update.
 
-    The forward may run in bfloat16; the loss and the bound estimates are float32.
+    Returns (3,) on the device, of this rank's share of the batch: the loss, and the `accuracy_estimates` at
+    the config's radius. The forward may run in bfloat16; the loss and the bound estimates are float32.
     """
     x = x.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=config.bfloat16):
-        logits = state.model(x)
-    loss = OBJECTIVES[config.loss](state.model, state.estimates, logits.float(), y, eps)
+    with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=config.bfloat16 is True):
+        logits = state.forward(x)
+    logits = logits.float()
+    loss, pair = OBJECTIVES[config.loss](state.model, state.estimates, logits, y, eps)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     if ranks is not None:
@@ -30,7 +32,7 @@ def train_step(
     state.optimiser.step()
     if state.average is not None:
         _update_average(state.average, state.model, config.weight_average)
-    return loss.detach()
+    return torch.cat([loss.detach()[None], accuracy_estimates(logits, y, pair, config.eps)])
 
 
 @torch.no_grad()

@@ -210,7 +210,7 @@ def test_a_checkpoint_of_another_model_is_refused(images: ImageSet, tmp_path: Pa
     config = _config(epochs=1)
     _states_after_each_epoch(config, images, tmp_path)
     saved = load_checkpoint(tmp_path)
-    for key in ("model", "average", "optimiser", "estimates", "loss_sum", "epoch", "step"):
+    for key in ("model", "average", "optimiser", "estimates", "sums", "epoch", "step"):
         torch.save({name: value for name, value in saved.items() if name != key}, tmp_path / CHECKPOINT_FILE)
         with pytest.raises(CheckpointError, match="another model"):
             train(config, images, run_dir=tmp_path, resume=True)
