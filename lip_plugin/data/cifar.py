@@ -81,10 +81,9 @@ def _read(layout: _Layout, directory: Path, split: str) -> ImageSet:
                 parts = [read(layout, file) for file in files]
                 pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
                 source = f"{layout.name} {split} split"
-                images = checked_image_set(pixels, labels, name=layout.name, source=source, split=split)
-                if images.labels.max() >= layout.classes:
-                    raise DataError(f"{folder} has label {images.labels.max()}; {layout.title} has {layout.classes}")
-                return images
+                return checked_image_set(
+                    pixels, labels, name=layout.name, source=source, split=split, num_classes=layout.classes
+                )
     raise DataError(f"no {batches[0]}[.bin] in {directory} or its folders {' and '.join(layout.folders)}")
 
 

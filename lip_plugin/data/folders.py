@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lip_plugin.data.pictures import PICTURE_SUFFIXES
+from lip_plugin.data.pictures import PICTURE_SUFFIXES, read_rgb
 from lip_plugin.errors import DataError
 
 _SHOWN = 3
@@ -32,6 +32,10 @@ class PictureFolder:
     def path(self, index: int) -> Path:
         return self.root / os.fsdecode(bytes(self.names[index]))
 
+    def read(self, index: int) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) in the order red, green, blue. Raises DataError, which names the file."""
+        return read_rgb(self.path(index))
+
 
 def read_classes(path: Path) -> tuple[str, ...]:
     """The first word of every line that has one, sorted. Raises DataError."""
@@ -50,7 +54,7 @@ def scan_splits(root: Path, class_file: Path | None = None) -> tuple[PictureFold
 
     A class is numbered by its place in the sorted list of ``class_file``, or of the folder names without one.
     """
-    train, val = (_class_folders(root / split) for split in ("train", "val"))
+    train, val = (_required_folders(root / split) for split in ("train", "val"))
     if train != val:
         only_train, only_val = sorted(set(train) - set(val)), sorted(set(val) - set(train))
         raise DataError(
@@ -63,7 +67,7 @@ def scan_splits(root: Path, class_file: Path | None = None) -> tuple[PictureFold
 
 def scan_folder(root: Path, classes: Sequence[str] | None = None) -> PictureFolder:
     """Pictures in the order of class and file name; ``classes`` is the full list where ``root`` has a part of it."""
-    folders = _class_folders(root)
+    folders = _required_folders(root)
     classes = tuple(folders if classes is None else classes)
     unknown = sorted(set(folders) - set(classes))
     if unknown:
@@ -81,13 +85,20 @@ def scan_folder(root: Path, classes: Sequence[str] | None = None) -> PictureFold
     return PictureFolder(root, array, np.array(labels, np.int64), classes)
 
 
-def _class_folders(root: Path) -> list[str]:
+def _required_folders(root: Path) -> list[str]:
     if not root.is_dir():
         raise DataError(f"no folder {root}; expected train/<class>/ and val/<class>/ with pictures")
-    folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    folders = class_folders(root)
     if not folders:
         raise DataError(f"{root} has no class folders; expected {root}/<class>/ with pictures")
     return folders
+
+
+def class_folders(root: Path) -> list[str]:
+    """Names of the folders in ``root``, sorted, without hidden ones; none where it does not exist."""
+    if not root.is_dir():
+        return []
+    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -25,17 +25,24 @@ class ImageSet:
     name: str
     source: str
     split: str = "test"
+    num_classes: int | None = None
+    """Classes of the data set, of which some may have no image here; None where nothing says."""
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)"""
+        _, channels, height, width = self.pixels.shape
+        return channels, height, width
 
     def first(self, count: int | None) -> ImageSet:
         """The first ``count`` images in file order. Raises DataError where there are fewer."""
         if count is None:
             return self
-        if not 1 <= count <= len(self):
-            raise DataError(f"asked for {count} images; {self.source} has {len(self)}, give 1 to {len(self)}")
-        return ImageSet(self.pixels[:count], self.labels[:count], self.name, self.source, self.split)
+        check_count(count, len(self), self.source)
+        return dataclasses.replace(self, pixels=self.pixels[:count], labels=self.labels[:count])
 
     def blocks(
         self, size: int, dtype: torch.dtype, *, first: int = 0, step: int = 1
@@ -51,7 +58,15 @@ class ImageSet:
         return (x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)), torch.from_numpy(self.labels.copy())
 
 
-def checked_image_set(pixels: Pixels, labels: Pixels, *, name: str, source: str, split: str = "test") -> ImageSet:
+def check_count(count: int, available: int, source: str) -> None:
+    """Raises DataError."""
+    if not 1 <= count <= available:
+        raise DataError(f"asked for {count} images; {source} has {available}, give 1 to {available}")
+
+
+def checked_image_set(
+    pixels: Pixels, labels: Pixels, *, name: str, source: str, split: str = "test", num_classes: int | None = None
+) -> ImageSet:
     """Validate arrays that came from a file. Raises DataError with one line that says what is wrong."""
     if pixels.ndim == 3:
         pixels = pixels[:, None]
@@ -65,9 +80,13 @@ def checked_image_set(pixels: Pixels, labels: Pixels, *, name: str, source: str,
     labels = labels.astype(np.int64)
     if labels.min() < 0:
         raise DataError(f"{source}: label {labels.min()} is negative; expected class numbers from 0")
+    if num_classes is not None and labels.max() >= num_classes:
+        raise DataError(
+            f"{source}: label {labels.max()} is none of {num_classes} classes; expected 0 to {num_classes - 1}"
+        )
     if pixels.dtype != np.uint8:
         pixels = _checked_floats(pixels, source)
-    return ImageSet(pixels, labels, name, source, split)
+    return ImageSet(pixels, labels, name, source, split, num_classes)
 
 
 def _checked_floats(pixels: Pixels, source: str) -> Pixels:

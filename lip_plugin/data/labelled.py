@@ -14,7 +14,7 @@ from lip_plugin.data.images import ImageSet
 
 
 class LabelledImages(Protocol):
-    """A split of a data set, in memory (`ImageSet`) or decoded as it is read."""
+    """A split of a data set, in memory (`ImageSet`) or decoded as it is read (`PictureSet`)."""
 
     @property
     def labels(self) -> npt.NDArray[np.int64]: ...
@@ -24,6 +24,15 @@ class LabelledImages(Protocol):
     def source(self) -> str: ...
     @property
     def split(self) -> str: ...
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)"""
+        ...
+
+    @property
+    def num_classes(self) -> int | None:
+        """Classes of the data set, of which some may have no image here; None where nothing says."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -47,4 +56,4 @@ def load_into_memory(images: LabelledImages) -> ImageSet:
         return images
     blocks = [(x.mul(255).round().to(torch.uint8), y) for x, y in images.blocks(256, torch.float32)]
     pixels, labels = (torch.cat(column).numpy() for column in zip(*blocks, strict=True))
-    return ImageSet(pixels, labels, images.name, images.source, images.split)
+    return ImageSet(pixels, labels, images.name, images.source, images.split, images.num_classes)

@@ -11,6 +11,7 @@ from lip_plugin.errors import DataError
 
 _FOLDER = resources.files("lip_plugin.data") / "slices"
 _SUFFIX = "_test.npz"
+_NUM_CLASSES = {"fashion_mnist": 10}
 
 
 def shipped_datasets() -> list[str]:
@@ -25,4 +26,4 @@ def load_shipped(dataset: str) -> ImageSet:
     with (_FOLDER / f"{dataset}{_SUFFIX}").open("rb") as file, np.load(file, allow_pickle=False) as archive:
         pixels, labels = archive["x"], archive["y"]
     source = f"shipped slice: first {len(labels)} images of the {dataset} test split"
-    return checked_image_set(pixels, labels, name=dataset, source=source)
+    return checked_image_set(pixels, labels, name=dataset, source=source, num_classes=_NUM_CLASSES.get(dataset))

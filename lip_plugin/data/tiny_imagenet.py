@@ -57,7 +57,14 @@ def read_tiny_imagenet(directory: Path, split: str) -> ImageSet:
     if pixels is None:
         pixels = _decode(files)
         _keep(cache, pixels, listing)
-    return checked_image_set(pixels, labels, name="tiny_imagenet", source=f"tiny_imagenet {split} split", split=split)
+    return checked_image_set(
+        pixels,
+        labels,
+        name="tiny_imagenet",
+        source=f"tiny_imagenet {split} split",
+        split=split,
+        num_classes=len(read_classes(root / "wnids.txt")),
+    )
 
 
 def _train_files(root: Path) -> tuple[list[Path], Labels]:

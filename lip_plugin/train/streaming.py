@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lip_plugin.data.folders import PictureFolder
 from lip_plugin.data.optional import require
-from lip_plugin.data.pictures import read_rgb
-from lip_plugin.errors import DataError
+from lip_plugin.data.picture_set import Transform, evaluation_transform
+from lip_plugin.data.pictures import PictureSource
+from lip_plugin.data.workers import one_line_errors
+from lip_plugin.errors import ConfigError
+from lip_plugin.ranks import Ranks
 from lip_plugin.train.batches import Batch, check_batch_size, epoch_order
 from lip_plugin.train.seeds import Stream, derived_seed
-
-Transform = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,17 @@ def training_transform(sizes: PictureSizes) -> Transform:
     )
 
 
-def evaluation_transform(sizes: PictureSizes) -> Transform:
-    """Resize and centre crop. uint8 to uint8."""
-    lib: Any = require("torchvision.transforms.v2")
-    return lib.Compose([lib.Resize(sizes.test_resize, antialias=True), lib.CenterCrop(sizes.crop)])
-
-
 class _Pictures(Dataset[tuple[Tensor, int]]):
     """Indexed by (epoch, number): what a picture's transform draws depends on the seed and these two."""
 
-    def __init__(self, folder: PictureFolder, transform: Transform, seed: int) -> None:
-        self.folder, self.transform, self.seed = folder, transform, seed
+    def __init__(self, pictures: PictureSource, transform: Transform, seed: int) -> None:
+        self.pictures, self.transform, self.seed = pictures, transform, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, number = key
-        picture = torch.from_numpy(read_rgb(self.folder.path(number))).permute(2, 0, 1)
+        picture = torch.from_numpy(self.pictures.read(number)).permute(2, 0, 1)
         with _seeded(derived_seed(self.seed, Stream.PICTURE, epoch, number)):
-            return self.transform(picture).contiguous(), int(self.folder.labels[number])
+            return self.transform(picture).contiguous(), int(self.pictures.labels[number])
 
 
 @contextmanager
@@ -76,31 +70,34 @@ def _seeded(seed: int) -> Generator[None]:
 
 
 class _EpochKeys:
-    """Lists of (epoch, number) for the loader; the epoch is set before each round."""
+    """This process's share of each batch as a list of (epoch, number); the epoch is set before each round."""
 
-    def __init__(self, size: int, batch_size: int, *, train: bool, seed: int) -> None:
-        self.size, self.batch_size, self.train, self.seed = size, batch_size, train, seed
+    def __init__(self, size: int, batch_size: int, *, train: bool, seed: int, share: slice) -> None:
+        self.size, self.batch_size, self.train, self.seed, self.share = size, batch_size, train, seed, share
         self.epoch, self.first_step = 0, 0
 
     def __len__(self) -> int:
         return self.size // self.batch_size if self.train else -(-self.size // self.batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = epoch_order(self.size, self.seed, self.epoch) if self.train else torch.arange(self.size)
+        epoch = self.epoch
+        order = epoch_order(self.size, self.seed, epoch) if self.train else torch.arange(self.size)
         for numbers in order.split(self.batch_size)[self.first_step : len(self)]:
-            yield [(self.epoch, number) for number in numbers.tolist()]
+            yield [(epoch, number) for number in numbers[self.share].tolist()]
 
 
 class StreamedBatches:
-    """Batches of a folder of pictures, scaled to [0,1] on the device, without mean or standard deviation.
+    """A `BatchSource` of pictures, scaled to [0,1] on the device, without mean or standard deviation.
 
     In training: full batches in an order that follows from (seed, epoch), whatever the number of
-    ``workers``. Else: every picture once, in order, by resize and centre crop.
+    ``workers``; each of several ``ranks`` decodes its share of every batch. Else: every picture once, in
+    order, by resize and centre crop, in one process. Raises DataError and ConfigError on a batch that does
+    not fit the pictures or the ranks.
     """
 
     def __init__(
         self,
-        folder: PictureFolder,
+        pictures: PictureSource,
         *,
         batch_size: int,
         train: bool,
@@ -108,15 +105,19 @@ class StreamedBatches:
         sizes: PictureSizes | None = None,
         workers: int = 0,
         device: torch.device | str = "cpu",
+        ranks: Ranks | None = None,
     ) -> None:
-        check_batch_size(batch_size, len(folder))
-        sizes = sizes or PictureSizes()
+        ranks, sizes = ranks or Ranks(), sizes or PictureSizes()
+        check_batch_size(batch_size, len(pictures))
+        if ranks.world > 1 and not train:
+            raise ConfigError(f"evaluation batches are not shared by {ranks.world} processes; use one")
         self.batch_size = batch_size
         self._device = torch.device(device)
-        self._keys = _EpochKeys(len(folder), batch_size, train=train, seed=seed)
-        pictures = _Pictures(folder, training_transform(sizes) if train else evaluation_transform(sizes), seed)
+        share = ranks.share_of(batch_size)
+        self._keys = _EpochKeys(len(pictures), batch_size, train=train, seed=seed, share=share)
+        transform = training_transform(sizes) if train else evaluation_transform(sizes.test_resize, sizes.crop)
         self._loader: DataLoader[tuple[Tensor, int]] = DataLoader(
-            pictures,
+            _Pictures(pictures, transform, seed),
             batch_sampler=self._keys,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -131,10 +132,6 @@ class StreamedBatches:
     def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[Batch]:
         """Raises DataError on a picture that cannot be decoded."""
         self._keys.epoch, self._keys.first_step = epoch, first_step
-        try:
+        with one_line_errors():
             for x, y in self._loader:
                 yield x.to(self._device, non_blocking=True).float() / 255, y.to(self._device, non_blocking=True)
-        except DataError as error:
-            # A worker sends its whole traceback; the last line is the message.
-            line = str(error).strip().splitlines()[-1]
-            raise DataError(line.removeprefix(f"{DataError.__module__}.{DataError.__qualname__}: ")) from error

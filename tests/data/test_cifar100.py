@@ -56,6 +56,7 @@ def _assert_read(directory: Path) -> None:
         images = load_image_set("cifar100", split, directory)
         assert np.array_equal(images.pixels, PIXELS[part]) and images.labels.tolist() == FINE[part].tolist()
         assert (images.name, images.split, images.source) == ("cifar100", split, f"cifar100 {split} split")
+        assert images.num_classes == 100
 
 
 def test_torchvision_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +85,7 @@ def test_foreign_and_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="multiple of 3074"):
         load_image_set("cifar100", "test", tmp_path)
     (tmp_path / "test.bin").write_bytes(bytes([19, 100]) + bytes(3072))
-    with pytest.raises(DataError, match="label 100; CIFAR-100 has 100"):
+    with pytest.raises(DataError, match="label 100 is none of 100 classes; expected 0 to 99"):
         load_image_set("cifar100", "test", tmp_path)
     (tmp_path / "test.bin").unlink()
     (tmp_path / "test").write_bytes(pickle.dumps({b"data": PIXELS.reshape(-1, 3072), b"labels": [1] * 5}))
@@ -94,5 +95,5 @@ def test_foreign_and_damaged_files_are_refused(tmp_path: Path) -> None:
 
 def test_a_label_beyond_ten_classes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test_batch.bin").write_bytes(bytes([10]) + bytes(3072))
-    with pytest.raises(DataError, match="label 10; CIFAR-10 has 10"):
+    with pytest.raises(DataError, match="label 10 is none of 10 classes; expected 0 to 9"):
         load_image_set("cifar10", "test", tmp_path)

@@ -42,7 +42,7 @@ def test_idx_plain_and_gzip(dataset: str, ending: str, torchvision: bool, tmp_pa
     images = load_image_set(dataset, "test", tmp_path)
     assert np.array_equal(images.pixels, PIXELS[:, None])
     assert images.labels.tolist() == [7, 0, 9]
-    assert (images.name, images.split) == (dataset, "test")
+    assert (images.name, images.split, images.num_classes) == (dataset, "test", 10)
     with pytest.raises(DataError, match="no train-images-idx3-ubyte"):
         load_image_set(dataset, "train", tmp_path)
 
@@ -75,6 +75,12 @@ def test_damaged_idx_files_are_refused(name: str, tmp_path: Path) -> None:
 def test_missing_idx_files_name_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\[\.gz\].*MNIST/raw"):
         load_image_set("mnist", "test", tmp_path)
+
+
+def test_a_label_beyond_ten_classes_is_refused(tmp_path: Path) -> None:
+    _write_idx(tmp_path, _idx(PIXELS), _idx(np.array([7, 0, 10], np.uint8)))
+    with pytest.raises(DataError, match="fashion_mnist test split: label 10 is none of 10 classes; expected 0 to 9"):
+        load_image_set("fashion_mnist", "test", tmp_path)
 
 
 # -- CIFAR-10 ---------------------------------------------------------------------------------------

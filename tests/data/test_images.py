@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lip_plugin.data import checked_image_set, load_image_set, load_npz
+from lip_plugin.data import checked_image_set, load_image_set, load_npz, load_shipped
 from lip_plugin.errors import DataError
 
 
@@ -27,6 +27,7 @@ def test_uint8_images(tmp_path: Path) -> None:
     assert torch.equal((x * 255).round().long(), torch.from_numpy(pixels.astype(np.int64)))
     assert y.tolist() == [1, 0] and y.dtype == torch.int64
     assert (len(images), images.name, images.source) == (2, "mine", "mine.npz")
+    assert images.image_shape == (3, 4, 4) and images.num_classes is None
 
 
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f4", ">f8"])
@@ -127,11 +128,11 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
 
 def test_first_takes_file_order_and_never_more_than_there_is() -> None:
     pixels = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1)
-    images = checked_image_set(pixels, np.arange(5), name="n", source="five", split="train")
+    images = checked_image_set(pixels, np.arange(5), name="n", source="five", split="train", num_classes=8)
     assert images.first(None) is images
     three = images.first(3)
     assert three.labels.tolist() == [0, 1, 2] and three.pixels.flatten().tolist() == [0, 1, 2]
-    assert (three.name, three.source, three.split) == ("n", "five", "train")
+    assert (three.name, three.source, three.split, three.num_classes) == ("n", "five", "train", 8)
     assert len(images.first(5)) == 5
     for count in (0, 6, -1):
         with pytest.raises(DataError, match=rf"asked for {count} images; five has 5"):
@@ -143,3 +144,13 @@ def test_unknown_data_sets_and_directories_are_refused(tmp_path: Path) -> None:
         load_image_set("cifar-10", "test", tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         load_image_set("cifar10", "test", tmp_path / "absent")
+    with pytest.raises(DataError, match="no split 'val' of cifar10; expected train or test"):
+        load_image_set("cifar10", "val", tmp_path)
+
+
+def test_labels_stay_within_the_classes() -> None:
+    assert load_shipped("fashion_mnist").num_classes == 10
+    pixels = np.zeros((2, 1, 2, 2), np.uint8)
+    assert checked_image_set(pixels, np.array([0, 2]), name="n", source="s", num_classes=3).num_classes == 3
+    with pytest.raises(DataError, match="s: label 3 is none of 3 classes; expected 0 to 2"):
+        checked_image_set(pixels, np.array([0, 3]), name="n", source="s", num_classes=3)

@@ -55,6 +55,7 @@ def test_both_splits_against_pillow(folder: str, tmp_path: Path) -> None:
     assert grey.any() and np.array_equal(grey[0], grey[1]) and np.array_equal(grey[0], grey[2])
     test = load_image_set("tiny_imagenet", "test", tmp_path)
     assert test.labels.tolist() == [1, 2, 0] and test.split == "test"
+    assert train.num_classes == test.num_classes == 3
     for index, name in enumerate(("val_2", "val_0", "val_1")):
         assert np.array_equal(test.pixels[index], _decoded(root / "val" / "images" / f"{name}.JPEG"))
 

@@ -1,7 +1,9 @@
-"""Pictures from folders: the same batches for any number of workers, against Pillow and torchvision's first API."""
+"""Pictures of folders and shards: the same batches by any workers, against Pillow and torchvision's first API."""
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,11 @@ import torch
 from torch import Tensor
 
 from lip_plugin.data.folders import PictureFolder, scan_folder
-from lip_plugin.errors import DataError
+from lip_plugin.data.pictures import PictureSource
+from lip_plugin.data.shards import index_shards
+from lip_plugin.errors import ConfigError, DataError
+from lip_plugin.ranks import Ranks
+from lip_plugin.train.batches import BatchSource
 from lip_plugin.train.seeds import Stream, derived_seed
 from lip_plugin.train.streaming import PictureSizes, StreamedBatches
 
@@ -35,12 +41,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> PictureFolder:
     return scan_folder(root)
 
 
-def _source(folder: PictureFolder, *, train: bool = True, workers: int = 0, seed: int = 3) -> StreamedBatches:
-    return StreamedBatches(folder, batch_size=5, train=train, seed=seed, sizes=SIZES, workers=workers)
+@pytest.fixture(scope="module")
+def shards(folder: PictureFolder, tmp_path_factory: pytest.TempPathFactory) -> PictureSource:
+    """The same files in the same order, in two shards."""
+    root = tmp_path_factory.mktemp("shards")
+    for numbers in (range(0, 5), range(5, COUNT)):
+        with tarfile.open(root / f"{numbers.start}.tar", "w:") as archive:
+            for number in numbers:
+                contents = {"jpg": folder.path(number).read_bytes(), "cls": str(folder.labels[number]).encode()}
+                for suffix, content in contents.items():
+                    member = tarfile.TarInfo(f"{number}.{suffix}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+    return index_shards(sorted(root.iterdir()))
 
 
-def _epoch(source: StreamedBatches, epoch: int) -> tuple[list[Tensor], list[int]]:
-    batches = list(source.epoch(epoch))
+def _source(pictures: PictureSource, *, train: bool = True, workers: int = 0, seed: int = 3) -> StreamedBatches:
+    return StreamedBatches(pictures, batch_size=5, train=train, seed=seed, sizes=SIZES, workers=workers)
+
+
+def _epoch(source: BatchSource, epoch: int, first_step: int = 0) -> tuple[list[Tensor], list[int]]:
+    batches = list(source.epoch(epoch, first_step=first_step))
     return [image for x, _ in batches for image in x], [int(label) for _, y in batches for label in y]
 
 
@@ -132,6 +153,50 @@ def test_workers_change_nothing(folder: PictureFolder) -> None:
         _assert_equal(_epoch(shared, epoch), _epoch(alone, epoch))
     next(shared.epoch(2))  # one that is not finished
     _assert_equal(_epoch(shared, 3), _epoch(alone, 3))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_shards_give_the_batches_of_the_folder(workers: int, folder: PictureFolder, shards: PictureSource) -> None:
+    for train in (True, False):
+        expected, found = _source(folder, train=train), _source(shards, train=train, workers=workers)
+        for epoch in (0, 4):
+            _assert_equal(_epoch(found, epoch), _epoch(expected, epoch))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_can_be_entered_at_any_step(workers: int, shards: PictureSource) -> None:
+    images, labels = _epoch(_source(shards), 6)
+    source = _source(shards, workers=workers)
+    _assert_equal(_epoch(source, 6, first_step=1), (images[5:], labels[5:]))
+    assert _epoch(source, 6, first_step=2) == ([], [])
+    _assert_equal(_epoch(source, 6), (images, labels))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_processes_share_every_batch(shards: PictureSource) -> None:
+    """Shares side by side are the batch of one process, draws included; each decodes its own pictures only."""
+    for world in (2, 3):
+        ranked = [Ranks(rank, world) for rank in range(world)]
+        alone, *parts = (
+            StreamedBatches(shards, batch_size=6, train=True, seed=3, sizes=SIZES, workers=rank.rank, ranks=rank)
+            for rank in (Ranks(), *ranked)
+        )
+        assert all(part.batch_size == 6 and part.steps == alone.steps == 2 for part in parts)
+        for epoch, first_step in ((0, 0), (5, 1)):
+            rounds = [source.epoch(epoch, first_step=first_step) for source in (alone, *parts)]
+            for (x, y), *shares in zip(*rounds, strict=True):
+                assert all(len(share[1]) == 6 // world for share in shares)
+                assert torch.equal(torch.cat([share[0] for share in shares]), x)
+                assert torch.equal(torch.cat([share[1] for share in shares]), y)
+
+
+def test_shares_that_do_not_fit_are_refused(folder: PictureFolder) -> None:
+    with pytest.raises(ConfigError, match="batch_size=5 does not divide by 2 processes"):
+        StreamedBatches(folder, batch_size=5, train=True, sizes=SIZES, ranks=Ranks(0, 2))
+    with pytest.raises(ConfigError, match="evaluation batches are not shared by 2 processes"):
+        StreamedBatches(folder, batch_size=6, train=False, sizes=SIZES, ranks=Ranks(0, 2))
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

@@ -1,0 +1,97 @@
+"""A split of pictures for evaluation: decoded, resized and cropped as they are asked for, never all in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lip_plugin.data.images import check_count
+from lip_plugin.data.optional import require
+from lip_plugin.data.pictures import PictureSource
+from lip_plugin.data.workers import one_line_errors
+from lip_plugin.errors import DataError
+
+Transform = Callable[[Tensor], Tensor]
+"""uint8 (3, H, W) to uint8 (3, crop, crop)."""
+
+
+def evaluation_transform(resize: int, crop: int) -> Transform:
+    """Shorter side to ``resize`` pixels, then the ``crop`` x ``crop`` pixels in the middle."""
+    lib: Any = require("torchvision.transforms.v2")
+    return lib.Compose([lib.Resize(resize, antialias=True), lib.CenterCrop(crop)])
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """`LabelledImages` of a source of pictures. Sides in pixels; ``workers`` processes decode, 0 is this one."""
+
+    pictures: PictureSource
+    name: str
+    source: str
+    split: str = "test"
+    crop: int = 224
+    resize: int = 256
+    workers: int = 0
+    count: int | None = None
+    """How many of them, from the first on; None is all."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.crop <= self.resize:
+            raise DataError(f"cannot crop {self.crop} pixels out of {self.resize}; expected 1 <= crop <= resize")
+        if self.workers < 0:
+            raise DataError(f"{self.workers} worker processes; expected 0 or more")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        return self.pictures.labels[: self.count]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)"""
+        return 3, self.crop, self.crop
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.pictures.classes)
+
+    def first(self, count: int | None) -> PictureSet:
+        """The first ``count`` pictures of the source. Raises DataError where there are fewer."""
+        if count is None:
+            return self
+        check_count(count, len(self), self.source)
+        return dataclasses.replace(self, count=count)
+
+    def blocks(
+        self, size: int, dtype: torch.dtype, *, first: int = 0, step: int = 1
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """See `LabelledImages`. At most two blocks per worker are decoded ahead."""
+        starts = range(first * size, len(self), step * size)
+        loader: DataLoader[tuple[Tensor, int]] = DataLoader(
+            _Evaluated(self.pictures, evaluation_transform(self.resize, self.crop)),
+            batch_sampler=[list(range(start, min(start + size, len(self)))) for start in starts],
+            num_workers=self.workers,
+            generator=torch.Generator(),  # else every round would draw from the global one
+        )
+        with one_line_errors():
+            for x, y in loader:
+                yield x.to(dtype) / 255, y
+
+
+class _Evaluated(Dataset[tuple[Tensor, int]]):
+    def __init__(self, pictures: PictureSource, transform: Transform) -> None:
+        self.pictures, self.transform = pictures, transform
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        picture = torch.from_numpy(self.pictures.read(number)).permute(2, 0, 1)
+        return self.transform(picture).contiguous(), int(self.pictures.labels[number])

@@ -1,0 +1,143 @@
+"""Pictures in WebDataset shards: tar files with ``key.jpg`` (or another picture) and ``key.cls``, its class number."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lip_plugin.data.pictures import PICTURE_SUFFIXES, decode_rgb
+from lip_plugin.data.tars import Member, Tar
+from lip_plugin.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+_LABEL_SUFFIX = ".cls"
+_LABEL_BYTES = 32
+_MOST_CLASSES = 1_000_000
+
+
+@dataclass(frozen=True)
+class PictureShards:
+    """Pictures of one split, by shard and then by place in it. Arrays of N that worker processes can share."""
+
+    tars: tuple[Tar, ...]
+    tar_numbers: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    names: npt.NDArray[np.bytes_]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, index: int) -> str:
+        return f"{os.fsdecode(bytes(self.names[index]))} in {self.tars[self.tar_numbers[index]].path}"
+
+    def read(self, index: int) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) in the order red, green, blue. Raises DataError, which names the picture and its shard."""
+        content = self.tars[self.tar_numbers[index]].read(int(self.offsets[index]), int(self.sizes[index]))
+        return decode_rgb(BytesIO(content), self.name(index))
+
+
+def index_shards(paths: Sequence[Path], classes: Sequence[str] | None = None) -> PictureShards:
+    """Read the headers of uncompressed tar files and every class number. Nothing is kept on disk.
+
+    Without ``classes`` they are "0" to the largest label. Raises DataError on anything that is not a
+    picture with its class number, other than members of further suffixes, which are passed over.
+    """
+    if not paths:
+        raise DataError("no shards; expected at least one uncompressed .tar file")
+    logger.info("listing the members of %d shards, a minute or two per million pictures", len(paths))
+    shards = [_index_shard(path) for path in paths]
+    labels = np.concatenate([shard.labels for shard in shards])
+    classes = tuple(map(str, range(labels.max() + 1)) if classes is None else classes)
+    for shard in shards:
+        beyond = np.flatnonzero(shard.labels >= len(classes))
+        if len(beyond):
+            first = int(beyond[0])
+            raise DataError(
+                f"{shard.name(first)} has label {shard.labels[first]}; expected 0 to {len(classes) - 1}, "
+                f"there are {len(classes)} classes"
+            )
+    return PictureShards(
+        tars=tuple(shard.tars[0] for shard in shards),
+        tar_numbers=np.repeat(np.arange(len(shards), dtype=np.int32), [len(shard) for shard in shards]),
+        offsets=np.concatenate([shard.offsets for shard in shards]),
+        sizes=np.concatenate([shard.sizes for shard in shards]),
+        names=np.concatenate([shard.names for shard in shards]),
+        labels=labels,
+        classes=classes,
+    )
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """Every line that is not blank; the place is the class number. Raises DataError."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the class list {path}: {getattr(error, 'strerror', None) or error}") from error
+    names = tuple(line for line in lines if line)
+    if not names:
+        raise DataError(f"the class list {path} is empty; expected one class per line")
+    return names
+
+
+def _index_shard(path: Path) -> PictureShards:
+    """One shard, without names of classes."""
+    tar = Tar.at(path)
+    pictures: dict[str, Member] = {}
+    label_members: dict[str, Member] = {}
+    for member in tar.members():
+        key, suffix = _split(member.name)
+        if suffix not in (*PICTURE_SUFFIXES, _LABEL_SUFFIX):
+            continue
+        found = label_members if suffix == _LABEL_SUFFIX else pictures
+        if key in found:
+            raise DataError(f"{path} has {found[key].name} and {member.name}; expected a key once in a shard")
+        found[key] = member
+    _refuse_lonely(path, pictures, label_members)
+    names: Any = np.array([os.fsencode(member.name) for member in pictures.values()])
+    return PictureShards(
+        tars=(tar,),
+        tar_numbers=np.zeros(len(pictures), np.int32),
+        offsets=np.array([member.offset for member in pictures.values()], np.int64),
+        sizes=np.array([member.size for member in pictures.values()], np.int64),
+        names=names,
+        labels=np.array([_label(tar, label_members[key]) for key in pictures], np.int64),
+        classes=(),
+    )
+
+
+def _split(name: str) -> tuple[str, str]:
+    """(key, suffix in small letters) at the first dot of the last part, as WebDataset does; hidden files have none."""
+    folder, slash, last = name.rpartition("/")
+    stem, dot, suffix = last.partition(".")
+    return (folder + slash + stem, (dot + suffix).lower()) if stem else (name, "")
+
+
+def _refuse_lonely(path: Path, pictures: dict[str, Member], labels: dict[str, Member]) -> None:
+    for key, member in pictures.items():
+        if key not in labels:
+            raise DataError(f"{member.name} in {path} has no {key}{_LABEL_SUFFIX} with its class number")
+    for key, member in labels.items():
+        if key not in pictures:
+            raise DataError(f"{member.name} in {path} has no picture {key} ({', '.join(PICTURE_SUFFIXES)})")
+    if not pictures:
+        raise DataError(f"{path} has no pictures; expected members key.jpg and key{_LABEL_SUFFIX}")
+
+
+def _label(tar: Tar, member: Member) -> int:
+    content = tar.read(member.offset, min(member.size, _LABEL_BYTES)).strip()
+    if member.size > _LABEL_BYTES or not content.isdigit() or int(content) >= _MOST_CLASSES:
+        shown = content.decode("ascii", "backslashreplace")
+        raise DataError(f"{member.name} in {tar.path} says {shown!r}; expected a class number from 0")
+    return int(content)
