@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-T_ = TypeVar("T_")
 
 Advance = Callable[[int, str], None]
 """Called with (further units done, a short note)."""
@@ -25,16 +23,6 @@ def progress_bar(description: str, *, total: int, unit: str = "images", enabled:
     with bar:
         task = bar.add_task(description, total=total, note="")
         yield lambda count, note: bar.update(task, advance=count, note=note)
-
-
-def track(
-    items: Iterable[T_], description: str, *, total: int, weight: Callable[[T_], int], enabled: bool
-) -> Iterator[T_]:
-    """The items, with a bar that advances by ``weight(item)`` after each."""
-    with progress_bar(description, total=total, enabled=enabled) as advance:
-        for item in items:
-            yield item
-            advance(weight(item), "")
 
 
 def _bar(unit: str) -> Progress | None:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import pickle
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from lip_plugin.errors import ConfigError
+
+T_ = TypeVar("T_")
+
+_PATIENCE = timedelta(days=1)
+"""Blocks of images differ in work: a rank that is done early waits this long for the others."""
+_LAST_WORD = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,12 @@ class Ranks:
             gradients, [piece.view_as(gradient) for piece, gradient in zip(pieces, gradients, strict=True)]
         )
 
+    def take_from_leader(self, module: nn.Module) -> None:
+        """Overwrite parameters and buffers by those of the first rank."""
+        if self.world > 1:
+            for tensor in module.state_dict().values():
+                dist.broadcast(tensor, 0)
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank; the same answer on all of them."""
         if self.world == 1:
@@ -65,22 +80,82 @@ class Ranks:
         if self.world > 1:
             dist.barrier()
 
+    def wait_for_last_word(self) -> None:
+        """Before ending with an error that all ranks have: wait for the leader to say so, a minute at most (gloo).
+
+        torchrun stops the other processes as soon as one of them fails.
+        """
+        if self.world > 1:
+            dist.monitored_barrier(timeout=_LAST_WORD)
+
+    def gather(self, value: T_) -> list[T_]:
+        """The values of all ranks, in rank order and on every rank. They travel as pickles."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values
+
+    def together(self, work: Callable[[], T_]) -> T_:
+        """What ``work`` returns on this rank. Where it raises on any rank, every rank raises the first one's error."""
+        if self.world == 1:
+            return work()
+        result: list[T_] = []
+        failure: Exception | None = None
+        try:
+            result.append(work())
+        except Exception as error:  # whatever it is, the other ranks must not wait for this one
+            failure = error
+        failures = self.gather(None if failure is None else _portable(failure))
+        for rank, error in enumerate(failures):
+            if error is not None:
+                raise failure if failure is not None and rank == self.rank else error
+        return result[0]
+
+    def leader_first(self, work: Callable[[], T_]) -> T_:
+        """`together`, where the others begin after the leader is done and find what it has left on disk."""
+        led = self.together(lambda: [work()] if self.leads else [])
+        return self.together(lambda: led[0] if led else work())
+
 
 @contextmanager
-def joined_ranks(device: str) -> Generator[Ranks]:
-    """Join the processes that torchrun has started, or stand alone where it has not."""
+def joined_ranks(device: str, *, gradients: bool = True) -> Generator[Ranks]:
+    """Join the processes that torchrun has started, or stand alone where it has not.
+
+    On "cuda" every process takes a GPU of its own. Without ``gradients`` only small results are exchanged:
+    over the CPU, and processes wait for each other for as long as a day. Raises ConfigError where a machine
+    has more processes than GPUs.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Ranks()
         return
     on_gpu = device.startswith("cuda")
     if on_gpu:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+        _take_own_gpu()
+    backend = "nccl" if on_gpu and gradients else "gloo"
+    dist.init_process_group(backend, timeout=None if gradients else _PATIENCE)
     try:
         yield Ranks(dist.get_rank(), world)
     finally:
         dist.destroy_process_group()
+
+
+def _take_own_gpu() -> None:
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", local + 1)), torch.cuda.device_count()
+    if processes > gpus:
+        raise ConfigError(f"{processes} processes on a machine with {gpus} GPUs; start at most one for each")
+    torch.cuda.set_device(local)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error itself where it survives a pickle, else one that says the same."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def _device_of_backend() -> str:

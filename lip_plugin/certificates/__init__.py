@@ -6,6 +6,7 @@ from lip_plugin.certificates.accuracy import wilson_interval95 as wilson_interva
 from lip_plugin.certificates.arithmetic import require_arithmetic as require_arithmetic
 from lip_plugin.certificates.certificate import Certificate as Certificate
 from lip_plugin.certificates.certificate import certify as certify
+from lip_plugin.certificates.certificate import certify_blocks as certify_blocks
 from lip_plugin.certificates.inputs import check_images as check_images
 from lip_plugin.certificates.inputs import check_labels as check_labels
 from lip_plugin.certificates.lipschitz import LayerBound as LayerBound

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +16,13 @@ from lip_plugin.certificates.inputs import check_images
 from lip_plugin.certificates.lipschitz import lipschitz_upper_bound, pair_bound
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.network import CertifiedClassifier, require_unaltered
-from lip_plugin.progress import track
+from lip_plugin.progress import progress_bar
 
 _DEFAULT_BATCH = 256
 _UNDERFLOW = 2.0**-1000
+
+OnImages = Callable[[int], None]
+"""Called with the number of images of a block that is done."""
 
 
 @dataclass(frozen=True)
@@ -58,25 +61,47 @@ def certify(
     Raises DataError (shape, range, NaN), ConfigError (arithmetic), UnsupportedLayerError (weights).
     """
     require_unaltered(model)
-    mode = require_arithmetic(arithmetic)
+    require_arithmetic(arithmetic)
     check_images(model, x)
     size = _DEFAULT_BATCH if batch_size is None else batch_size
     if type(size) is not int or size < 1:
         raise ConfigError(f"batch_size must be at least 1, got {batch_size!r}")
+    blocks = x.split(size) if len(x) else (x,)
+    with progress_bar("certify", total=len(x), enabled=progress) as advance:
+        return certify_blocks(model, blocks, arithmetic=arithmetic, on_images=lambda count: advance(count, ""))
+
+
+def certify_blocks(
+    model: CertifiedClassifier,
+    blocks: Iterable[Tensor],
+    *,
+    arithmetic: str = "real",
+    on_images: OnImages = lambda count: None,
+) -> Certificate:
+    """`certify` for images that come block by block, (B, C, H, W) in [0,1] each, in the order of the blocks.
+
+    The constants are proved once. A block is let go of before the next one is asked for, so that memory does
+    not grow with their number. Raises as `certify`, and whatever ``blocks`` raises.
+    """
+    require_unaltered(model)
+    mode = require_arithmetic(arithmetic)
     digest = model.digest
     with certifying_arithmetic():
         certifier = _Certifier(model, mode)
-        parts = [certifier(batch) for batch in _batches(model, x, size, progress)]
-    prediction, margin, radius = (torch.cat(column) for column in zip(*parts, strict=True))
+
+        def certified(block: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            check_images(model, block)
+            prediction, margin, radius = certifier(block.detach().to(model.device))
+            on_images(len(block))
+            return prediction.cpu(), margin.cpu(), radius.cpu()
+
+        parts = list(map(certified, blocks))  # a loop would hold on to its block while the next one is made
     if model.digest != digest:
         raise ConfigError("the weights changed while they were being certified; certify again")
-    return Certificate(prediction.cpu(), margin.cpu(), radius.cpu(), mode, digest)
-
-
-def _batches(model: CertifiedClassifier, x: Tensor, size: int, progress: bool) -> Iterator[Tensor]:
-    batches = x.detach().split(size) if len(x) else (x,)
-    for batch in track(batches, "certify", total=len(x), weight=len, enabled=progress):
-        yield batch.to(model.device)
+    nothing = torch.empty(0, dtype=torch.float64)
+    columns = zip((nothing.long(), nothing, nothing), *parts, strict=True)
+    prediction, margin, radius = (torch.cat(column) for column in columns)
+    return Certificate(prediction, margin, radius, mode, digest)
 
 
 class _Certifier:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lip_plugin.cli.ending import ended_together
 from lip_plugin.errors import SoundnessError
 from lip_plugin.files import REPORT_FILES, check_output_directory
 
 if TYPE_CHECKING:
-    from lip_plugin.data import ImageSet
+    from lip_plugin.data import LabelledImages
     from lip_plugin.evaluate import Report
     from lip_plugin.network import CertifiedClassifier
+    from lip_plugin.ranks import Ranks
     from lip_plugin.zoo import ModelCard
 
 F_ = TypeVar("F_", bound=Callable[..., Any])
@@ -49,10 +52,11 @@ def certify_command(**options: Any) -> None:
     """Prove a radius for every image.
 
     NAME is a zoo name or a model directory; without it, the shipped demo model on the shipped images.
+    Several processes share the images: torchrun --nproc-per-node N -- $(which lip) certify ...
     """
-    from lip_plugin.evaluate import certify_report
+    from lip_plugin.evaluate import certify_images
 
-    _evaluate(options, certify_report, {})
+    _evaluate(options, certify_images, {})
 
 
 @click.command("compare")
@@ -66,53 +70,71 @@ def compare_command(attacks: str, audit: str, no_skip_certified: bool, seed: int
 
     NAME is a zoo name or a model directory; without it, the shipped demo model on the shipped images.
     Exits with 1 where a certificate is contradicted; the report is written all the same.
+    Several processes share the images: torchrun --nproc-per-node N -- $(which lip) compare ...
     """
-    from lip_plugin.evaluate import compare
+    from lip_plugin.evaluate import compare_images
 
     chosen = [spec.strip() for spec in attacks.split(",") if spec.strip()]
     settings = {"attacks": chosen, "audit": audit, "skip_certified": not no_skip_certified, "seed": seed}
-    _evaluate(options, compare, settings)
+    _evaluate(options, compare_images, settings)
 
 
 def _evaluate(options: dict[str, Any], evaluate: Callable[..., Report], settings: dict[str, Any]) -> None:
+    from lip_plugin.ranks import joined_ranks
+
+    with joined_ranks(options["device"] or "cpu", gradients=False) as ranks, ended_together(ranks):
+        task = ranks.leader_first(lambda: _select(options, ranks))
+        try:
+            report = evaluate(
+                task.model,
+                task.images,
+                eps=task.eps,
+                arithmetic=options["arithmetic"],
+                batch_size=options["batch_size"],
+                ranks=ranks,
+                progress=not options["quiet"],
+                **settings,
+            )
+        except SoundnessError as error:
+            _deliver(error.report, task, options, ranks)
+            raise
+        _deliver(report, task, options, ranks)
+
+
+@dataclass(frozen=True)
+class _Task:
+    model: CertifiedClassifier
+    card: ModelCard
+    images: LabelledImages
+    eps: tuple[float, ...]
+
+
+def _select(options: dict[str, Any], ranks: Ranks) -> _Task:
     from lip_plugin.cli.selection import select_eps, select_images, select_model
 
     out: Path | None = options["out"]
-    if out is not None:
+    if out is not None and ranks.leads:
         check_output_directory(out, replaceable=REPORT_FILES if options["overwrite"] else frozenset())
-    model, card = select_model(options["name"], options["dataset"], options["device"])
+    device: str | None = options["device"]
+    if ranks.world > 1 and device is not None and device.startswith("cuda"):
+        device = "cuda"  # each process its own
+    model, card = select_model(options["name"], options["dataset"], device)
     images = select_images(card, options["data_dir"], options["data_file"], options["count"])
-    eps = select_eps(card, options["eps"])
-    x, y = images.tensors(model.dtype)
-    try:
-        report = evaluate(
-            model,
-            x,
-            y,
-            eps=eps,
-            arithmetic=options["arithmetic"],
-            batch_size=options["batch_size"],
-            progress=not options["quiet"],
-            **settings,
-        )
-    except SoundnessError as error:
-        _deliver(error.report, model, card, images, options)
-        raise
-    _deliver(report, model, card, images, options)
+    return _Task(model, card, images, select_eps(card, options["eps"]))
 
 
-def _deliver(
-    report: Any, model: CertifiedClassifier, card: ModelCard, images: ImageSet, options: dict[str, Any]
-) -> None:
-    """Print the report and write it where asked."""
-    from lip_plugin.evaluate import DatasetSummary
+def _deliver(report: Any, task: _Task, options: dict[str, Any], ranks: Ranks) -> None:
+    """The leader prints the report and writes it where asked; the others wait, or fail with it."""
+    ranks.together(lambda: _print_and_write(report, task, options) if ranks.leads else None)
+
+
+def _print_and_write(report: Any, task: _Task, options: dict[str, Any]) -> None:
     from lip_plugin.evaluate.results import summarise_model
     from lip_plugin.report import print_report, report_document, write_report
 
-    summary = summarise_model(model, name=card.name, architecture=card.architecture or "", sha256=card.sha256)
-    described: Report = report.described(
-        model=summary, dataset=DatasetSummary(images.name, images.split, len(images), images.source)
-    )
+    card = task.card
+    summary = summarise_model(task.model, name=card.name, architecture=card.architecture or "", sha256=card.sha256)
+    described: Report = report.described(model=summary)
     if options["as_json"]:
         click.echo(json.dumps(report_document(described), indent=1, ensure_ascii=False))
     else:

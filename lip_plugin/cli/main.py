@@ -8,14 +8,13 @@ from collections.abc import Sequence
 
 import click
 
+from lip_plugin.cli.ending import EXIT_BAD_INPUT, fail, line_and_code
 from lip_plugin.cli.evaluation import certify_command, compare_command
 from lip_plugin.cli.training import train_command
 from lip_plugin.cli.zoo import info_command, list_command
-from lip_plugin.errors import LipPluginError, SoundnessError, StoppedError
+from lip_plugin.errors import LipPluginError
 from lip_plugin.version import __version__
 
-EXIT_FAILED_CHECK = 1
-EXIT_BAD_INPUT = 2
 EXIT_DEFECT = 70
 
 
@@ -45,23 +44,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.format_message())
         return 0
     except click.ClickException as error:
-        return _fail(error.format_message(), EXIT_BAD_INPUT)
-    except StoppedError as error:
-        return _fail(str(error), 128 + error.signal)
-    except SoundnessError as error:
-        return _fail(str(error), EXIT_FAILED_CHECK)
-    except LipPluginError as error:
-        return _fail(str(error), EXIT_BAD_INPUT)
-    except OSError as error:
-        return _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", EXIT_BAD_INPUT)
+        return fail(error.format_message(), EXIT_BAD_INPUT)
+    except (LipPluginError, OSError) as error:
+        return fail(*line_and_code(error))
     except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted", 130)
+        return fail("interrupted", 130)
     except Exception:  # a defect of ours; exit code 1 is kept for failed checks
         traceback.print_exc()
-        return _fail("unexpected error, please report it with the lines above", EXIT_DEFECT)
+        return fail("unexpected error, please report it with the lines above", EXIT_DEFECT)
     return code if isinstance(code, int) else 0
-
-
-def _fail(message: str, code: int) -> int:
-    click.echo(f"lip: {' '.join(message.split())}", err=True)
-    return code

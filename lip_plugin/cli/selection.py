@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lip_plugin.data import ImageSet, load_image_set, load_npz, load_shipped, shipped_datasets
+from lip_plugin.data import LabelledImages, load_images, load_npz, load_shipped, shipped_datasets
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.types import parse_eps_grid
@@ -21,7 +21,7 @@ def select_model(name: str | None, dataset: str | None, device: str | None) -> t
     return load_model(directory, device=device), card
 
 
-def select_images(card: ModelCard, data_dir: str | None, data_file: str | None, count: int | None) -> ImageSet:
+def select_images(card: ModelCard, data_dir: str | None, data_file: str | None, count: int | None) -> LabelledImages:
     """--data FILE, --data-dir DIR, or the shipped slice of the model's data set. Raises DataError, ConfigError."""
     if data_dir is not None and data_file is not None:
         raise ConfigError("--data-dir and --data exclude each other; give one of them")
@@ -30,7 +30,7 @@ def select_images(card: ModelCard, data_dir: str | None, data_file: str | None, 
     if data_dir is not None:
         if card.dataset is None:
             raise ConfigError(f"the card of {card.name} names no data set; give your images with --data FILE.npz")
-        return load_image_set(card.dataset, "test", Path(data_dir)).first(count)
+        return load_images(card.dataset, "test", Path(data_dir)).first(count)
     if card.dataset not in shipped_datasets():
         raise DataError(f"no images of {card.dataset} are shipped; give --data-dir DIR or --data FILE.npz")
     return load_shipped(card.dataset).first(count)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -12,52 +10,36 @@ from torch import Tensor
 from lip_plugin.certificates import Certificate
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.audit import audit_mask, audit_stages
+from lip_plugin.evaluate.blocks import Blocks
+from lip_plugin.evaluate.plan import Plan
 from lip_plugin.evaluate.results import Status
-from lip_plugin.evaluate.work import Findings, Images, attack_in_blocks
+from lip_plugin.evaluate.work import Findings, attack_in_blocks
+from lip_plugin.network import CertifiedClassifier
 from lip_plugin.types import format_eps
 
 OnProgress = Callable[[int, str], None]
 """Called with (further image-stages done, what is running)."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is attacked how. ``attacks`` are in the order they run, cheap to expensive; ``eps`` ascends.
+class Protocol:
+    """Runs a plan and keeps what it finds. N images; tensors (N,) on the CPU.
 
-    ``audit`` is the number of certified images attacked per eps where certified images are skipped, None
-    for all of them.
+    With several ranks each attacks in its own blocks, and all of them keep the same state: it is merged after
+    every stage, and what is attacked next depends on nothing else.
     """
 
-    eps: tuple[float, ...]
-    attacks: tuple[EmpiricalAttack, ...]
-    audit: int | None
-    skip_certified: bool
-    seed: int
-    block_size: int
-
-    def units(self, images: Images) -> int:
-        """Image-stages in all: the length of the progress bar."""
-        stages = sum(len(attack.stages) for attack in self.attacks)
-        audits = len(audit_stages(images.model.num_classes)) if self.audits else 0
-        return len(images) * len(self.eps) * (stages + audits)
-
-    def certificate_aware(self) -> Plan:
-        """The same plan with certified images skipped."""
-        return dataclasses.replace(self, skip_certified=True, audit=0)
-
-    @property
-    def audits(self) -> bool:
-        return self.skip_certified and self.audit != 0
-
-
-class Protocol:
-    """Runs a plan and keeps what it finds. N images; tensors (N,) on the CPU."""
-
-    def __init__(self, images: Images, certificate: Certificate, plan: Plan, on_progress: OnProgress) -> None:
-        self.images, self.certificate, self.plan = images, certificate, plan
-        self.correct = certificate.prediction == images.y.cpu()
-        self.found = {attack.name: Findings(len(images)) for attack in plan.attacks}
-        self.audit_found = Findings(len(images))
+    def __init__(
+        self,
+        model: CertifiedClassifier,
+        blocks: Blocks,
+        certificate: Certificate,
+        plan: Plan,
+        on_progress: OnProgress,
+    ) -> None:
+        self.model, self.blocks, self.certificate, self.plan = model, blocks, certificate, plan
+        self.correct = certificate.prediction == blocks.labels
+        self.found = {attack.name: Findings(len(certificate)) for attack in plan.attacks}
+        self.audit_found = Findings(len(certificate))
         self.attacked_certified = 0
         self.forwards = 0
         self._on_progress = on_progress
@@ -108,7 +90,7 @@ class Protocol:
     def _audit(self, eps: float) -> None:
         mask = audit_mask(self.certified(eps), self.certificate.radius, self.plan.audit)
         self.attacked_certified += int(mask.sum())
-        for stage in audit_stages(self.images.model.num_classes):
+        for stage in audit_stages(self.model.num_classes):
             self._stage(stage, mask, self.audit_found, eps, prefix="audit ")
 
     def _stage(self, stage: EmpiricalAttack, todo: Tensor, findings: Findings, eps: float, prefix: str = "") -> None:
@@ -116,19 +98,11 @@ class Protocol:
         self._on_progress(0, note)
         self.forwards += attack_in_blocks(
             stage,
-            self.images,
+            self.model,
+            self.blocks,
             todo,
             findings,
             eps=eps,
             seed=self.plan.seed,
-            block_size=self.plan.block_size,
             on_unit=lambda done: self._on_progress(done, note),
         )
-
-
-def total_cost(attack: EmpiricalAttack) -> float:
-    return sum(stage.cost for stage in attack.stages)
-
-
-def cheapest_first(attacks: Sequence[EmpiricalAttack]) -> tuple[EmpiricalAttack, ...]:
-    return tuple(sorted(attacks, key=total_cost))

@@ -14,22 +14,11 @@ import torch
 from torch import Tensor
 
 from lip_plugin.evaluate.attack import EmpiricalAttack
+from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.network import CertifiedClassifier
 
 OnUnit = Callable[[int], None]
 """Called with the number of images of a unit that is done, attacked or not."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """The network and the images it is evaluated on, x (N, C, H, W) in the network's dtype, y (N,)."""
-
-    model: CertifiedClassifier
-    x: Tensor
-    y: Tensor
-
-    def __len__(self) -> int:
-        return len(self.y)
 
 
 class Findings:
@@ -40,43 +29,77 @@ class Findings:
         self.attack = [""] * count
 
     def add(self, index: Tensor, distance: Tensor, attack: str) -> None:
-        for position, value in zip(index.tolist(), distance.tolist(), strict=True):
-            if value < float(self.distance[position]):
-                self.distance[position], self.attack[position] = value, attack
+        closer = distance < self.distance[index]
+        index = index[closer]
+        self.distance[index] = distance[closer]
+        for position in index.tolist():
+            self.attack[position] = attack
 
     def merged(self, other: Findings) -> Findings:
         """The closer of the two, image by image."""
         best = Findings(len(self.attack))
-        for part in (self, other):
-            for position, name in enumerate(part.attack):
-                if float(part.distance[position]) < float(best.distance[position]):
-                    best.distance[position], best.attack[position] = part.distance[position], name
+        best.distance = torch.minimum(self.distance, other.distance)
+        closer = (other.distance < self.distance).tolist()
+        best.attack = [b if hit else a for hit, a, b in zip(closer, self.attack, other.attack, strict=True)]
         return best
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """What one block yielded: distances (n,) of the images at ``index`` (n,), infinite where nothing was found."""
+
+    index: Tensor
+    distance: Tensor
+    forwards: int
 
 
 def attack_in_blocks(
     stage: EmpiricalAttack,
-    images: Images,
+    model: CertifiedClassifier,
+    blocks: Blocks,
     todo: Tensor,
     findings: Findings,
     *,
     eps: float,
     seed: int,
-    block_size: int,
     on_unit: OnUnit,
 ) -> int:
-    """Run one attack on the images that ``todo`` (N,) names; add to ``findings``; return the image-forwards."""
-    forwards = 0
-    for block, start in enumerate(range(0, len(images), block_size)):
-        index = todo[start : start + block_size].nonzero().squeeze(1) + start
-        if len(index):
-            chosen = index.to(images.x.device)
-            unit = unit_seed(seed, stage.name, eps, block)
-            result = stage(images.model, images.x[chosen], images.y[chosen], eps=eps, seed=unit)
-            findings.add(index, result.distance.cpu(), stage.name)
-            forwards += result.forwards
-        on_unit(min(block_size, len(images) - start))
-    return forwards
+    """Run one attack on the images that ``todo`` (N,) names; add to ``findings``; return the image-forwards.
+
+    Every rank attacks in its own blocks; findings and forwards are those of all ranks, on all of them.
+    """
+
+    def attack_own_blocks() -> list[_Unit]:
+        units: list[_Unit] = []
+        for block in blocks.owned_by(blocks.ranks.rank):
+            span = blocks.span(block)
+            rows = todo[span.start : span.stop].nonzero().squeeze(1)
+            if len(rows):  # pixels are read for blocks with something left to attack
+                units.append(_attacked(stage, model, blocks, block, rows, eps, unit_seed(seed, stage.name, eps, block)))
+            on_unit(len(span))
+        return units
+
+    ranks = blocks.ranks
+    units = [unit for part in ranks.gather(ranks.together(attack_own_blocks)) for unit in part]
+    for unit in units:
+        findings.add(unit.index, unit.distance, stage.name)
+    return sum(unit.forwards for unit in units)
+
+
+def _attacked(
+    stage: EmpiricalAttack,
+    model: CertifiedClassifier,
+    blocks: Blocks,
+    block: int,
+    rows: Tensor,
+    eps: float,
+    seed: int,
+) -> _Unit:
+    pixels = blocks.read(block)
+    x = pixels[rows.to(pixels.device)].to(model.device)
+    index = rows + blocks.span(block).start
+    result = stage(model, x, blocks.labels[index].to(model.device), eps=eps, seed=seed)
+    return _Unit(index, result.distance.cpu(), result.forwards)
 
 
 def unit_seed(seed: int, attack: str, eps: float, block: int) -> int:

@@ -1,0 +1,49 @@
+"""Errors as one line on stderr and the documented exit code, also where several processes end together."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from lip_plugin.errors import LipPluginError, SoundnessError, StoppedError
+
+if TYPE_CHECKING:
+    from lip_plugin.ranks import Ranks
+
+EXIT_FAILED_CHECK = 1
+EXIT_BAD_INPUT = 2
+
+
+def fail(message: str, code: int) -> int:
+    """Print the line; return the code."""
+    click.echo(f"lip: {' '.join(message.split())}", err=True)
+    return code
+
+
+def line_and_code(error: LipPluginError | OSError) -> tuple[str, int]:
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", EXIT_BAD_INPUT
+    if isinstance(error, StoppedError):
+        return str(error), 128 + error.signal
+    return str(error), EXIT_FAILED_CHECK if isinstance(error, SoundnessError) else EXIT_BAD_INPUT
+
+
+@contextmanager
+def ended_together(ranks: Ranks) -> Generator[None]:
+    """For a block whose errors are the same on all ranks: the leader prints the line, then all exit alike.
+
+    torchrun stops the other processes as soon as one has failed, hence the line before any exit.
+    """
+    try:
+        yield
+    except (LipPluginError, OSError) as error:
+        if ranks.world == 1:
+            raise
+        line, code = line_and_code(error)
+        if ranks.leads:
+            fail(line, code)
+        ranks.wait_for_last_word()
+        raise click.exceptions.Exit(code) from error

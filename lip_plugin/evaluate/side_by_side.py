@@ -1,0 +1,116 @@
+"""Attacks beside a certificate, and the report of both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from lip_plugin.certificates import Certificate, lipschitz_upper_bound, wilson_interval95
+from lip_plugin.errors import SoundnessError
+from lip_plugin.evaluate.audit import audit_result, contradictions, describe_contradiction
+from lip_plugin.evaluate.blocks import Blocks
+from lip_plugin.evaluate.plan import Plan
+from lip_plugin.evaluate.protocol import Protocol
+from lip_plugin.evaluate.results import (
+    STATUSES,
+    Cost,
+    DatasetSummary,
+    Difference,
+    EpsResult,
+    Points,
+    Report,
+    describe_environment,
+    summarise_model,
+)
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.progress import progress_bar
+
+
+def attack_beside(
+    model: CertifiedClassifier,
+    blocks: Blocks,
+    certificate: Certificate,
+    plan: Plan,
+    *,
+    progress: bool = False,
+    certify_seconds: float = 0.0,
+) -> Report:
+    """Carry out the plan and report. With several ranks every one of them returns, or raises, the same.
+
+    Raises SoundnessError, carrying the report, where an adversarial point lies inside its own image's radius.
+    """
+    started = time.perf_counter()
+    protocol = _run(model, blocks, certificate, plan, progress)
+    cost = Cost(certify_seconds, time.perf_counter() - started, protocol.forwards)
+    differences: tuple[Difference, ...] = ()
+    if not plan.skip_certified:
+        aware = _run(model, blocks, certificate, plan.certificate_aware(), progress)
+        differences = _differences(aware, protocol)
+    report = _report(protocol, cost, differences)
+    if report.status == "failed":
+        raise SoundnessError(report.problems[0], report)
+    return report
+
+
+def _run(model: CertifiedClassifier, blocks: Blocks, certificate: Certificate, plan: Plan, progress: bool) -> Protocol:
+    """The bar counts the leading rank's own images."""
+    label = "attack" if plan.skip_certified else "attack (full protocol)"
+    total = plan.stages(model) * len(blocks.positions(blocks.ranks.rank))
+    shown = progress and bool(plan.attacks) and blocks.ranks.leads
+    with progress_bar(label, total=total, enabled=shown) as advance:
+        protocol = Protocol(model, blocks, certificate, plan, advance)
+        protocol.run()
+    return protocol
+
+
+def _report(protocol: Protocol, cost: Cost, differences: tuple[Difference, ...]) -> Report:
+    certificate, plan, images = protocol.certificate, protocol.plan, protocol.blocks.images
+    findings = protocol.all_findings()
+    wrong = contradictions(certificate.radius, findings)
+    status = {eps: protocol.status(eps) for eps in plan.eps}
+    return Report(
+        status="failed" if wrong else "ok",
+        problems=tuple(describe_contradiction(index, certificate.radius, findings) for index in wrong),
+        model=summarise_model(protocol.model),
+        dataset=DatasetSummary(images.name, images.split, len(images), images.source),
+        lipschitz=lipschitz_upper_bound(protocol.model),
+        arithmetic=certificate.arithmetic,
+        clean_accuracy=_share(protocol.correct),
+        eps=tuple(_eps_result(protocol, eps, status[eps]) for eps in plan.eps),
+        audit=audit_result(certificate.radius, findings, protocol.attacked_certified),
+        skipped_certified=plan.skip_certified,
+        attacks=tuple(attack.name for attack in plan.attacks),
+        cost=cost,
+        environment=describe_environment(protocol.model, plan.seed),
+        points=Points(protocol.blocks.labels, certificate, findings.distance, tuple(findings.attack), status),
+        differences=differences,
+    )
+
+
+def _eps_result(protocol: Protocol, eps: float, status: Sequence[str]) -> EpsResult:
+    certified = protocol.certified(eps)
+    return EpsResult(
+        eps=eps,
+        verified_robust_accuracy=_share(certified),
+        vra_interval95=wilson_interval95(int(certified.sum()), len(certified)),
+        empirical_robust_accuracy={
+            attack.name: _share(protocol.robust(attack, eps)) for attack in protocol.plan.attacks
+        },
+        counts={name: sum(one == name for one in status) for name in STATUSES},
+    )
+
+
+def _differences(aware: Protocol, full: Protocol) -> tuple[Difference, ...]:
+    """Images whose status depends on the protocol: undecided ones, through other random draws."""
+    return tuple(
+        Difference(eps, index, was, now)
+        for eps in full.plan.eps
+        for index, (was, now) in enumerate(zip(aware.status(eps), full.status(eps), strict=True))
+        if was != now
+    )
+
+
+def _share(flags: Tensor) -> float:
+    return float(flags.double().mean())
