@@ -35,6 +35,7 @@ def _shared_options(command: F_) -> F_:
         click.option("--eps", help="L2 radii such as 36/255,72/255 (default: the card's)."),
         click.option("--arithmetic", default="real", show_default=True, help="real or float64."),
         click.option("--batch-size", type=int, help="Images per work unit (default 256)."),
+        click.option("--workers", type=click.IntRange(0), default=0, help="Processes that decode pictures (imagenet)."),
         click.option("--device", help="Device of the forwards (default cpu)."),
         click.option("--out", type=Path, help="Write report.json, points.csv and report.md to this directory."),
         click.option("--overwrite", is_flag=True, help="Replace an existing --out."),
@@ -119,7 +120,7 @@ def _select(options: dict[str, Any], ranks: Ranks) -> _Task:
     if ranks.world > 1 and device is not None and device.startswith("cuda"):
         device = "cuda"  # each process its own
     model, card = select_model(options["name"], options["dataset"], device)
-    images = select_images(card, options["data_dir"], options["data_file"], options["count"])
+    images = select_images(card, options["data_dir"], options["data_file"], options["count"], options["workers"])
     return _Task(model, card, images, select_eps(card, options["eps"]))
 
 

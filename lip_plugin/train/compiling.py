@@ -24,7 +24,8 @@ def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
         try:
             out: Tensor = function(x)
         except failures as error:
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            cause = getattr(error, "inner_exception", error)  # what the backend said, without the frame around it
+            reason = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
             raise ConfigError(f"torch.compile failed ({reason}); train with compile=false") from error
         return out
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lip_plugin.errors import ConfigError, close_matches
 from lip_plugin.zoo import Provenance
@@ -32,11 +32,34 @@ class ModelConfig(_Strict):
 
 
 class AugmentConfig(_Strict):
-    """Random shift by up to ``crop`` pixels, horizontal flip, RandAugment with a probability per image."""
+    """Random shift by up to ``crop`` pixels, horizontal flip, RandAugment with a probability per image.
+
+    ``crop`` does not concern streamed pictures: see `PictureConfig`.
+    """
 
     crop: int = Field(default=2, ge=0)
     flip: bool = True
     rand_augment: float = Field(default=0.0, ge=0, le=1)
+
+
+class PictureConfig(_Strict):
+    """Sides in pixels for data sets that are streamed. Pictures are resized by their shorter side.
+
+    In training to one drawn from ``train_resize``, then a random crop; in evaluation to ``test_resize``,
+    then the middle. ``workers`` processes decode, 0 is the training process itself.
+    """
+
+    crop: int = Field(default=224, ge=8)
+    train_resize: tuple[int, int] = (224, 288)
+    test_resize: int = 256
+    workers: int = Field(default=8, ge=0)
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> PictureConfig:
+        low, high = self.train_resize
+        if not self.crop <= low <= high or self.test_resize < self.crop:
+            raise ValueError(f"expected crop {self.crop} <= train_resize {low} <= {high} and <= test_resize")
+        return self
 
 
 class GeneratedConfig(_Strict):
@@ -50,10 +73,13 @@ class GeneratedConfig(_Strict):
 class TrainConfig(_Strict):
     """One EMMA run. eps is the L2 radius in [0,1] pixels that the ramp is relative to."""
 
-    dataset: Literal["fashion_mnist", "mnist", "cifar10", "cifar100", "tiny_imagenet"]
+    dataset: Literal["fashion_mnist", "mnist", "cifar10", "cifar100", "tiny_imagenet", "imagenet"]
     data_dir: str | None = None
+    download: bool = False
+    """Let torchvision put the official files into ``data_dir`` first, where they are missing."""
     model: ModelConfig = ModelConfig()
     augment: AugmentConfig = AugmentConfig()
+    pictures: PictureConfig = PictureConfig()
     generated: GeneratedConfig | None = None
     eps: float = Field(gt=0)
     eps_ramp: tuple[float, float] = (0.1, 1.5)
@@ -139,6 +165,7 @@ def _assign(values: dict[str, Any], dotted: str, value: Any) -> None:
 _GROUPS: dict[str, type[BaseModel]] = {
     "model": ModelConfig,
     "augment": AugmentConfig,
+    "pictures": PictureConfig,
     "generated": GeneratedConfig,
     "card": Provenance,
 }
@@ -150,7 +177,7 @@ def _first_problem(error: ValidationError) -> str:
     path = [str(part) for part in problem["loc"]]
     key = ".".join(path)
     if problem["type"] != "extra_forbidden":
-        return f"setting {key}: {problem['msg']}, got {problem['input']!r}"
+        return f"setting {key}: {problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}"
     group = _GROUPS.get(path[0], TrainConfig) if len(path) > 1 else TrainConfig
     return (
         f"unknown setting {key!r};{close_matches(path[-1], group.model_fields)} known: {', '.join(group.model_fields)}"

@@ -12,22 +12,26 @@ from typing import Any
 
 import torch
 
-from lip_plugin.data import ImageSet
 from lip_plugin.errors import CheckpointError, ConfigError, StoppedError
 from lip_plugin.models import CertifiableModel
 from lip_plugin.ranks import Ranks
-from lip_plugin.train.augment import Augmentation
-from lip_plugin.train.batches import BatchSource, DeviceBatches
+from lip_plugin.train.batches import BatchSource
 from lip_plugin.train.checkpoint import load_checkpoint, save_checkpoint
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.interrupt import StopRequest
-from lip_plugin.train.mixing import MixedBatches, generated_per_batch, load_generated
 from lip_plugin.train.precision import with_settled_precision
 from lip_plugin.train.schedule import eps_at, learning_rate_at
+from lip_plugin.train.sources import batch_source, class_count, image_shape
+from lip_plugin.train.splits import TrainingData
 from lip_plugin.train.state import TrainState, initial_state
 from lip_plugin.train.step import train_step
 
 _STEPS_BETWEEN_VOTES = 20
+_INDIFFERENT: dict[str, bool | dict[str, bool]] = {
+    **dict.fromkeys(("data_dir", "download", "name", "card", "eps_grid", "checkpoint_seconds"), True),
+    "pictures": {"workers": True, "test_resize": True},
+}
+"""Settings that may change between the starts of a run: they decide nothing about the weights."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,9 @@ class Hooks:
 
 
 def train(
-    config: TrainConfig, data: ImageSet, *, run_dir: Path, resume: bool = False, hooks: Hooks | None = None
+    config: TrainConfig, data: TrainingData, *, run_dir: Path, resume: bool = False, hooks: Hooks | None = None
 ) -> CertifiableModel:
-    """Train on ``data`` (uint8) and return the model, or its weight average where the config asks for one.
+    """Train on ``data`` and return the model, or its weight average where the config asks for one.
 
     A checkpoint is written to ``run_dir`` at the start, after every epoch, every ``checkpoint_seconds`` and
     on a stop request; with ``resume`` the run goes on from it, bit for bit as if it had not stopped (CPU,
@@ -80,42 +84,26 @@ def _save(config: TrainConfig, state: TrainState, run_dir: Path, ranks: Ranks) -
 
 
 def decisive(config: TrainConfig) -> dict[str, Any]:
-    """The settings that decide what is trained; names, folders and the card may change between starts."""
-    return config.model_dump(mode="json", exclude={"data_dir", "name", "card", "eps_grid", "checkpoint_seconds"})
+    """The settings that decide what is trained."""
+    return config.model_dump(mode="json", exclude=_INDIFFERENT)
 
 
-def _start(config: TrainConfig, data: ImageSet, ranks: Ranks) -> tuple[TrainState, BatchSource]:
-    if data.pixels.dtype != "uint8" or len(data) < config.batch_size:
-        raise ConfigError(f"training needs uint8 images and at least one batch of {config.batch_size}, got {len(data)}")
-    _, channels, height, width = data.pixels.shape
-    state = initial_state(config, input_shape=(channels, height, width), num_classes=int(data.labels.max()) + 1)
-    return state, _source(config, data, ranks)
-
-
-def _source(config: TrainConfig, data: ImageSet, ranks: Ranks) -> BatchSource:
-    """The real images on the device, with generated ones mixed in where the config names some."""
-    images, labels = torch.from_numpy(data.pixels.copy()), torch.from_numpy(data.labels.copy())
-    augmentation = Augmentation(**config.augment.model_dump())
-    real = DeviceBatches(
-        images.to(config.device), labels.to(config.device), config.batch_size, augmentation, config.seed, ranks
-    )
-    if config.generated is None:
-        return real
-    _, channels, height, width = data.pixels.shape
-    classes = int(data.labels.max()) + 1
-    made = load_generated(config.generated.path, image_shape=(channels, height, width), num_classes=classes)
-    extra = generated_per_batch(config.batch_size, config.generated.ratio)
-    return MixedBatches(real, made, extra, Augmentation(**config.generated.augment.model_dump()), config.seed, ranks)
+def _start(config: TrainConfig, data: TrainingData, ranks: Ranks) -> tuple[TrainState, BatchSource]:
+    source = batch_source(config, data, ranks)
+    state = initial_state(config, input_shape=image_shape(config, data), num_classes=class_count(data))
+    return state, source
 
 
 def _restore(config: TrainConfig, state: TrainState, run_dir: Path) -> None:
     saved = load_checkpoint(run_dir)
-    _require_same_settings(saved.get("config"), decisive(config), run_dir)
+    check_resumable(config, saved, run_dir)
     state.load_state_dict(saved)
 
 
-def _require_same_settings(was: Any, now: dict[str, Any], run_dir: Path) -> None:
-    before = was if isinstance(was, dict) else {}
+def check_resumable(config: TrainConfig, saved: dict[str, Any], run_dir: Path) -> None:
+    """Raises CheckpointError, naming the first setting that differs, unless the checkpoint is of this config."""
+    was, now = saved.get("config"), decisive(with_settled_precision(config))
+    before: dict[str, Any] = was if isinstance(was, dict) else {}
     changed = [key for key in {**before, **now} if key not in before or key not in now or before[key] != now[key]]
     if changed:
         key = changed[0]
@@ -172,6 +160,9 @@ def _close_epoch(state: TrainState, steps: int, ranks: Ranks) -> None:
     state.losses.append(loss)
     state.accuracies.append((clean, proved))
     state.sums = torch.zeros_like(state.sums)
+    for module in (state.model, state.average):
+        if module is not None:
+            ranks.take_from_leader(module)  # kernels of GPUs may round apart; what is evaluated together is one model
     state.epoch, state.step = state.epoch + 1, 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,36 +11,28 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lip_plugin.data.optional import require
-from lip_plugin.data.picture_set import Transform, evaluation_transform
+from lip_plugin.data.picture_set import Transform
 from lip_plugin.data.pictures import PictureSource
 from lip_plugin.data.workers import one_line_errors
-from lip_plugin.errors import ConfigError
 from lip_plugin.ranks import Ranks
 from lip_plugin.train.batches import Batch, check_batch_size, epoch_order
+from lip_plugin.train.config import AugmentConfig, PictureConfig
 from lip_plugin.train.seeds import Stream, derived_seed
 
 
-@dataclass(frozen=True)
-class PictureSizes:
-    """Sides in pixels. Pictures are resized by their shorter side; in training to one drawn from a range."""
-
-    crop: int = 224
-    train_resize: tuple[int, int] = (224, 288)
-    test_resize: int = 256
-
-
-def training_transform(sizes: PictureSizes) -> Transform:
+def training_transform(pictures: PictureConfig, augment: AugmentConfig) -> Transform:
     """Resize, RandAugment, random crop, mirror, as Hu et al. (ICLR 2024) train on ImageNet. uint8 to uint8."""
     lib: Any = require("torchvision.transforms.v2")
-    smallest, largest = sizes.train_resize
-    return lib.Compose(
-        [
-            lib.RandomResize(smallest, largest + 1, antialias=True),  # torchvision's range is half open
-            lib.RandAugment(),
-            lib.RandomCrop(sizes.crop),
-            lib.RandomHorizontalFlip(),
-        ]
-    )
+    smallest, largest = pictures.train_resize
+    steps: list[Any] = [lib.RandomResize(smallest, largest + 1, antialias=True)]  # torchvision's range is half open
+    if augment.rand_augment == 1:
+        steps.append(lib.RandAugment())
+    elif augment.rand_augment > 0:
+        steps.append(lib.RandomApply([lib.RandAugment()], p=augment.rand_augment))
+    steps.append(lib.RandomCrop(pictures.crop))
+    if augment.flip:
+        steps.append(lib.RandomHorizontalFlip())
+    return lib.Compose(steps)
 
 
 class _Pictures(Dataset[tuple[Tensor, int]]):
@@ -70,29 +61,28 @@ def _seeded(seed: int) -> Generator[None]:
 
 
 class _EpochKeys:
-    """This process's share of each batch as a list of (epoch, number); the epoch is set before each round."""
+    """Lists of (epoch, number) for the loader, this process's share of each batch. The epoch is set before a round."""
 
-    def __init__(self, size: int, batch_size: int, *, train: bool, seed: int, share: slice) -> None:
-        self.size, self.batch_size, self.train, self.seed, self.share = size, batch_size, train, seed, share
+    def __init__(self, size: int, batch_size: int, *, seed: int, share: slice) -> None:
+        self.size, self.batch_size, self.seed, self.share = size, batch_size, seed, share
         self.epoch, self.first_step = 0, 0
 
     def __len__(self) -> int:
-        return self.size // self.batch_size if self.train else -(-self.size // self.batch_size)
+        return self.size // self.batch_size
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         epoch = self.epoch
-        order = epoch_order(self.size, self.seed, epoch) if self.train else torch.arange(self.size)
-        for numbers in order.split(self.batch_size)[self.first_step : len(self)]:
+        batches = epoch_order(self.size, self.seed, epoch).split(self.batch_size)
+        for numbers in batches[self.first_step : len(self)]:
             yield [(epoch, number) for number in numbers[self.share].tolist()]
 
 
 class StreamedBatches:
     """A `BatchSource` of pictures, scaled to [0,1] on the device, without mean or standard deviation.
 
-    In training: full batches in an order that follows from (seed, epoch), whatever the number of
-    ``workers``; each of several ``ranks`` decodes its share of every batch. Else: every picture once, in
-    order, by resize and centre crop, in one process. Raises DataError and ConfigError on a batch that does
-    not fit the pictures or the ranks.
+    Full batches in an order that follows from (seed, epoch), whatever the number of worker processes; each
+    of several ``ranks`` decodes its share of every batch. Raises DataError and ConfigError on a batch that
+    does not fit the pictures or the ranks.
     """
 
     def __init__(
@@ -100,27 +90,22 @@ class StreamedBatches:
         pictures: PictureSource,
         *,
         batch_size: int,
-        train: bool,
+        sizes: PictureConfig,
+        augment: AugmentConfig,
         seed: int = 0,
-        sizes: PictureSizes | None = None,
-        workers: int = 0,
         device: torch.device | str = "cpu",
         ranks: Ranks | None = None,
     ) -> None:
-        ranks, sizes = ranks or Ranks(), sizes or PictureSizes()
         check_batch_size(batch_size, len(pictures))
-        if ranks.world > 1 and not train:
-            raise ConfigError(f"evaluation batches are not shared by {ranks.world} processes; use one")
         self.batch_size = batch_size
         self._device = torch.device(device)
-        share = ranks.share_of(batch_size)
-        self._keys = _EpochKeys(len(pictures), batch_size, train=train, seed=seed, share=share)
-        transform = training_transform(sizes) if train else evaluation_transform(sizes.test_resize, sizes.crop)
+        share = (ranks or Ranks()).share_of(batch_size)
+        self._keys = _EpochKeys(len(pictures), batch_size, seed=seed, share=share)
         self._loader: DataLoader[tuple[Tensor, int]] = DataLoader(
-            _Pictures(pictures, transform, seed),
+            _Pictures(pictures, training_transform(sizes, augment), seed),
             batch_sampler=self._keys,
-            num_workers=workers,
-            persistent_workers=workers > 0,
+            num_workers=sizes.workers,
+            persistent_workers=sizes.workers > 0,
             pin_memory=self._device.type == "cuda",
             generator=torch.Generator(),  # else every round would draw from the global one
         )

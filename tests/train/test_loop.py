@@ -202,7 +202,8 @@ def test_weight_average_is_the_recursion(images: ImageSet, tmp_path: Path) -> No
 @pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 0.02}, {"epochs": 3}, {"eps": 0.2}])
 def test_another_config_is_not_resumed(change: dict[str, object], images: ImageSet, tmp_path: Path) -> None:
     _states_after_each_epoch(_config(epochs=1), images, tmp_path)
-    with pytest.raises(CheckpointError, match="another config"):
+    (name, value), was = *change.items(), _config(epochs=1)
+    with pytest.raises(CheckpointError, match=f"another config: {name} was {getattr(was, name)}, now {value};"):
         train(_config(**{"epochs": 1, **change}), images, run_dir=tmp_path, resume=True)
 
 

@@ -88,12 +88,35 @@ def test_a_run_ends_in_a_model_directory_that_every_command_takes(
     assert [int(row["epoch"]) for row in rows] == [1, 2]
     assert [float(row["loss"]) for row in rows] == pytest.approx(load_checkpoint(out)["losses"])
     assert all(
+        0 <= float(row["batch_verified_robust_accuracy_estimate"]) <= float(row["batch_clean_accuracy"]) <= 1
+        for row in rows
+    )
+    assert (model.num_classes, card.measured["precision"]) == (10, "float32")  # MNIST's, though two occur
+    assert all(
         0 <= float(row["held_out_verified_robust_accuracy"]) <= float(row["held_out_clean_accuracy"]) for row in rows
     )
     assert any((out / "tensorboard").iterdir())
     capsys.readouterr()
     assert run(["certify", str(out), "--data-dir", str(folder), "--n", "20", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["model"]["name"] == "tiny"
+
+
+def test_files_are_downloaded_where_the_config_asks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision's part is tested with the data; here: before anything is read, once, into data_dir."""
+    asked: list[tuple[str, Path]] = []
+
+    def download(dataset: str, directory: Path) -> None:
+        asked.append((dataset, directory))
+        directory.mkdir()
+        for file in folder.glob("*-ubyte"):
+            (directory / file.name).write_bytes(file.read_bytes())
+
+    monkeypatch.setattr("lip_plugin.train.splits.download_image_set", download)
+    new = folder / "new"
+    arguments = [str(folder / "tiny.yaml"), f"data_dir={new}", "epochs=1", "--out", str(folder / "model"), "--quiet"]
+    assert run(["train", *arguments]) == 2 and not asked
+    assert run(["train", *arguments, "download=true"]) == 0
+    assert asked == [("mnist", new)]
 
 
 def lp_images(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
@@ -151,6 +174,9 @@ def test_resume_with_other_settings_is_refused(folder: Path, capsys: pytest.Capt
     capsys.readouterr()
     assert train(folder, "model", "learning_rate=0.02", "--resume") == 2
     captured = capsys.readouterr()
-    assert "another config" in captured.err and captured.err.count("\n") == 1
+    assert "learning_rate was 0.01, now 0.02" in captured.err and captured.err.count("\n") == 1
+    assert yaml.safe_load((folder / "model" / "config.yaml").read_text())["learning_rate"] == 0.01
+    assert train(folder, "absent", "--resume") == 2
+    assert "nothing to resume" in capsys.readouterr().err and not (folder / "absent").exists()
     assert train(folder, "model") == 2
     assert "not empty" in capsys.readouterr().err

@@ -17,14 +17,14 @@ from lip_plugin.data.pictures import PictureSource
 from lip_plugin.data.shards import index_shards
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.ranks import Ranks
-from lip_plugin.train.batches import BatchSource
+from lip_plugin.train.batches import BatchSource, epoch_order
+from lip_plugin.train.config import AugmentConfig, PictureConfig
 from lip_plugin.train.seeds import Stream, derived_seed
-from lip_plugin.train.streaming import PictureSizes, StreamedBatches
+from lip_plugin.train.streaming import StreamedBatches
 
 Image: Any = pytest.importorskip("PIL.Image")
 pytest.importorskip("torchvision")
 
-SIZES = PictureSizes(crop=16, train_resize=(16, 19), test_resize=18)
 COUNT = 12
 
 
@@ -56,8 +56,12 @@ def shards(folder: PictureFolder, tmp_path_factory: pytest.TempPathFactory) -> P
     return index_shards(sorted(root.iterdir()))
 
 
-def _source(pictures: PictureSource, *, train: bool = True, workers: int = 0, seed: int = 3) -> StreamedBatches:
-    return StreamedBatches(pictures, batch_size=5, train=train, seed=seed, sizes=SIZES, workers=workers)
+def _source(
+    pictures: PictureSource, *, batch_size: int = 5, workers: int = 0, seed: int = 3, ranks: Ranks | None = None
+) -> StreamedBatches:
+    sizes = PictureConfig(crop=16, train_resize=(16, 19), test_resize=18, workers=workers)
+    augment = AugmentConfig(flip=True, rand_augment=1.0)
+    return StreamedBatches(pictures, batch_size=batch_size, sizes=sizes, augment=augment, seed=seed, ranks=ranks)
 
 
 def _epoch(source: BatchSource, epoch: int, first_step: int = 0) -> tuple[list[Tensor], list[int]]:
@@ -67,24 +71,6 @@ def _epoch(source: BatchSource, epoch: int, first_step: int = 0) -> tuple[list[T
 
 def _assert_equal(a: tuple[list[Tensor], list[int]], b: tuple[list[Tensor], list[int]]) -> None:
     assert a[1] == b[1] and all(torch.equal(x, y) for x, y in zip(a[0], b[0], strict=True))
-
-
-def test_evaluation_against_pillow(folder: PictureFolder) -> None:
-    """Every picture once and in order: shorter side to 18, centre crop, no mean or standard deviation."""
-    source = _source(folder, train=False)
-    assert source.steps == 3 and [len(y) for _, y in source.epoch(0)] == [5, 5, 2]
-    images, labels = _epoch(source, 0)
-    assert labels == [0] * 4 + [1] * 4 + [2] * 4 == folder.labels.tolist()
-    for index, image in enumerate(images):
-        picture = Image.open(folder.path(index)).convert("RGB")
-        width, height = picture.size
-        short = min(width, height)
-        width, height = int(18 * width / short), int(18 * height / short)
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-        left, top = round((width - 16) / 2), round((height - 16) / 2)
-        expected = np.asarray(picture)[top : top + 16, left : left + 16].transpose(2, 0, 1) / 255
-        assert image.shape == (3, 16, 16) and image.dtype == torch.float32
-        assert np.abs(image.numpy() - expected).max() <= 1.5 / 255
 
 
 def _trained_by_hand(folder: PictureFolder, number: int, epoch: int) -> tuple[Tensor, int]:
@@ -158,10 +144,9 @@ def test_workers_change_nothing(folder: PictureFolder) -> None:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_shards_give_the_batches_of_the_folder(workers: int, folder: PictureFolder, shards: PictureSource) -> None:
-    for train in (True, False):
-        expected, found = _source(folder, train=train), _source(shards, train=train, workers=workers)
-        for epoch in (0, 4):
-            _assert_equal(_epoch(found, epoch), _epoch(expected, epoch))
+    expected, found = _source(folder), _source(shards, workers=workers)
+    for epoch in (0, 4):
+        _assert_equal(_epoch(found, epoch), _epoch(expected, epoch))
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -179,10 +164,7 @@ def test_processes_share_every_batch(shards: PictureSource) -> None:
     """Shares side by side are the batch of one process, draws included; each decodes its own pictures only."""
     for world in (2, 3):
         ranked = [Ranks(rank, world) for rank in range(world)]
-        alone, *parts = (
-            StreamedBatches(shards, batch_size=6, train=True, seed=3, sizes=SIZES, workers=rank.rank, ranks=rank)
-            for rank in (Ranks(), *ranked)
-        )
+        alone, *parts = (_source(shards, batch_size=6, workers=rank.rank, ranks=rank) for rank in (Ranks(), *ranked))
         assert all(part.batch_size == 6 and part.steps == alone.steps == 2 for part in parts)
         for epoch, first_step in ((0, 0), (5, 1)):
             rounds = [source.epoch(epoch, first_step=first_step) for source in (alone, *parts)]
@@ -194,9 +176,7 @@ def test_processes_share_every_batch(shards: PictureSource) -> None:
 
 def test_shares_that_do_not_fit_are_refused(folder: PictureFolder) -> None:
     with pytest.raises(ConfigError, match="batch_size=5 does not divide by 2 processes"):
-        StreamedBatches(folder, batch_size=5, train=True, sizes=SIZES, ranks=Ranks(0, 2))
-    with pytest.raises(ConfigError, match="evaluation batches are not shared by 2 processes"):
-        StreamedBatches(folder, batch_size=6, train=False, sizes=SIZES, ranks=Ranks(0, 2))
+        _source(folder, ranks=Ranks(0, 2))
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -206,7 +186,7 @@ def test_a_damaged_picture_is_named_in_one_line(workers: int, tmp_path: Path) ->
     for name in ("0.png", "1.png"):
         Image.new("RGB", (20, 20)).save(tmp_path / "a" / name)
     (tmp_path / "a" / "1.png").write_bytes(b"\x89PNG")
-    source = StreamedBatches(scan_folder(tmp_path), batch_size=1, train=False, sizes=SIZES, workers=workers)
+    source = _source(scan_folder(tmp_path), batch_size=2, workers=workers)
     with pytest.raises(DataError, match=r"^cannot decode .*1\.png: .*fetch the file again$") as caught:
         list(source.epoch(0))
     assert "\n" not in str(caught.value)
@@ -214,8 +194,33 @@ def test_a_damaged_picture_is_named_in_one_line(workers: int, tmp_path: Path) ->
 
 def test_a_batch_larger_than_the_folder_is_refused(folder: PictureFolder) -> None:
     with pytest.raises(DataError, match="a batch of 13 does not fit 12 images"):
-        StreamedBatches(folder, batch_size=13, train=True, sizes=SIZES)
+        _source(folder, batch_size=13)
+
+
+def test_augmentation_is_what_the_config_says(folder: PictureFolder) -> None:
+    """Without RandAugment and mirror: a plain crop of the resized picture. At one half: some pictures of each kind."""
+    functional: Any = pytest.importorskip("torchvision.transforms.v2.functional")
+    sizes = PictureConfig(crop=16, train_resize=(16, 16), test_resize=16, workers=0)
+
+    def batches(augment: AugmentConfig) -> list[Tensor]:
+        source = StreamedBatches(folder, batch_size=12, sizes=sizes, augment=augment, seed=1)
+        order = epoch_order(COUNT, 1, 0).tolist()
+        (x, _), *_ = source.epoch(0)
+        return [x[order.index(number)] for number in range(COUNT)]
+
+    plain = batches(AugmentConfig(flip=False, rand_augment=0.0))
+    for number, image in enumerate(plain):
+        picture = torch.from_numpy(folder.read(number)).permute(2, 0, 1)
+        resized = functional.resize(picture, [16], antialias=True).float() / 255
+        height, width = resized.shape[1:]
+        windows = [resized[:, i : i + 16, j : j + 16] for i in range(height - 15) for j in range(width - 15)]
+        assert any(torch.equal(image, window) for window in windows)
+    mirrored = batches(AugmentConfig(flip=True, rand_augment=0.0))
+    assert 0 < sum(torch.equal(a, b) for a, b in zip(plain, mirrored, strict=True)) < COUNT
+    half = batches(AugmentConfig(flip=False, rand_augment=0.5))
+    # RandomApply draws first, so crops differ; a picture as high as wide after resizing has one window only.
+    assert len(half) == COUNT and any(not torch.equal(a, b) for a, b in zip(plain, half, strict=True))
 
 
 def test_the_published_sizes_are_the_defaults() -> None:
-    assert PictureSizes() == PictureSizes(crop=224, train_resize=(224, 288), test_resize=256)
+    assert PictureConfig() == PictureConfig(crop=224, train_resize=(224, 288), test_resize=256)

@@ -1,0 +1,33 @@
+"""Some pictures of a source, as a source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lip_plugin.data.pictures import PictureSource
+
+
+@dataclass(frozen=True)
+class SelectedPictures:
+    """The pictures that ``index`` (N,) names, in its order; the classes stay those of the whole."""
+
+    pictures: PictureSource
+    index: npt.NDArray[np.int64]
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        return self.pictures.labels[self.index]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.pictures.classes
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def read(self, index: int) -> npt.NDArray[np.uint8]:
+        """As `PictureSource.read`."""
+        return self.pictures.read(int(self.index[index]))

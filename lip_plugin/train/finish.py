@@ -1,0 +1,97 @@
+"""The end of a run: certify the test split with the sound bound and write the model directory."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lip_plugin.data import LabelledImages
+from lip_plugin.evaluate import Report, certify_images
+from lip_plugin.evaluate.results import summarise_model
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.network.storage import write_network
+from lip_plugin.ranks import Ranks
+from lip_plugin.report import report_document
+from lip_plugin.report.points import points_csv
+from lip_plugin.train.config import TrainConfig
+from lip_plugin.types import format_eps
+
+_DEFAULT_GRID = (36 / 255, 72 / 255, 108 / 255)
+
+
+def finish(
+    config: TrainConfig,
+    model: CertifiedClassifier,
+    test: LabelledImages,
+    directory: Path,
+    *,
+    origin: Mapping[str, Any],
+    ranks: Ranks,
+    progress: bool = False,
+) -> Report:
+    """Certify the test split, shared by the ranks, on the config's device; the first rank writes.
+
+    ``origin`` says how the weights came about and opens the card's measured figures. The card is written
+    last: it makes the directory a model directory.
+    """
+    grid = config.eps_grid or _DEFAULT_GRID
+    report = certify_images(model.to(config.device), test, eps=grid, ranks=ranks, progress=progress).described(
+        model=summarise_model(model, name=config.name, architecture=config.model.architecture)
+    )
+    if ranks.leads:
+        _write(config, model.to("cpu"), report, directory, origin)
+    return report
+
+
+def _write(
+    config: TrainConfig, model: CertifiedClassifier, report: Report, directory: Path, origin: Mapping[str, Any]
+) -> None:
+    (directory / "report.json").write_text(json.dumps(report_document(report), indent=1) + "\n", encoding="utf-8")
+    (directory / "points.csv").write_text(points_csv(report), encoding="utf-8")
+    figures = {**origin, **measured(report, config)}
+    write_network(model, directory, {**_description(config, report), "measured": figures})
+
+
+def _description(config: TrainConfig, report: Report) -> dict[str, Any]:
+    size = config.model
+    dense = f"{size.dense_depth} dense of {size.dense_width}" if size.architecture == "liresnet_pp" else "plain neck"
+    return {
+        "name": config.name,
+        "dataset": config.dataset,
+        "architecture": f"{size.architecture} L{size.depth} W{size.width}, {dense}",
+        "eps_train": config.eps,
+        "eps_grid": [result.eps for result in report.eps],
+        **config.card.model_dump(mode="json"),
+    }
+
+
+def measured(report: Report, config: TrainConfig) -> dict[str, Any]:
+    """Figures in percent on the test split, and what they were obtained with."""
+    return {
+        "clean_accuracy": round(100 * report.clean_accuracy, 2),
+        "verified_robust_accuracy": {
+            format_eps(result.eps): round(100 * result.verified_robust_accuracy, 2) for result in report.eps
+        },
+        "images": report.dataset.n,
+        "bound": report.lipschitz.method,
+        "lipschitz_upper_bound": report.lipschitz.value,
+        "arithmetic": report.arithmetic,
+        "epochs": config.epochs,
+        "seed": config.seed,
+        "precision": "bfloat16" if config.bfloat16 else "float32",
+        "hardware": _hardware(config.device),
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _hardware(device: str) -> str:
+    if device != "cpu":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"

@@ -1,0 +1,67 @@
+"""The images of a run: what is trained on, what is kept aside, and the test split."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lip_plugin.data import ImageSet, LabelledImages, PictureSet, PictureSource, download_image_set, load_images
+from lip_plugin.data.selection import SelectedPictures
+from lip_plugin.errors import ConfigError
+from lip_plugin.train.config import TrainConfig
+
+_HELD_OUT_SEED = 1
+
+TrainingData = ImageSet | PictureSource
+"""Images that are augmented in memory, or pictures that are decoded as they are needed."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """``held_out`` images are training images that the run does not train on; None without any."""
+
+    training: TrainingData
+    held_out: LabelledImages | None
+    test: LabelledImages
+
+
+def load_splits(config: TrainConfig) -> Splits:
+    """Raises ConfigError (no data_dir, held_out) and DataError."""
+    if config.data_dir is None:
+        raise ConfigError(f"data_dir is missing; add data_dir=DIR with the {config.dataset} files")
+    sizes, directory = config.pictures, Path(config.data_dir)
+    if config.download:
+        download_image_set(config.dataset, directory)
+    everything, test = (
+        load_images(config.dataset, split, directory, workers=sizes.workers, crop=sizes.crop, resize=sizes.test_resize)
+        for split in ("train", "test")
+    )
+    training, held_out = split_held_out(everything, config.held_out)
+    return Splits(training.pictures if isinstance(training, PictureSet) else _in_memory(training), held_out, test)
+
+
+def split_held_out(data: LabelledImages, count: int) -> tuple[LabelledImages, LabelledImages | None]:
+    """(training part, ``count`` images drawn once and for all), or everything and None for count 0."""
+    if count == 0:
+        return data, None
+    if count >= len(data):
+        raise ConfigError(f"held_out={count} leaves nothing to train on; {data.source} has {len(data)} images")
+    order = np.random.default_rng(_HELD_OUT_SEED).permutation(len(data))
+    return _part(data, np.sort(order[count:])), _part(data, np.sort(order[:count]))
+
+
+def _part(data: LabelledImages, index: npt.NDArray[np.int64]) -> LabelledImages:
+    if isinstance(data, PictureSet):
+        return dataclasses.replace(data, pictures=SelectedPictures(data.pictures, index))
+    images = _in_memory(data)
+    return dataclasses.replace(images, pixels=images.pixels[index], labels=images.labels[index])
+
+
+def _in_memory(data: LabelledImages) -> ImageSet:
+    if not isinstance(data, ImageSet):
+        raise ConfigError(f"cannot train on a {type(data).__name__}; expected an ImageSet or a PictureSet")
+    return data

@@ -1,0 +1,66 @@
+"""Losses by name, and the accuracies that are shown while a model trains, against loops over images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lip_plugin.losses import emma_loss, gloro_trades_loss
+from lip_plugin.models import LiResNetPP
+from lip_plugin.train.estimates import EstimateState, pair_lipschitz_estimate
+from lip_plugin.train.objective import OBJECTIVES, accuracy_estimates
+
+Randn = Callable[..., Tensor]
+
+
+def _by_hand(logits: Tensor, labels: Tensor, pair: Tensor, eps: float) -> tuple[float, float]:
+    clean = certified = 0
+    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
+        others = [k for k in range(len(row)) if k != label]
+        clean += all(row[label] > row[k] for k in others)
+        certified += all((row[label] - row[k]) / float(pair[label, k]) > eps for k in others)
+    return clean / len(labels), certified / len(labels)
+
+
+@pytest.mark.parametrize("batch", [3, 5, 64])
+def test_accuracies_against_a_loop(batch: int, randn: Randn) -> None:
+    """With the whole matrix, and with label rows where the batch is smaller than the number of classes."""
+    logits, labels = 3 * randn(batch, 5, seed=batch), torch.arange(batch) % 5
+    logits[range(batch), labels] += 2
+    pair = 0.5 + randn(5, 5, seed=1).abs()
+    expected = _by_hand(logits, labels, pair, 0.7)
+    assert accuracy_estimates(logits, labels, pair, 0.7).tolist() == pytest.approx(expected)
+    assert batch != 64 or 0 < expected[1] < expected[0] < 1
+    if batch < 5:
+        assert accuracy_estimates(logits, labels, pair[labels], 0.7).tolist() == pytest.approx(expected)
+    clean, unknown = accuracy_estimates(logits, labels, None, 0.7).tolist()
+    assert clean == pytest.approx(expected[0]) and unknown != unknown
+
+
+def test_a_tie_is_not_certified() -> None:
+    found = accuracy_estimates(torch.tensor([[1.0, 1.0]]), torch.tensor([0]), torch.ones(2, 2), 0.0)
+    assert found[1] == 0
+
+
+def test_objectives_are_the_losses_of_their_names(randn: Randn) -> None:
+    model = LiResNetPP(
+        input_shape=(1, 8, 8), num_classes=3, depth=1, width=4, dense_width=8, dense_depth=1, neck_patch=2
+    )
+    logits, labels = randn(6, 3, dtype=torch.float32), torch.tensor([0, 1, 2, 2, 1, 0])
+    pair = pair_lipschitz_estimate(model, EstimateState()).detach()
+    for name, expected in (
+        ("emma", emma_loss(logits, labels, pair_lipschitz=pair, eps=0.2)),
+        ("gloro_trades", gloro_trades_loss(logits, labels, pair_lipschitz=pair, eps=0.2)),
+        ("cross_entropy", F.cross_entropy(logits, labels)),
+    ):
+        loss, used = OBJECTIVES[name](model, EstimateState(), logits, labels, 0.2)
+        torch.testing.assert_close(loss, expected)
+        if name == "cross_entropy":
+            assert used is None
+        else:
+            assert used is not None
+            torch.testing.assert_close(used.detach(), pair)
