@@ -23,6 +23,7 @@ from lip_plugin.losses import emma_loss
 from lip_plugin.models import LiResNetPP
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.estimates import STEPS_PER_UPDATE, feature_lipschitz_estimate
+from lip_plugin.train.precision import computes_in_bfloat16
 from lip_plugin.train.state import TrainState, initial_state
 from lip_plugin.train.step import train_step
 
@@ -122,13 +123,16 @@ def main() -> None:
     results = {
         "plain float32": images_per_second(lambda: plain_step(config, state, vectors, x, y), len(x), options.seconds)
     }
-    for name, bfloat16 in (("ours float32", False), ("ours bfloat16", True)):
+    in_bfloat16 = computes_in_bfloat16(torch.device("cpu"))
+    for name, bfloat16 in (("ours float32", False), ("ours bfloat16", True))[: 1 + in_bfloat16]:
         config, state = fresh(bfloat16)
-        losses.append(float(train_step(config, state, x, y, EPS)))
+        losses.append(float(train_step(config, state, x, y, EPS)[0]))
         results[name] = images_per_second(partial(train_step, config, state, x, y, EPS), len(x), options.seconds)
-    print("first losses (plain, ours float32, ours bfloat16):", ", ".join(f"{loss:.4f}" for loss in losses))
+    print(f"first losses ({', '.join(results)}):", ", ".join(f"{loss:.4f}" for loss in losses))
     for name, speed in results.items():
         print(f"{name:14} {speed:8.0f} images/s  {speed / results['plain float32']:.2f}x")
+    if not in_bfloat16:
+        print("ours bfloat16  not measured: this CPU has no bfloat16 instructions and would emulate them")
     step_seconds = options.batch / results["ours float32"]
     config, state = fresh(False)
     estimate = images_per_second(lambda: feature_lipschitz_estimate(state.model, state.estimates), 1, 3.0)

@@ -22,14 +22,18 @@ logger = logging.getLogger(__name__)
 _Row = dict[str, float | None]
 
 
-@dataclass(frozen=True)
+@dataclass
 class EpochReports:
     """Called by every rank after every epoch; held-out images are shared by the ranks. ``metrics``: first rank only."""
 
     config: TrainConfig
     held_out: LabelledImages | None
     ranks: Ranks
-    metrics: Metrics | None
+    metrics: Metrics | None = None
+
+    def close(self) -> None:
+        if self.metrics is not None:
+            self.metrics.close()
 
     def __call__(self, state: TrainState) -> None:
         config = self.config

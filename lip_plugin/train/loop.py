@@ -43,6 +43,8 @@ class Hooks:
     on_epoch: Callable[[TrainState], None] = lambda state: None
     stop: StopRequest = field(default_factory=StopRequest)
     ranks: Ranks = field(default_factory=Ranks)
+    on_start: Callable[[], None] = lambda: None
+    """Once model and data have been built, before the first checkpoint is written or read."""
 
 
 def train(
@@ -57,7 +59,8 @@ def train(
     """
     hooks = Hooks() if hooks is None else hooks
     config = with_settled_precision(config)
-    state, source = _start(config, data, hooks.ranks)
+    state, source = hooks.ranks.together(lambda: _start(config, data, hooks.ranks))
+    hooks.on_start()
     if resume:
         _restore(config, state, run_dir)
         hooks.on_step((state.epoch * source.steps + state.step) * source.batch_size, "resumed")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing, nullcontext
+from contextlib import closing
 from pathlib import Path
 
 import yaml
 
+from lip_plugin.devices import usable_device
 from lip_plugin.evaluate import Report
 from lip_plugin.files import CARD_FILE, REPORT_FILES, WEIGHTS_FILE, check_output_directory
 from lip_plugin.models import CertifiableModel, freeze
@@ -27,7 +28,7 @@ _RUN_FILES = REPORT_FILES | {CARD_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, METRICS_F
 
 
 def run_training(
-    config: TrainConfig,
+    asked: TrainConfig,
     directory: Path,
     *,
     command: str = "",
@@ -42,10 +43,9 @@ def run_training(
     one writes and returns the report, the others return None. Raises ConfigError, DataError,
     CheckpointError, StoppedError.
     """
-    with joined_ranks(config.device) as ranks:
+    with joined_ranks(asked.device) as ranks:
+        config = ranks.together(lambda: _checked(asked, directory, resume=resume, overwrite=overwrite))
         splits = ranks.leader_first(lambda: load_splits(config))
-        config = with_settled_precision(config)
-        ranks.leader_first(lambda: _prepare(config, directory, ranks, resume=resume, overwrite=overwrite))
         model = _train(config, splits, directory, ranks, resume=resume, progress=progress)
         minutes = load_checkpoint(directory)["seconds"] / 60
         origin = {"command": command, "training_minutes": round(minutes, 1), "processes": ranks.world}
@@ -54,30 +54,41 @@ def run_training(
     return report if ranks.leads else None
 
 
-def _prepare(config: TrainConfig, directory: Path, ranks: Ranks, *, resume: bool, overwrite: bool) -> None:
-    if not ranks.leads:
-        return
+def _checked(config: TrainConfig, directory: Path, *, resume: bool, overwrite: bool) -> TrainConfig:
+    """The settled config, after a look at all that can be refused before the data are read."""
+    usable_device(config.device)
+    config = with_settled_precision(config)
     if resume:
         check_resumable(config, load_checkpoint(directory), directory)
     else:
         check_output_directory(directory, replaceable=_RUN_FILES if overwrite else frozenset())
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    return config
 
 
 def _train(
     config: TrainConfig, splits: Splits, directory: Path, ranks: Ranks, *, resume: bool, progress: bool
 ) -> CertifiableModel:
-    """The loop with signals collected; the first rank also shows progress and keeps metrics."""
+    """The loop with signals collected; the first rank also shows progress, keeps metrics and writes the config."""
     generated = config.generated
     extra = 0 if generated is None else generated_per_batch(config.batch_size, generated.ratio)
     total = len(splits.training) // config.batch_size * (config.batch_size + extra) * config.epochs
-    finished = load_checkpoint(directory)["epoch"] if resume else 0
-    metrics = Metrics(directory, finished_epochs=finished) if ranks.leads else None
+    reports = EpochReports(config, splits.held_out, ranks)
+
+    def begin() -> None:
+        """The model and its data fit together: from here on files appear."""
+        if ranks.leads:
+            finished = load_checkpoint(directory)["epoch"] if resume else 0
+            directory.mkdir(parents=True, exist_ok=True)
+            if not resume:
+                (directory / CARD_FILE).unlink(missing_ok=True)  # else an older run's, beside this one's weights
+            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+            (directory / "config.yaml").write_text(text, encoding="utf-8")
+            reports.metrics = Metrics(directory, finished_epochs=finished)
+
     with (
         stop_on_signals() as stop,
         progress_bar(f"train {config.name}", total=total, enabled=progress and ranks.leads) as advance,
-        closing(metrics) if metrics is not None else nullcontext(),
+        closing(reports),
     ):
-        hooks = Hooks(advance, EpochReports(config, splits.held_out, ranks, metrics), stop, ranks)
+        hooks = Hooks(advance, reports, stop, ranks, begin)
         return train(config, splits.training, run_dir=directory, resume=resume, hooks=hooks)

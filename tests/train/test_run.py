@@ -180,3 +180,6 @@ def test_resume_with_other_settings_is_refused(folder: Path, capsys: pytest.Capt
     assert "nothing to resume" in capsys.readouterr().err and not (folder / "absent").exists()
     assert train(folder, "model") == 2
     assert "not empty" in capsys.readouterr().err
+    assert train(folder, "model", "learning_rate=1e30", "--overwrite") == 2
+    assert "lower learning_rate" in capsys.readouterr().err
+    assert not (folder / "model" / "card.json").exists()  # the former run's, which says nothing about what is there
