@@ -15,3 +15,4 @@ from lip_plugin.certificates.lipschitz import lipschitz_upper_bound as lipschitz
 from lip_plugin.certificates.lipschitz import pair_lipschitz_upper_bound as pair_lipschitz_upper_bound
 from lip_plugin.certificates.predict import Prediction as Prediction
 from lip_plugin.certificates.predict import predict as predict
+from lip_plugin.certificates.program import float32_program as float32_program

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 
-from lip_plugin.errors import ConfigError
+from lip_plugin.certificates.program import PROGRAMS
+from lip_plugin.errors import ConfigError, close_matches
 
-Arithmetic = Literal["real", "float64", "float32"]
 UNIT_ROUNDOFF = 2.0**-53
 
 
-def require_arithmetic(arithmetic: str) -> Literal["real", "float64"]:
-    """The two arithmetic models that are proved here. Raises ConfigError."""
-    if arithmetic == "real" or arithmetic == "float64":
-        return arithmetic
-    if arithmetic == "float32":
-        raise ConfigError("arithmetic 'float32' is not proved yet; use 'real' or 'float64'")
-    raise ConfigError(f"arithmetic {arithmetic!r} is unknown; use 'real' or 'float64'")
+def require_arithmetic(arithmetic: str) -> str:
+    """The name, where it is one of `PROGRAMS`. Raises ConfigError."""
+    if arithmetic not in PROGRAMS:
+        known = ", ".join(map(repr, PROGRAMS))
+        raise ConfigError(
+            f"arithmetic {arithmetic!r} is unknown;{close_matches(arithmetic, PROGRAMS)} use one of {known}"
+        )
+    return arithmetic
 
 
 @contextmanager

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from lip_plugin.bounds import row_norms_upper_bound
-from lip_plugin.bounds.rounding import gamma
 from lip_plugin.certificates.arithmetic import certifying_arithmetic, require_arithmetic
-from lip_plugin.certificates.enclosure import INFLATION, LARGEST_ACTIVATION, EnclosedForward, Enclosure
+from lip_plugin.certificates.enclosure import INFLATION, EnclosedForward, Enclosure
 from lip_plugin.certificates.inputs import check_images
 from lip_plugin.certificates.lipschitz import lipschitz_upper_bound, pair_bound
+from lip_plugin.certificates.program import FLOAT64, require_program
 from lip_plugin.errors import ConfigError, DataError
-from lip_plugin.network import CertifiedClassifier, require_unaltered
+from lip_plugin.network import CertifiedClassifier, RoundingTerm, require_unaltered
 from lip_plugin.progress import progress_bar
 
 _DEFAULT_BATCH = 256
@@ -57,7 +57,9 @@ def certify(
 
     radius = min over i != j of (f_j - f_i) / Lip(f_j - f_i), j the prediction, every step rounded so that
     it can only shrink. ``arithmetic`` "real" speaks of the exact function given by the stored weights;
-    "float64" also of the rounding of the float64 program at the image and everywhere in the ball.
+    "float64" also of the rounding of the float64 program at the image and everywhere in the ball; "float32" the
+    same of `float32_program` (float32 storage, float64 inside every operator); "plain_float32" of float32
+    throughout with sums in any order, which leaves little of a deep network's radii.
     Raises DataError (shape, range, NaN), ConfigError (arithmetic), UnsupportedLayerError (weights).
     """
     require_unaltered(model)
@@ -108,19 +110,17 @@ class _Certifier:
     """Everything that depends on the network alone, prepared once."""
 
     def __init__(self, model: CertifiedClassifier, arithmetic: str) -> None:
+        program = require_program(model, arithmetic)
         bound = lipschitz_upper_bound(model)
-        self._forward = EnclosedForward(model, bound)
+        self._forward = EnclosedForward(model, bound, program)
         self._head = model.head.map_tensors(torch.Tensor.double)
         device = model.device
         self._pair = pair_bound(model, bound.value).to(device)
         self._distance = pair_bound(model, 1.0).to(device)
         self._row_norm = row_norms_upper_bound(model.head_weight).to(device)
         self._bias = model.head_bias.double().abs()
-        # Dot product of D terms, the bias, and one for the difference of two logits.
-        self._gamma = gamma(model.head_weight.shape[1] + 3)
-        self._in_ball = arithmetic == "float64"
-        if self._in_ball and any(float(buffer.abs().max()) >= LARGEST_ACTIVATION for buffer in model.buffers()):
-            raise ConfigError("weights of 2^300 or more may overflow in float64; only arithmetic='real' is proved")
+        self._rounding = FLOAT64.head(model.head_weight.shape[1])
+        self._of_program = None if program is None else program.head(model.head_weight.shape[1])
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         enclosure = self._forward(x)
@@ -130,33 +130,36 @@ class _Certifier:
         prediction = logits.argmax(dim=1, keepdim=True)
         distance, lipschitz = self._distance[prediction[:, 0]], self._pair[prediction[:, 0]]
         gap = logits.gather(1, prediction) - logits
-        slack = self._slack(prediction, distance, enclosure.norm, enclosure.error, gap)
+        slack = self._slack(self._rounding, prediction, distance, enclosure.norm, enclosure.error, gap)
         margin = _below(gap - slack)
         allowance, growth = margin, lipschitz
-        if self._in_ball:
+        program = self._of_program
+        if program is not None:
             far = enclosure.norm + enclosure.error + enclosure.ball_error
-            allowance = _below(margin - self._slack(prediction, distance, far, enclosure.ball_error, gap))
-            growth = _above(lipschitz + self._slack_growth(prediction, distance, enclosure))
+            allowance = _below(margin - self._slack(program, prediction, distance, far, enclosure.ball_error, gap))
+            growth = _above(lipschitz + self._slack_growth(program, prediction, distance, enclosure))
         radius = _quotient_below(allowance, growth)
         # Only the predicted index itself is left out: an equal logit of another class certifies nothing.
         radius = radius.scatter(1, prediction, torch.inf).amin(dim=1)
-        if self._in_ball:
+        if program is not None:
             radius = torch.minimum(radius, enclosure.ball_limit)
         margin = margin.scatter(1, prediction, torch.inf).amin(dim=1)
         return prediction[:, 0], margin, radius.clamp_min(0.0)
 
-    def _slack(self, prediction: Tensor, distance: Tensor, norm: Tensor, error: Tensor, gap: Tensor) -> Tensor:
+    def _slack(
+        self, term: RoundingTerm, prediction: Tensor, distance: Tensor, norm: Tensor, error: Tensor, gap: Tensor
+    ) -> Tensor:
         """(B, K) bound of |computed gap - exact gap|: features' error, both dot products, their difference."""
         pair_norm = self._row_norm[prediction] + self._row_norm
         pair_bias = self._bias[prediction] + self._bias
-        rounding = self._gamma * (pair_norm * norm[:, None] + pair_bias + gap.abs())
+        rounding = term.relative * (pair_norm * norm[:, None] + pair_bias + gap.abs()) + term.absolute
         return (distance * error[:, None] + rounding) * INFLATION + _UNDERFLOW
 
-    def _slack_growth(self, prediction: Tensor, distance: Tensor, enclosure: Enclosure) -> Tensor:
+    def _slack_growth(self, term: RoundingTerm, prediction: Tensor, distance: Tensor, enclosure: Enclosure) -> Tensor:
         """(B, K) by how much the slack grows per unit of distance from the image."""
         slope = enclosure.ball_slope[:, None]
         pair_norm = self._row_norm[prediction] + self._row_norm
-        return (distance * slope + self._gamma * pair_norm * (self._forward.reach + slope)) * INFLATION
+        return (distance * slope + term.relative * pair_norm * (self._forward.reach + slope)) * INFLATION
 
 
 def _below(x: Tensor) -> Tensor:

@@ -181,8 +181,8 @@ def test_bad_images_are_refused(x: Tensor, message: str) -> None:
 
 def test_bad_settings_are_refused() -> None:
     model, x = small_network(), images(1)
-    with pytest.raises(lp.ConfigError, match="float32"):
-        lp.certify(model, x, arithmetic="float32")
+    with pytest.raises(lp.ConfigError, match=r"'float16' is unknown; Did you mean 'float"):
+        lp.certify(model, x, arithmetic="float16")
     with pytest.raises(lp.ConfigError, match="batch_size"):
         lp.certify(model, x, batch_size=0)
     with pytest.raises(lp.ConfigError, match=r"lp\.wrap"):

@@ -348,3 +348,20 @@ def test_generated_images_join_every_batch(images: ImageSet, tmp_path: Path) -> 
     with pytest.raises(lp.DataError, match="made"):
         bad = _config(epochs=1, generated={"path": str(tmp_path / "not_made.npz")})
         train(bad, images, run_dir=tmp_path / "run")
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(images: ImageSet, tmp_path: Path) -> None:
+    """/dev/full answers every write with "no space left on device"."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full on this system")
+
+    def fill_the_disk(state: TrainState) -> None:
+        (tmp_path / f".{CHECKPOINT_FILE}.partial").symlink_to(full)
+
+    with pytest.raises(CheckpointError, match=r"cannot write a checkpoint .*No space left"):
+        train(_config(), images, run_dir=tmp_path, hooks=Hooks(on_epoch=fill_the_disk))
+    assert load_checkpoint(tmp_path)["epoch"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == [CHECKPOINT_FILE]  # nothing half written is left
+    train(_config(), images, run_dir=tmp_path, resume=True)
+    assert load_checkpoint(tmp_path)["epoch"] == 2

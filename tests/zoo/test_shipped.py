@@ -1,8 +1,13 @@
-"""Every shipped model: loads, is what its card says, and its measured figures are re-measured on shipped images."""
+"""Every shipped model: loads, is what its card says, and its measured figures are re-measured.
+
+On the shipped images in every run; on a whole test split where LIP_TEST_DATA names a folder with one folder
+per data set (LIP_TEST_DATA/cifar10, ...), in the layouts that `lip certify --data-dir` takes.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -10,8 +15,9 @@ import torch
 
 import lip_plugin as lp
 from lip_plugin.certificates import wilson_interval95
-from lip_plugin.data import load_shipped, shipped_datasets
-from lip_plugin.types import parse_eps
+from lip_plugin.data import load_images, load_shipped, shipped_datasets
+from lip_plugin.evaluate import certify_images
+from lip_plugin.types import format_eps, parse_eps
 from lip_plugin.zoo import find_model
 
 NAMES = lp.list_models()
@@ -31,14 +37,18 @@ def test_card_and_weights_belong_together(name: str) -> None:
     assert model.digest == card.digest
     assert (model.input_shape, model.num_classes) == (card.input_shape, card.num_classes)
     assert model.num_parameters == card.params
-    assert card.dataset in shipped_datasets()
+    bound = lp.lipschitz_upper_bound(model).value
+    assert bound == pytest.approx(card.measured["lipschitz_upper_bound"], rel=1e-6)
     for field in ("licence", "based_on", "paper", "authors", "eps_train", "eps_grid"):
         assert getattr(card, field), f"the card lacks {field}"
     for key in ("command", "hardware", "seed", "epochs", "bound"):
         assert key in card.measured
 
 
-@pytest.mark.parametrize("name", NAMES)
+WITH_IMAGES = [name for name in NAMES if lp.model_card(name).dataset in shipped_datasets()]
+
+
+@pytest.mark.parametrize("name", WITH_IMAGES)
 def test_measured_figures_hold_on_the_shipped_images(name: str) -> None:
     """The shipped slice is a part of the test split: its shares must be compatible with the card's."""
     card = lp.model_card(name)
@@ -53,6 +63,21 @@ def test_measured_figures_hold_on_the_shipped_images(name: str) -> None:
         proved = (certificate.prediction == y) & (certificate.radius > eps)
         low, high = wilson_interval95(int(proved.sum()), len(y))
         assert low - 0.02 <= share / 100 <= high + 0.02, (eps, share, low, high)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_measured_figures_are_those_of_the_whole_test_split(name: str) -> None:
+    card = lp.model_card(name)
+    assert card.dataset is not None
+    folder = Path(os.environ.get("LIP_TEST_DATA", "")) / card.dataset
+    if "LIP_TEST_DATA" not in os.environ or not folder.is_dir():
+        pytest.skip(f"no {card.dataset} under LIP_TEST_DATA")
+    report = certify_images(lp.load_model(name), load_images(card.dataset, "test", folder), eps=card.eps_grid)
+    assert report.dataset.n == card.measured["images"]
+    assert round(100 * report.clean_accuracy, 2) == pytest.approx(card.measured["clean_accuracy"], abs=0.02)
+    for result in report.eps:
+        share = card.measured["verified_robust_accuracy"][format_eps(result.eps)]
+        assert 100 * result.verified_robust_accuracy == pytest.approx(share, abs=0.02)
 
 
 def test_shipped_images_are_the_first_of_the_test_file() -> None:
