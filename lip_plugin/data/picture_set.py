@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from lip_plugin.data.images import check_count
 from lip_plugin.data.optional import require
 from lip_plugin.data.pictures import PictureSource
-from lip_plugin.data.workers import one_line_errors
+from lip_plugin.data.workers import leave_signals_to_the_parent, one_line_errors
 from lip_plugin.errors import DataError
 
 Transform = Callable[[Tensor], Tensor]
@@ -81,6 +81,7 @@ class PictureSet:
             _Evaluated(self.pictures, evaluation_transform(self.resize, self.crop)),
             batch_sampler=[list(range(start, min(start + size, len(self)))) for start in starts],
             num_workers=self.workers,
+            worker_init_fn=leave_signals_to_the_parent,
             generator=torch.Generator(),  # else every round would draw from the global one
         )
         with one_line_errors():

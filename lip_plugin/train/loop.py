@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from lip_plugin.errors import CheckpointError, ConfigError, StoppedError
 from lip_plugin.models import CertifiableModel
 from lip_plugin.ranks import Ranks
-from lip_plugin.train.batches import BatchSource
+from lip_plugin.train.batches import Batch, BatchSource
 from lip_plugin.train.checkpoint import load_checkpoint, save_checkpoint
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.interrupt import StopRequest
@@ -67,15 +67,16 @@ def train(
     else:
         _save(config, state, run_dir, hooks.ranks)
     while state.epoch < config.epochs:
-        finished = _run_part_of_epoch(config, state, source, hooks)
+        batches = source.epoch(state.epoch, first_step=state.step)  # kept over pauses: workers decode ahead
+        while not _run_until_pause(config, state, source, batches, hooks):
+            _require_finite(state)
+            _save(config, state, run_dir, hooks.ranks)
+            if hooks.ranks.any(bool(hooks.stop)):
+                raise _stopped(state, hooks.stop, run_dir)
         _require_finite(state)
-        if finished:
-            _close_epoch(state, source.steps, hooks.ranks)
+        _close_epoch(state, source.steps, hooks.ranks)
         _save(config, state, run_dir, hooks.ranks)
-        if finished:
-            hooks.on_epoch(state)
-        elif hooks.ranks.any(bool(hooks.stop)):
-            raise _stopped(state, hooks.stop, run_dir)
+        hooks.on_epoch(state)
     return state.result
 
 
@@ -116,13 +117,15 @@ def check_resumable(config: TrainConfig, saved: dict[str, Any], run_dir: Path) -
         )
 
 
-def _run_part_of_epoch(config: TrainConfig, state: TrainState, source: BatchSource, hooks: Hooks) -> bool:
+def _run_until_pause(
+    config: TrainConfig, state: TrainState, source: BatchSource, batches: Iterator[Batch], hooks: Hooks
+) -> bool:
     """Steps of the current epoch until its end, a stop request or the time of a checkpoint. True at its end."""
     started = time.monotonic()
     eps = eps_at(state.epoch, config.epochs, config.eps, config.eps_ramp)
     note = f"epoch {state.epoch + 1}/{config.epochs}{_last_figures(state)}"
     state.model.train()
-    for x, y in source.epoch(state.epoch, first_step=state.step):
+    for x, y in batches:
         _set_learning_rate(config, state, source.steps)
         try:
             state.sums += train_step(config, state, x, y, eps, hooks.ranks)

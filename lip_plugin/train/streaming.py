@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from lip_plugin.data.optional import require
 from lip_plugin.data.picture_set import Transform
 from lip_plugin.data.pictures import PictureSource
-from lip_plugin.data.workers import one_line_errors
+from lip_plugin.data.workers import leave_signals_to_the_parent, one_line_errors
 from lip_plugin.ranks import Ranks
 from lip_plugin.train.batches import Batch, check_batch_size, epoch_order
 from lip_plugin.train.config import AugmentConfig, PictureConfig
@@ -107,6 +107,7 @@ class StreamedBatches:
             num_workers=sizes.workers,
             persistent_workers=sizes.workers > 0,
             pin_memory=self._device.type == "cuda",
+            worker_init_fn=leave_signals_to_the_parent,
             generator=torch.Generator(),  # else every round would draw from the global one
         )
 

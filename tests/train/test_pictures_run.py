@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import yaml
 import lip_plugin as lp
 from lip_plugin.cli import run
 from lip_plugin.data import ImageSet, PictureSet, load_images
-from lip_plugin.train.checkpoint import load_checkpoint
+from lip_plugin.train.checkpoint import CHECKPOINT_FILE, load_checkpoint
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.splits import load_splits
 
@@ -116,6 +118,29 @@ def test_two_processes_under_torchrun_are_one(folder: Path) -> None:
     assert [report["dataset"]["n"] for report in reports] == [12, 12]
     assert reports[1]["lipschitz"]["upper_bound"] == pytest.approx(reports[0]["lipschitz"]["upper_bound"], rel=1e-4)
     assert lp.model_card(str(folder / "two")).measured["processes"] == 2
+
+
+def test_a_signal_to_the_whole_group_is_survived_by_the_workers(folder: Path) -> None:
+    """As from Ctrl-C or a scheduler: the run saves and says so, and what it saved goes on to the same weights."""
+    code = "import torch; torch.set_num_threads(1); from lip_plugin.cli import main; main()"
+    settings = ["epochs=12", "pictures.workers=1", "checkpoint_seconds=0.02"]
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(
+        [*command, *_arguments(folder, "cut", *settings)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    for _ in range(1200):
+        time.sleep(0.05)
+        if (folder / "cut" / CHECKPOINT_FILE).is_file() and load_checkpoint(folder / "cut")["step"] > 0:
+            break
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 143, errors
+    assert errors.startswith("lip: stopped by SIGTERM") and errors.count("\n") == 1
+    assert load_checkpoint(folder / "cut")["epoch"] < 12
+    for out, more in (("cut", ["--resume"]), ("whole", [])):
+        subprocess.run([*command, *_arguments(folder, out, *settings, *more)], check=True, capture_output=True)
+    cut, whole = load_checkpoint(folder / "cut"), load_checkpoint(folder / "whole")
+    assert all(torch.equal(cut["model"][key], value) for key, value in whole["model"].items())
 
 
 @pytest.mark.parametrize(
