@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-
 
 import lip_plugin as lp
 from lip_plugin.certificates.enclosure import EnclosedForward
@@ -140,7 +140,7 @@ def test_float32_storage_costs_the_demo_model_nothing_that_can_be_measured() -> 
     x, y = load_shipped("fashion_mnist").first(64).tensors(torch.float32)
     radii = {name: lp.certify(model, x, arithmetic=name) for name in ("real", "float64", "float32", "plain_float32")}
     ordered = [radii[name].radius for name in ("real", "float64", "float32", "plain_float32")]
-    assert all(bool((a >= b).all()) for a, b in zip(ordered, ordered[1:], strict=False))
+    assert all(bool((a >= b).all()) for a, b in itertools.pairwise(ordered))
     assert float((radii["real"].radius - radii["float32"].radius).max()) < 1e-3
     assert bool((radii["real"].radius > radii["float32"].radius)[radii["real"].radius > 0].all())
     for eps in (0.1, 0.25, 0.5):
