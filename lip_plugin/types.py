@@ -9,7 +9,7 @@ from lip_plugin.errors import ConfigError
 Shape = tuple[int, ...]
 ImageShape = tuple[int, int, int]
 
-_LARGEST_EPS = 1e6  # far beyond the diagonal of any image
+LARGEST_EPS = 1e6  # far beyond the diagonal of any image
 
 ABSTAIN = -1
 """The label that `predict` gives where it will not vouch for one."""
@@ -25,8 +25,8 @@ def parse_eps(text: str | float) -> float:
             eps = float(text)
     except (ValueError, ZeroDivisionError, OverflowError, TypeError):
         raise ConfigError(f"eps {text!r} is not a number; give an L2 radius such as 0.25 or 36/255") from None
-    if not 0 <= eps <= _LARGEST_EPS:  # false for NaN too
-        raise ConfigError(f"eps {text!r} must be at least 0 and at most {_LARGEST_EPS:g} (L2 radius, pixels in [0,1])")
+    if not 0 <= eps <= LARGEST_EPS:  # false for NaN too
+        raise ConfigError(f"eps {text!r} must be at least 0 and at most {LARGEST_EPS:g} (L2 radius, pixels in [0,1])")
     return eps
 
 

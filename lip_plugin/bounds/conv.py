@@ -160,9 +160,12 @@ def _explicit_is_affordable(layer: _Layer) -> bool:
     rows = outputs * layer.height.outputs * layer.width.outputs
     columns = inputs * layer.height.size * layer.width.size
     side = min(rows, columns)
-    return (
-        side <= _EXPLICIT_SIDE and groups * rows * columns <= _EXPLICIT_ENTRIES and groups * side**3 <= _EXPLICIT_WORK
-    )
+    axes = (layer.height, layer.width)
+    # What is built on the way: both selections, and the product with the first one. Large only for odd kernels.
+    selections = max(axis.taps * axis.outputs * axis.size for axis in axes)
+    half = groups * outputs * inputs * layer.width.taps * layer.height.outputs * layer.height.size
+    entries = max(groups * rows * columns, selections, half)
+    return side <= _EXPLICIT_SIDE and entries <= _EXPLICIT_ENTRIES and groups * side**3 <= _EXPLICIT_WORK
 
 
 def _explicit_bound(layer: _Layer) -> NormBound:

@@ -70,7 +70,8 @@ def _symbols(weight: Tensor, phases: list[_Phase], size_h: int, size_w: int) -> 
     groups, outputs, inputs = weight.shape[:3]
     cosines, sines = _twiddle_tables(size_h * size_w)
     frequencies = torch.cartesian_prod(_integers(range(size_h)), _integers(range(size_w // 2 + 1)))
-    step = max(1, _CHUNK_ENTRIES // (groups * outputs * inputs * len(phases)))
+    taps = max(phase.weight.shape[1] for phase in phases)
+    step = max(1, _CHUNK_ENTRIES // max(groups * outputs * inputs * len(phases), taps))
     for chunk in frequencies.split(step):
         blocks: list[Tensor] = []
         for phase in phases:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lip_plugin.errors import LipPluginError, SoundnessError, StoppedError
+from lip_plugin.untrusted import printable
 
 if TYPE_CHECKING:
     from lip_plugin.ranks import Ranks
@@ -18,8 +19,8 @@ EXIT_BAD_INPUT = 2
 
 
 def fail(message: str, code: int) -> int:
-    """Print the line; return the code."""
-    click.echo(f"lip: {' '.join(message.split())}", err=True)
+    """Print the line, whatever names a stranger's file has put into it; return the code."""
+    click.echo(f"lip: {printable(' '.join(message.split()))}", err=True)
     return code
 
 

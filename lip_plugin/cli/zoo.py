@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lip_plugin.types import format_eps
+from lip_plugin.untrusted import printable
 from lip_plugin.zoo import ModelCard, list_models, model_card
 
 
@@ -20,7 +21,7 @@ def list_command(dataset: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_row(card) for card in cards], indent=1))
         return
-    rows = [[str(value) for value in _row(card).values()] for card in cards]
+    rows = [[printable(str(value)) for value in _row(card).values()] for card in cards]
     _print_columns([["name", "dataset", "params", "clean", "proved (VRA)"], *rows])
 
 
@@ -44,21 +45,22 @@ def info_command(name: str, dataset: str | None, as_json: bool) -> None:
 
 
 def _row(card: ModelCard) -> dict[str, Any]:
-    """Name, data set, size, and the measured figures in percent."""
+    """Name, data set, size, and the measured figures in percent: what the card says, in whatever form."""
     proved = card.measured.get("verified_robust_accuracy", {})
+    shares = [f"{share} at {eps}" for eps, share in proved.items()] if isinstance(proved, dict) else [str(proved)]
     return {
         "name": card.name,
         "dataset": card.dataset,
         "params": card.params,
         "clean_accuracy": card.measured.get("clean_accuracy"),
-        "verified_robust_accuracy": ", ".join(f"{share} at {eps}" for eps, share in proved.items()),
+        "verified_robust_accuracy": ", ".join(shares),
     }
 
 
 def _flat(value: Any) -> str:
-    if isinstance(value, dict):
-        return "".join(f"\n    {key}: {entry}" for key, entry in value.items())
-    return str(value)
+    """One entry under its key; a line break in it is shown indented, so that it cannot pass for another key."""
+    text = "".join(f"\n{key}: {entry}" for key, entry in value.items()) if isinstance(value, dict) else str(value)
+    return text.replace("\n", "\n    ")
 
 
 def _print_columns(rows: list[list[str]]) -> None:

@@ -8,19 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as dump_safetensors
 from torch import Tensor
 
-from lip_plugin.errors import CheckpointError, ChecksumError, LipPluginError
+from lip_plugin.errors import CheckpointError, ChecksumError, ConfigError, UnsupportedLayerError
 from lip_plugin.files import CARD_FILE, WEIGHTS_FILE, complete_directory, write_atomically
 from lip_plugin.network.classifier import CertifiedClassifier, buffer_name
+from lip_plugin.network.limits import check_settings, check_size
 from lip_plugin.network.operators import OPERATOR_KINDS, Head, Operator
+from lip_plugin.network.weights import check_tensors, read_weights
+from lip_plugin.untrusted import is_plain_name, printable
 
 CARD_SCHEMA = "lip-card/1"
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def network_record(model: CertifiedClassifier) -> list[dict[str, Any]]:
@@ -55,13 +54,25 @@ def technical_record(model: CertifiedClassifier, weights: bytes) -> dict[str, An
 
 
 def save_network(model: CertifiedClassifier, directory: Path) -> None:
-    """Write a new model directory; it appears under its name only when complete. Raises ConfigError."""
+    """Write a new model directory; it appears under its name only when complete.
+
+    Raises ConfigError, and UnsupportedLayerError for a network too large to be loaded again.
+    """
     with complete_directory(directory) as partial:
         write_network(model, partial, {"name": directory.name})
 
 
 def write_network(model: CertifiedClassifier, directory: Path, description: Mapping[str, Any]) -> None:
-    """Write weights and card into an existing directory, the card last. ``description`` needs a ``name``."""
+    """Write weights and card into an existing directory, the card last. ``description`` needs a ``name``.
+
+    Raises ConfigError for a name, and UnsupportedLayerError for a size, that loading would refuse.
+    """
+    if not is_plain_name(description["name"]):
+        raise ConfigError(
+            f"'{printable(description['name'], longest=80)}' cannot be a model's name; "
+            "give one printable line of at most 200 characters without path separators"
+        )
+    check_size(model.layers, model.input_shape)
     weights = dump_weights(model)
     card = json.dumps({**description, **technical_record(model, weights)}, indent=1, ensure_ascii=False)
     write_atomically(directory / WEIGHTS_FILE, weights)
@@ -74,11 +85,7 @@ def load_network(card: Mapping[str, Any], weights_path: Path) -> CertifiedClassi
     Raises ChecksumError where the file or the rebuilt network has another hash, CheckpointError where
     the two do not fit together.
     """
-    weights = _read_checked(weights_path, card["sha256"])
-    try:
-        tensors = load_safetensors(weights)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{weights_path} is not a readable safetensors file: {error}") from error
+    tensors = read_weights(weights_path, sha256=card["sha256"], params=card["params"])
     model = build_network(card, tensors)
     if model.num_classes != card["num_classes"] or model.num_parameters != card["params"]:
         raise CheckpointError(
@@ -94,42 +101,27 @@ def load_network(card: Mapping[str, Any], weights_path: Path) -> CertifiedClassi
 
 def build_network(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> CertifiedClassifier:
     """Every tensor is used exactly once and has the card's dtype. Raises CheckpointError."""
-    dtype = _DTYPES.get(card["dtype"])
-    named = [name for layer in card["network"] for name in layer["tensors"].values()]
-    if dtype is None or sorted(named) != sorted(tensors):
-        raise CheckpointError(
-            f"card and weights do not fit: dtype {card['dtype']!r}, "
-            f"tensors only in one of them: {sorted(set(named) ^ set(tensors))}"
-        )
-    wrong = sorted(name for name, value in tensors.items() if value.dtype != dtype)
-    if wrong:
-        raise CheckpointError(f"tensors {wrong} are not {card['dtype']} as the card says")
-    layers = [_build_operator(layer, tensors) for layer in card["network"]]
+    check_tensors(card["network"], tensors, card["dtype"])
     try:
+        layers = [_build_operator(layer, tensors) for layer in card["network"]]
         return _assemble(layers, tuple(card["input_shape"]))
-    except LipPluginError as error:
+    except UnsupportedLayerError as error:
         raise CheckpointError(f"the operator list does not form a classifier: {error}") from error
 
 
 def _assemble(layers: Sequence[Operator], input_shape: Any) -> CertifiedClassifier:
     if not layers or not isinstance(layers[-1], Head) or any(isinstance(layer, Head) for layer in layers[:-1]):
         raise CheckpointError("the last operator, and only that one, must be a head")
+    check_size(layers, input_shape)
     return CertifiedClassifier(layers[:-1], layers[-1], input_shape=input_shape)
 
 
 def _build_operator(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Operator:
     kind = OPERATOR_KINDS.get(record["kind"])
     if kind is None:
-        raise CheckpointError(f"unknown operator kind {record['kind']!r}; known: {', '.join(sorted(OPERATOR_KINDS))}")
+        raise CheckpointError(
+            f"unknown operator kind '{printable(record['kind'], longest=80)}'; "
+            f"known: {', '.join(sorted(OPERATOR_KINDS))}"
+        )
+    check_settings(record["settings"])
     return kind.from_parts(record["settings"], {name: tensors[key] for name, key in record["tensors"].items()})
-
-
-def _read_checked(path: Path, sha256: str) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"cannot read weights {path}: {error.strerror or error}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise ChecksumError(f"{path} has sha256 {found}, the card says {sha256}; fetch the model again")
-    return content

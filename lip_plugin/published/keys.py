@@ -10,9 +10,11 @@ from torch import Tensor
 
 from lip_plugin.errors import CheckpointError, ConfigError
 from lip_plugin.models import CertifiableModel
+from lip_plugin.untrusted import few, printable
 
 _DISCARDED = ("init_x", "init_layer", "eval_weight")
 """Iteration vectors and cached evaluation weights: stored state that a certificate must not trust."""
+_LARGEST_SIZE = 2**16  # far above every depth, width, image and number of classes
 
 
 def usable_state(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -31,11 +33,25 @@ def _verify_identity(key: str, value: Tensor) -> None:
     """(..., W, W, 3, 3) delta kernels or (D, D): exactly the identity. Raises CheckpointError."""
     expected = torch.zeros_like(value)
     centre = expected[..., value.shape[-2] // 2, value.shape[-1] // 2] if value.dim() >= 4 else expected
-    square = centre.dim() >= 2 and centre.shape[-1] == centre.shape[-2]
+    square = centre.dim() >= 2 and centre.shape[-1] == centre.shape[-2] > 0
     if square:
         centre.diagonal(dim1=-2, dim2=-1).fill_(1.0)
     if not square or not torch.equal(value, expected):
-        raise CheckpointError(f"buffer {key} is not the identity; the residual block would be another map")
+        raise CheckpointError(
+            f"buffer {printable(key, longest=80)} is not the identity; the residual block would be another map"
+        )
+
+
+def confirm_shapes(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int | None, ...]]) -> None:
+    """Raise CheckpointError unless these tensors have the sizes that a config implies; None stands for any.
+
+    Done before the model is built: a config alone could ask for terabytes, weights of that size cannot be there.
+    """
+    for key, shape in expected.items():
+        found = parameter(state, key, len(shape)).shape
+        if any(size is not None and size != own for size, own in zip(shape, found, strict=True)):
+            wanted = ", ".join("any" if size is None else str(size) for size in shape)
+            raise CheckpointError(f"{key} has shape {tuple(found)}; the config implies ({wanted})")
 
 
 def load_renamed(model: CertifiableModel, state: Mapping[str, Tensor], renamed: Mapping[str, str]) -> CertifiableModel:
@@ -43,26 +59,29 @@ def load_renamed(model: CertifiableModel, state: Mapping[str, Tensor], renamed: 
     wanted = dict(model.state_dict())
     unknown, missing = sorted(set(state) - set(renamed)), sorted(set(renamed) - set(state))
     if unknown or missing:
-        raise CheckpointError(f"the state dict has unexpected keys {unknown} and lacks {missing}")
-    fitted: dict[str, Tensor] = {}
-    for published, ours in renamed.items():
-        value, target = state[published], wanted[ours]
-        if value.shape != target.shape:
-            raise CheckpointError(
-                f"{published} has shape {tuple(value.shape)}; the config implies {tuple(target.shape)}"
-            )
-        fitted[ours] = value
+        raise CheckpointError(f"the state dict has unexpected keys ({few(unknown)}) and lacks {few(missing)}")
+    fitted = {ours: _fitting(published, state[published], wanted[ours]) for published, ours in renamed.items()}
     dtype = next(iter(fitted.values())).dtype
     untouched = {key: value.to(dtype) for key, value in wanted.items() if key not in fitted}
     model.to(dtype).load_state_dict({**untouched, **fitted})
     return model
 
 
+def _fitting(key: str, value: Tensor, target: Tensor) -> Tensor:
+    if value.shape != target.shape:
+        raise CheckpointError(f"{key} has shape {tuple(value.shape)}; the config implies {tuple(target.shape)}")
+    if not bool(torch.isfinite(value).all()):
+        raise CheckpointError(f"{key} has NaN or infinite entries; nothing can be certified")
+    return value
+
+
 def whole(config: Mapping[str, Any], key: str) -> int:
     """A positive int of the config. Raises ConfigError."""
     value = config.get(key)
     if type(value) is not int or value < 1:
-        raise ConfigError(f"config {key!r} must be a positive integer, got {value!r}")
+        raise ConfigError(f"config {key!r} must be a positive integer, got {printable(repr(value), longest=80)}")
+    if value > _LARGEST_SIZE:
+        raise ConfigError(f"config {key!r} is beyond {_LARGEST_SIZE}; no published model is that large")
     return value
 
 

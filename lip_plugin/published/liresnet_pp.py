@@ -8,8 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from lip_plugin.models import CertifiableModel, LiResNetPP
-from lip_plugin.published.keys import load_renamed, parameter, usable_state, whole
+from lip_plugin.models.layers.stem import stem_geometry
+from lip_plugin.published.keys import confirm_shapes, load_renamed, parameter, usable_state, whole
 
+_PATCH = 4
 _RENAMED = {
     "stem.0.weight": "stem.conv.weight",
     "stem.0.bias": "stem.conv.bias",
@@ -31,12 +33,26 @@ _RENAMED = {
 def liresnet_pp_model(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> CertifiableModel:
     """config: depth, width, input_size, num_classes, dense_width, dense_depth."""
     state, size = usable_state(state_dict), whole(config, "input_size")
+    classes, depth, width = (whole(config, key) for key in ("num_classes", "depth", "width"))
+    dense_width, dense_depth = whole(config, "dense_width"), whole(config, "dense_depth")
+    input_shape = (parameter(state, "stem.0.weight", 4).shape[1], size, size)
+    side = -(-stem_geometry(input_shape, width, stride_4_at_64=False).output_size(size) // _PATCH)
+    shapes = {
+        "stem.0.weight": (width, None, None, None),
+        "conv.weights": (depth, width, width, None, None),
+        "neck.kernel": (width, width * _PATCH**2),
+        "neck.weight": (dense_width, width * side**2),
+        "linear.weights": (dense_depth, dense_width, dense_width),
+        "head.weight": (classes, dense_width),
+    }
+    confirm_shapes(state, shapes)
     model = LiResNetPP(
-        input_shape=(parameter(state, "stem.0.weight", 4).shape[1], size, size),
-        num_classes=whole(config, "num_classes"),
-        depth=whole(config, "depth"),
-        width=whole(config, "width"),
-        dense_width=whole(config, "dense_width"),
-        dense_depth=whole(config, "dense_depth"),
+        input_shape=input_shape,
+        num_classes=classes,
+        depth=depth,
+        width=width,
+        dense_width=dense_width,
+        dense_depth=dense_depth,
+        neck_patch=_PATCH,
     )
     return load_renamed(model, state, _RENAMED)

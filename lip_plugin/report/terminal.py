@@ -12,9 +12,10 @@ def print_report(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    # No markup: "[red]" in a model's name is part of the name.
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:  # a log or a pipe has no width to fit into
-        console = Console(highlight=False, width=160)
+        console = Console(highlight=False, markup=False, emoji=False, width=160)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(table_header(report)):
         table.add_column(name, justify="left" if index == 0 else "right")

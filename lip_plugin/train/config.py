@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lip_plugin.errors import ConfigError, close_matches
 from lip_plugin.zoo import Provenance
+from lip_plugin.zoo.card import Name
 
 _RECIPES = resources.files("lip_plugin.train") / "recipes"
 
@@ -104,7 +105,7 @@ class TrainConfig(_Strict):
     held_out: int = Field(default=0, ge=0)
     """Training images kept aside and reported on after every epoch; 0 trains on all of them."""
     eps_grid: tuple[float, ...] = ()
-    name: str = "model"
+    name: Name = "model"
     card: Provenance = Provenance()
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from lip_plugin.errors import CheckpointError, ConfigError, StoppedError
-from lip_plugin.models import CertifiableModel
+from lip_plugin.models import CertifiableModel, freeze
+from lip_plugin.network.limits import check_size
 from lip_plugin.ranks import Ranks
 from lip_plugin.train.batches import Batch, BatchSource
 from lip_plugin.train.checkpoint import load_checkpoint, save_checkpoint
@@ -95,6 +96,8 @@ def decisive(config: TrainConfig) -> dict[str, Any]:
 def _start(config: TrainConfig, data: TrainingData, ranks: Ranks) -> tuple[TrainState, BatchSource]:
     source = batch_source(config, data, ranks)
     state = initial_state(config, input_shape=image_shape(config, data), num_classes=class_count(data))
+    network = freeze(state.model)
+    check_size(network.layers, network.input_shape)  # what could not be stored at the end is refused at the start
     return state, source
 
 

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from lip_plugin.errors import CheckpointError
 from lip_plugin.files import CARD_FILE
+from lip_plugin.types import LARGEST_EPS
+from lip_plugin.untrusted import is_plain_name, is_plain_text, parse_document, printable, read_regular
 
 _LARGEST_CARD = 4 * 2**20
+
+
+def _plain(name: str) -> str:
+    if not is_plain_name(name):
+        raise ValueError("expected one printable line of at most 200 characters without path separators")
+    return name
+
+
+def _plain_text(text: str) -> str:
+    if not is_plain_text(text):
+        raise ValueError("expected text without control characters")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_plain)]
+Text = Annotated[str, AfterValidator(_plain_text)]
+Eps = Annotated[float, Field(strict=True, ge=0, le=LARGEST_EPS)]
+Size = Annotated[int, Field(strict=True, ge=1)]
 
 
 class OperatorRecord(BaseModel):
@@ -19,7 +38,7 @@ class OperatorRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: str
+    kind: Name
     settings: dict[str, Any]
     tensors: dict[str, str]
 
@@ -29,14 +48,14 @@ class Provenance(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    based_on: str | None = None
-    paper: str | None = None
-    authors: str | None = None
-    venue: str | None = None
-    link: str | None = None
-    bibtex: str | None = None
-    licence: str | None = None
-    additional_data: bool | None = None
+    based_on: Text | None = None
+    paper: Text | None = None
+    authors: Text | None = None
+    venue: Text | None = None
+    link: Text | None = None
+    bibtex: Text | None = None
+    licence: Text | None = None
+    additional_data: Annotated[bool, Field(strict=True)] | None = None
 
 
 class ModelCard(Provenance):
@@ -48,19 +67,19 @@ class ModelCard(Provenance):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     schema_: Literal["lip-card/1"] = Field(alias="schema")
-    name: str = Field(min_length=1, max_length=200)
-    dataset: str | None = None
+    name: Name
+    dataset: Name | None = None
     threat_model: Literal["L2"] = "L2"
-    input_shape: tuple[int, int, int]
-    num_classes: int = Field(ge=2)
+    input_shape: tuple[Size, Size, Size]
+    num_classes: int = Field(strict=True, ge=2)
     dtype: Literal["float32", "float64"]
-    network: list[OperatorRecord]
+    network: list[OperatorRecord] = Field(max_length=4096)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     digest: str = Field(pattern="^[0-9a-f]{64}$")
-    params: int = Field(ge=1)
+    params: Size
     architecture: str | None = None
-    eps_train: float | None = None
-    eps_grid: tuple[float, ...] = ()
+    eps_train: Eps | None = None
+    eps_grid: tuple[Eps, ...] = Field(default=(), max_length=64)
     reported: dict[str, Any] = Field(default_factory=dict)
     measured: dict[str, Any] = Field(default_factory=dict)
 
@@ -69,22 +88,14 @@ def read_card(directory: Path) -> ModelCard:
     """Raises CheckpointError, in one line, where there is no valid card."""
     path = directory / CARD_FILE
     try:
-        if path.stat().st_size > _LARGEST_CARD:
-            raise CheckpointError(f"{path} has {path.stat().st_size} bytes; a card has at most {_LARGEST_CARD}")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_regular(path, limit=_LARGEST_CARD)
     except OSError as error:
         raise CheckpointError(
             f"{directory} is not a model directory: {error.strerror or error} ({CARD_FILE})"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
     try:
-        card = ModelCard.model_validate(content)
-        card.model_dump(mode="json")  # refuses what is nested too deeply to be written again
-        return card
+        return ModelCard.model_validate(parse_document(content, str(path)))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"])) or "the card"
-        raise CheckpointError(f"{path}: {where}: {problem['msg']}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"{path}: {printable(where, longest=200)}: {problem['msg']}") from error

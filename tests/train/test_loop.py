@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import pickle
 import shutil
 import signal
 from collections.abc import Callable
@@ -239,6 +240,19 @@ def test_damaged_and_malicious_checkpoints_are_refused(images: ImageSet, tmp_pat
         file.write_bytes(damaged)
         with pytest.raises(CheckpointError, match="is not a checkpoint"):
             train(config, images, run_dir=tmp_path, resume=True)
+    generator = np.random.default_rng(0)
+    for _ in range(150):
+        changed = bytearray(content)
+        for position in generator.integers(0, len(content), 3):
+            changed[position] = int(generator.integers(0, 256))
+        file.write_bytes(changed)
+        try:
+            load_checkpoint(tmp_path)
+        except CheckpointError as error:
+            assert "\n" not in str(error)
+    file.write_bytes(pickle.dumps({"a": 1}, protocol=4))  # torch warns of it
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
+        load_checkpoint(tmp_path)
     for foreign in ([1, 2], torch.zeros(3), _Boom(str(tmp_path / "boom"))):
         torch.save(foreign, file)
         with pytest.raises(CheckpointError, match="is not a checkpoint"):

@@ -149,6 +149,7 @@ def test_a_signal_to_the_whole_group_is_survived_by_the_workers(folder: Path) ->
         ("held_out=60", "held_out=60 leaves nothing"),
         ("batch_size=61", "at least one batch of 61, got 60 images"),
         ("pictures.crop=12", "crop 12 <= train_resize 8"),
+        ("name=a/b", "setting name: expected one printable line"),
         ("device=cida", "device 'cida' cannot be used"),
         ("device=cuda:99", "device 'cuda:99' cannot be used"),
         ("download=true", "cannot download 'imagenet'"),
@@ -162,3 +163,11 @@ def test_bad_settings_are_one_line(
     captured = capsys.readouterr()
     assert message in captured.err and captured.err.count("\n") == 1
     assert not (folder / "model").exists()
+
+
+def test_a_network_that_could_not_be_loaded_again_is_refused_at_the_start(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lip_plugin.network.limits._WORK", 1000)
+    assert run(_arguments(folder, "model")) == 2
+    assert "at most 1000 are loaded" in capsys.readouterr().err and not (folder / "model").exists()
