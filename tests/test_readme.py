@@ -66,3 +66,13 @@ def test_the_table_is_what_the_shipped_model_gives() -> None:
         assert int(certified) == round(vra * len(y))
         assert int(wrong) == len(y) - round(clean * len(y))
         assert sum(map(int, (certified, undecided, broken, wrong))) == len(y)
+
+
+def test_the_models_are_those_that_are_shipped_with_their_figures() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d.]+) M \| ([\d.]+) \| (.*) \|$", README, flags=re.MULTILINE)
+    assert [row[0] for row in rows] == lp.list_models()
+    for name, millions, clean, proved in rows:
+        card = lp.model_card(name)
+        assert f"{card.params / 1e6:.1f}" == millions and float(clean) == card.measured["clean_accuracy"]
+        shares = card.measured["verified_robust_accuracy"].items()
+        assert proved == ", ".join(f"{share} at {eps}" for eps, share in shares)
