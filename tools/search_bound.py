@@ -90,15 +90,13 @@ def largest_symbol(layer: Layer, weight: Tensor, grid: int) -> Tensor:
 
 
 def proved_bound(layer: Layer, weight: Tensor) -> float:
-    padding = (layer.padding,) * 4
+    padding = layer.padding
     return general_conv_norm_upper_bound(
         weight,
         input_size=(layer.size, layer.size),
-        stride=(layer.stride,) * 2,
-        padding=padding,
-        dilation=(layer.dilation,) * 2,
-        groups=1,
-        padding_mode="zeros",
+        stride=(layer.stride, layer.stride),
+        padding=(padding, padding, padding, padding),
+        dilation=(layer.dilation, layer.dilation),
     ).value
 
 

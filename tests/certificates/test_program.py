@@ -115,12 +115,13 @@ def test_a_float32_tie_is_abstained_from() -> None:
 
 def test_programs_keep_their_label_up_to_their_own_radius(randn: Randn) -> None:
     """Linear classifiers, where the radius ends at the boundary: a real radius is too long for a float32 program."""
-    failures = dict.fromkeys(("real", "float32", "plain_float32"), 0)
+    failures: dict[str, int] = dict.fromkeys(("real", "float32", "plain_float32"), 0)
     for seed in range(40):
         weight, bias = randn(2, 16, seed=seed, dtype=torch.float32), randn(2, seed=seed + 99, dtype=torch.float32)
         model = lp.CertifiedClassifier([Flatten()], Head(weight, bias), input_shape=(1, 4, 4))
         x = 0.5 + 0.05 * randn(20, 1, 4, 4, seed=seed)
-        programs = {"real": float32_program(model), "float32": float32_program(model)}
+        stored = float32_program(model)
+        programs: dict[str, Callable[[Tensor], Tensor]] = {"real": stored, "float32": stored}
         programs["plain_float32"] = lambda near, model=model: model(near.float())
         for name, program in programs.items():
             certificate = lp.certify(model, x, arithmetic=name)
