@@ -24,7 +24,7 @@ def refused(outcome: Any, *fragments: str) -> None:
 
 
 def test_unknown_model_names_close_matches(lip: Lip) -> None:
-    refused(lip("compare", "LipPlugin2026_LiResNet_Dmo"), "no model", "Did you mean 'LipPlugin2026_LiResNet_Demo'?")
+    refused(lip("compare", "LipPlugin2026_LiResNet_Dmo"), "no model", "Did you mean 'LipPlugin2026_LiResNet_Demo'")
     refused(lip("info", "nothing_like_it"), "no model 'nothing_like_it'")
 
 
