@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 from collections.abc import Callable, Generator
@@ -133,12 +134,22 @@ def joined_ranks(device: str, *, gradients: bool = True) -> Generator[Ranks]:
     on_gpu = device.startswith("cuda")
     if on_gpu:
         _take_own_gpu()
+    _import_before_joining()
     backend = "nccl" if on_gpu and gradients else "gloo"
     dist.init_process_group(backend, timeout=None if gradients else _PATIENCE)
     try:
         yield Ranks(dist.get_rank(), world)
     finally:
         dist.destroy_process_group()
+
+
+def _import_before_joining() -> None:
+    """A module whose default arguments are the group of the moment it is imported.
+
+    Left to torch's optimisers, it is imported while the group stands and keeps the threads of gloo alive after
+    ``destroy_process_group``: until they meet the end of the interpreter, and abort.
+    """
+    importlib.import_module("torch.distributed.nn.functional")
 
 
 def _take_own_gpu() -> None:

@@ -50,6 +50,8 @@ data = checked_image_set(pixels, labels, name="noise", source="synthetic")
 config = TrainConfig.model_validate(json.loads(sys.argv[1]))
 with joined_ranks("cpu") as ranks:
     train(config, data, run_dir=Path(sys.argv[2]), hooks=Hooks(ranks=ranks))
+threads = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
+assert not [name for name in threads if "gloo" in name], f"threads that may abort at exit: {threads}"
 """
 
 
