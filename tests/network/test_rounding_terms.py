@@ -244,3 +244,14 @@ def test_the_float32_program_of_a_network_composes(
         measured = torch.linalg.vector_norm((v.double() - exact).flatten(1), dim=1)
         assert (measured <= error).all()
     assert (error > 0).all()
+
+
+@pytest.mark.parametrize("slope", [0.9, 3.3])
+def test_a_leaky_relu_in_float32_rounds_its_slope_too(slope: float) -> None:
+    """The kernel alone, against the product of doubles, which errs 2^-29 as much."""
+    x = -torch.rand(4096, generator=torch.Generator().manual_seed(0)) - 0.5
+    operator = Activation("leaky_relu", slope)
+    error = operator.apply(x[None]).double() - slope * x[None].double()
+    largest = float((error / x.double()).abs().max())
+    term = operator.rounding_term((1,), 2.0**-24)
+    assert max(1.0, slope) * 2.0**-24 < largest <= term.relative

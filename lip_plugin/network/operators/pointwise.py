@@ -92,7 +92,8 @@ _ACTIVATIONS: dict[str, tuple[Callable[[Tensor, float], Tensor], Callable[[float
     "sigmoid": (lambda x, _: torch.sigmoid(x), lambda _: 0.25),
 }
 # Units in the last place granted to the tensor library's transcendental functions (trusted base).
-_ACTIVATION_UNITS = {"relu": 0.0, "abs": 0.0, "leaky_relu": 1.0, "elu": 8.0, "tanh": 8.0, "sigmoid": 8.0}
+# leaky_relu: the product, and in float32 the slope, which is given in double.
+_ACTIVATION_UNITS = {"relu": 0.0, "abs": 0.0, "leaky_relu": 2.0, "elu": 8.0, "tanh": 8.0, "sigmoid": 8.0}
 
 
 @dataclass(frozen=True, eq=False)
