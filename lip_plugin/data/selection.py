@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ class SelectedPictures:
     pictures: PictureSource
     index: npt.NDArray[np.int64]
 
-    @property
+    @cached_property  # asked for picture by picture
     def labels(self) -> npt.NDArray[np.int64]:
         return self.pictures.labels[self.index]
 

@@ -56,7 +56,9 @@ class EpochReports:
         """With the sound bound, at the training radius."""
         if self.held_out is None:
             return {}
-        report = certify_images(freeze(state.result), self.held_out, eps=self.config.eps, ranks=self.ranks)
+        network = freeze(state.result)
+        self.ranks.take_from_leader(network)
+        report = certify_images(network, self.held_out, eps=self.config.eps, ranks=self.ranks)
         return {
             "held_out_clean_accuracy": report.clean_accuracy,
             "held_out_verified_robust_accuracy": report.eps[0].verified_robust_accuracy,

@@ -41,7 +41,9 @@ def finish(
     last: it makes the directory a model directory.
     """
     grid = config.eps_grid or _DEFAULT_GRID
-    report = certify_images(model.to(config.device), test, eps=grid, ranks=ranks, progress=progress).described(
+    model = model.to(config.device)
+    ranks.take_from_leader(model)  # merged weights may round apart on different processors
+    report = certify_images(model, test, eps=grid, ranks=ranks, progress=progress).described(
         model=summarise_model(model, name=config.name, architecture=config.model.architecture)
     )
     if ranks.leads:

@@ -78,13 +78,18 @@ def train(
         _close_epoch(state, source.steps, hooks.ranks)
         _save(config, state, run_dir, hooks.ranks)
         hooks.on_epoch(state)
+        if hooks.ranks.any(bool(hooks.stop)):  # epochs may be shorter than the steps between votes
+            raise _stopped(state, hooks.stop, run_dir)
     return state.result
 
 
 def _save(config: TrainConfig, state: TrainState, run_dir: Path, ranks: Ranks) -> None:
-    """The ranks hold the same state; the first one writes it."""
+    """The ranks hold the same state but for ``sums``, of which the mean is kept; the first one writes it."""
+    saved = state.state_dict()
+    if ranks.world > 1:
+        saved["sums"] = torch.tensor([ranks.mean(total) for total in state.sums.tolist()])
     if ranks.leads:
-        save_checkpoint(run_dir, {**state.state_dict(), "config": decisive(config)})
+        save_checkpoint(run_dir, {**saved, "config": decisive(config)})
     ranks.wait()
 
 

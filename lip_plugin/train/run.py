@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from lip_plugin.devices import usable_device
+from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate import Report
 from lip_plugin.files import CARD_FILE, REPORT_FILES, WEIGHTS_FILE, check_output_directory
 from lip_plugin.models import CertifiableModel, freeze
@@ -44,11 +45,14 @@ def run_training(
     CheckpointError, StoppedError.
     """
     with joined_ranks(asked.device) as ranks:
+        if ranks.world > 1 and asked.device.startswith("cuda"):
+            asked = asked.model_copy(update={"device": "cuda"})  # each process its own
         config = ranks.together(lambda: _checked(asked, directory, resume=resume, overwrite=overwrite))
         splits = ranks.leader_first(lambda: load_splits(config))
         model = _train(config, splits, directory, ranks, resume=resume, progress=progress)
-        minutes = load_checkpoint(directory)["seconds"] / 60
-        origin = {"command": command, "training_minutes": round(minutes, 1), "processes": ranks.world}
+        # The first rank alone writes, perhaps to a disk of its own.
+        seconds = ranks.together(lambda: load_checkpoint(directory)["seconds"] if ranks.leads else 0.0)
+        origin = {"command": command, "training_minutes": round(seconds / 60, 1), "processes": ranks.world}
         network = freeze(model.to("cpu"))
         report = finish(config, network, splits.test, directory, origin=origin, ranks=ranks, progress=progress)
     return report if ranks.leads else None
@@ -56,7 +60,8 @@ def run_training(
 
 def _checked(config: TrainConfig, directory: Path, *, resume: bool, overwrite: bool) -> TrainConfig:
     """The settled config, after a look at all that can be refused before the data are read."""
-    usable_device(config.device)
+    if usable_device(config.device).type not in ("cpu", "cuda"):
+        raise ConfigError(f"device {config.device!r} cannot certify what it trains; expected cpu or cuda")
     config = with_settled_precision(config)
     if resume:
         check_resumable(config, load_checkpoint(directory), directory)

@@ -65,7 +65,8 @@ class TrainState:
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
-            self.estimates.load_state_dict(state["estimates"])
+            device = self.sums.device  # checkpoints are read to the CPU
+            self.estimates.load_state_dict({name: vector.to(device) for name, vector in state["estimates"].items()})
             self.sums = state["sums"].to(self.sums.device)
             self.epoch, self.step = state["epoch"], state["step"]
             self.losses, self.accuracies, self.seconds = state["losses"], state["accuracies"], state["seconds"]

@@ -379,3 +379,27 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(images: ImageSet, tmp_path:
     assert [file.name for file in tmp_path.iterdir()] == [CHECKPOINT_FILE]  # nothing half written is left
     train(_config(), images, run_dir=tmp_path, resume=True)
     assert load_checkpoint(tmp_path)["epoch"] == 2
+
+
+def test_a_stop_at_the_end_of_an_epoch_is_heard(images: ImageSet, tmp_path: Path) -> None:
+    """Also after the last one, whose weights --resume goes on to certify."""
+    for epochs, expected in ((2, 1), (1, 1)):
+        request = StopRequest()
+
+        def ask(state: TrainState, request: StopRequest = request) -> None:
+            request.received = signal.SIGTERM
+
+        run_dir = tmp_path / str(epochs)
+        run_dir.mkdir()
+        with pytest.raises(StoppedError, match="SIGTERM"):
+            train(_config(epochs=epochs), images, run_dir=run_dir, hooks=Hooks(on_epoch=ask, stop=request))
+        assert (load_checkpoint(run_dir)["epoch"], load_checkpoint(run_dir)["step"]) == (expected, 0)
+
+
+def test_estimates_follow_the_run_to_its_device(images: ImageSet, tmp_path: Path) -> None:
+    """A checkpoint is read to the CPU; "meta" stands for a GPU."""
+    _states_after_each_epoch(_config(epochs=1, weight_average=0.0), images, tmp_path)
+    state = build_state(_config(epochs=1, weight_average=0.0))
+    state.sums = torch.zeros(3, device="meta")
+    state.load_state_dict(load_checkpoint(tmp_path))
+    assert {vector.device.type for vector in state.estimates.vectors.values()} == {"meta"}

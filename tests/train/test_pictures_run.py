@@ -151,6 +151,7 @@ def test_a_signal_to_the_whole_group_is_survived_by_the_workers(folder: Path) ->
         ("pictures.crop=12", "crop 12 <= train_resize 8"),
         ("name=a/b", "setting name: expected one printable line"),
         ("device=cida", "device 'cida' cannot be used"),
+        ("device=meta", "expected cpu or cuda"),
         ("device=cuda:99", "device 'cuda:99' cannot be used"),
         ("download=true", "cannot download 'imagenet'"),
         ("pictures.crp=12", "unknown setting 'pictures.crp'; Did you mean 'crop'?"),
