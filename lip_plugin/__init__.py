@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from lip_plugin.errors import UnsupportedLayerError as UnsupportedLayerError
     from lip_plugin.evaluate import AttackResult as AttackResult
     from lip_plugin.evaluate import EmpiricalAttack as EmpiricalAttack
+    from lip_plugin.evaluate import LipschitzAudit as LipschitzAudit
     from lip_plugin.evaluate import Report as Report
+    from lip_plugin.evaluate import audit_lipschitz as audit_lipschitz
     from lip_plugin.evaluate import compare as compare
     from lip_plugin.evaluate import get_attack as get_attack
     from lip_plugin.models import freeze as freeze
@@ -67,7 +69,15 @@ _HOME = {
         "UnknownModelError",
         "UnsupportedLayerError",
     ),
-    "evaluate": ("AttackResult", "EmpiricalAttack", "Report", "compare", "get_attack"),
+    "evaluate": (
+        "AttackResult",
+        "EmpiricalAttack",
+        "LipschitzAudit",
+        "Report",
+        "audit_lipschitz",
+        "compare",
+        "get_attack",
+    ),
     "models": ("freeze",),
     "network": ("CertifiedClassifier", "wrap"),
     "published": ("from_published",),

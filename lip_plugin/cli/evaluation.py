@@ -49,15 +49,17 @@ def _shared_options(command: F_) -> F_:
 
 @click.command("certify")
 @_shared_options
-def certify_command(**options: Any) -> None:
+@click.option("--audit-lipschitz", is_flag=True, help="Search for two points that refute the Lipschitz bound.")
+def certify_command(audit_lipschitz: bool, **options: Any) -> None:
     """Prove a radius for every image.
 
     NAME is a zoo name or a model directory; without it, the shipped demo model on the shipped images.
+    With --audit-lipschitz, exits with 1 where the bound is refuted; the report is written all the same.
     Several processes share the images: torchrun --nproc-per-node N -- $(which lip) certify ...
     """
     from lip_plugin.evaluate import certify_images
 
-    _evaluate(options, certify_images, {})
+    _evaluate(options, certify_images, {"lipschitz_audit": audit_lipschitz})
 
 
 @click.command("compare")

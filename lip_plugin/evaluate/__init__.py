@@ -8,6 +8,8 @@ from lip_plugin.evaluate.certified import certify_report as certify_report
 from lip_plugin.evaluate.compare import compare as compare
 from lip_plugin.evaluate.compare import compare_certified as compare_certified
 from lip_plugin.evaluate.compare import compare_images as compare_images
+from lip_plugin.evaluate.lipschitz_audit import LipschitzAudit as LipschitzAudit
+from lip_plugin.evaluate.lipschitz_audit import audit_lipschitz as audit_lipschitz
 from lip_plugin.evaluate.plan import Plan as Plan
 from lip_plugin.evaluate.results import AuditResult as AuditResult
 from lip_plugin.evaluate.results import DatasetSummary as DatasetSummary

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from lip_plugin.certificates import Certificate, certify_blocks, check_images, check_labels, require_arithmetic
 from lip_plugin.data import LabelledImages
-from lip_plugin.errors import ConfigError, DataError
+from lip_plugin.errors import ConfigError, DataError, SoundnessError
 from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.evaluate.given import GivenImages
+from lip_plugin.evaluate.lipschitz_audit import LIPSCHITZ_AUDIT_IMAGES, LipschitzAudit, audit_lipschitz
 from lip_plugin.evaluate.plan import EpsArgument, Plan, proof_plan
 from lip_plugin.evaluate.results import Report
 from lip_plugin.evaluate.side_by_side import attack_beside
@@ -42,6 +43,7 @@ def certify_images(
     eps: EpsArgument,
     arithmetic: str = "real",
     batch_size: int | None = None,
+    lipschitz_audit: bool = False,
     ranks: Ranks | None = None,
     progress: bool = False,
 ) -> Report:
@@ -49,7 +51,9 @@ def certify_images(
 
     ``batch_size`` images are read and certified at a time. With several ``ranks`` each certifies its own
     blocks, and every rank returns the same report as one process would, or raises the same error.
-    Raises DataError (an unreadable picture, pixels, labels), ConfigError, UnsupportedLayerError.
+    With ``lipschitz_audit`` the bound itself is put to the test, from the first images (`audit_lipschitz`).
+    Raises DataError (an unreadable picture, pixels, labels), ConfigError, UnsupportedLayerError; SoundnessError,
+    carrying the report, where the bound is refuted.
     """
     ranks = ranks or Ranks()
 
@@ -61,7 +65,22 @@ def certify_images(
     plan, blocks = ranks.together(prepared)
     started = time.perf_counter()
     certificate = certify_together(model, blocks, arithmetic=arithmetic, progress=progress)
-    return attack_beside(model, blocks, certificate, plan, certify_seconds=time.perf_counter() - started)
+    report = attack_beside(model, blocks, certificate, plan, certify_seconds=time.perf_counter() - started)
+    return _audited(report, model, images, ranks) if lipschitz_audit else report
+
+
+def _audited(report: Report, model: CertifiedClassifier, images: LabelledImages, ranks: Ranks) -> Report:
+    """With the leader's search; the same on every rank."""
+
+    def search() -> LipschitzAudit:
+        first = images.first(min(len(images), LIPSCHITZ_AUDIT_IMAGES))
+        return audit_lipschitz(model, torch.cat([x for x, _ in first.blocks(LIPSCHITZ_AUDIT_IMAGES, model.dtype)]))
+
+    (audit,) = (found for found in ranks.gather(ranks.together(lambda: search() if ranks.leads else None)) if found)
+    report = report.audited(audit)
+    if report.status == "failed":
+        raise SoundnessError(report.problems[-1], report)
+    return report
 
 
 def given_images(model: CertifiedClassifier, x: Tensor, y: Tensor) -> GivenImages:

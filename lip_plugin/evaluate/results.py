@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lip_plugin.certificates import Certificate, LipschitzBound
+from lip_plugin.evaluate.lipschitz_audit import LipschitzAudit
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.version import __version__
 
@@ -111,10 +112,20 @@ class Report:
     environment: dict[str, str | int]
     points: Points
     differences: tuple[Difference, ...] = ()
+    lipschitz_audit: LipschitzAudit | None = None
 
     def described(self, *, model: ModelSummary | None = None, dataset: DatasetSummary | None = None) -> Report:
         """The same findings with the names of model and data filled in."""
         return dataclasses.replace(self, model=model or self.model, dataset=dataset or self.dataset)
+
+    def audited(self, audit: LipschitzAudit) -> Report:
+        """With the outcome of a search against the Lipschitz bound; failed where that is refuted."""
+        if not audit.contradicted:
+            return dataclasses.replace(self, lipschitz_audit=audit)
+        problem = (
+            f"unsound Lipschitz bound {audit.upper_bound:.6g}: two points show a constant of {audit.lower_bound:.6g}"
+        )
+        return dataclasses.replace(self, lipschitz_audit=audit, status="failed", problems=(*self.problems, problem))
 
 
 def summarise_model(

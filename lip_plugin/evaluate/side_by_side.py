@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from lip_plugin.certificates import Certificate, lipschitz_upper_bound, wilson_interval95
-from lip_plugin.errors import SoundnessError
+from lip_plugin.errors import ConfigError, SoundnessError
 from lip_plugin.evaluate.audit import audit_result, contradictions, describe_contradiction
 from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.evaluate.plan import Plan
@@ -24,7 +25,7 @@ from lip_plugin.evaluate.results import (
     describe_environment,
     summarise_model,
 )
-from lip_plugin.network import CertifiedClassifier
+from lip_plugin.network import CertifiedClassifier, require_unaltered
 from lip_plugin.progress import progress_bar
 
 
@@ -39,19 +40,29 @@ def attack_beside(
 ) -> Report:
     """Carry out the plan and report. With several ranks every one of them returns, or raises, the same.
 
-    Raises SoundnessError, carrying the report, where an adversarial point lies inside its own image's radius.
+    Raises SoundnessError, carrying the report, where an adversarial point lies inside its own image's radius, and
+    ConfigError where the network is no longer the certified one.
     """
     started = time.perf_counter()
-    protocol = _run(model, blocks, certificate, plan, progress)
-    cost = Cost(certify_seconds, time.perf_counter() - started, protocol.forwards)
     differences: tuple[Difference, ...] = ()
-    if not plan.skip_certified:
-        aware = _run(model, blocks, certificate, plan.certificate_aware(), progress)
-        differences = _differences(aware, protocol)
-    report = _report(protocol, cost, differences)
+    with torch.device("cpu"):  # whatever the user's default device is: tensors are moved to the network's by name
+        protocol = _run(model, blocks, certificate, plan, progress)
+        cost = Cost(certify_seconds, time.perf_counter() - started, protocol.forwards)
+        if not plan.skip_certified:
+            aware = _run(model, blocks, certificate, plan.certificate_aware(), progress)
+            differences = _differences(aware, protocol)
+        blocks.ranks.together(lambda: _require_certified(model, certificate))
+        report = _report(protocol, cost, differences)
     if report.status == "failed":
         raise SoundnessError(report.problems[0], report)
     return report
+
+
+def _require_certified(model: CertifiedClassifier, certificate: Certificate) -> None:
+    """An attack runs foreign code that holds the network: what it attacked must be what was certified."""
+    require_unaltered(model)
+    if model.digest != certificate.digest:
+        raise ConfigError("the weights are not those that were certified; an attack or another thread wrote into them")
 
 
 def _run(model: CertifiedClassifier, blocks: Blocks, certificate: Certificate, plan: Plan, progress: bool) -> Protocol:

@@ -23,6 +23,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "lipschitz": {
             "upper_bound": report.lipschitz.value,
             "method": report.lipschitz.method,
+            **_lipschitz_audit(report),
             "layers": [
                 {"name": layer.name, "upper_bound": layer.value, "method": layer.method}
                 for layer in report.lipschitz.layers
@@ -39,6 +40,12 @@ def report_document(report: Report) -> dict[str, Any]:
         "environment": report.environment,
         "points": POINTS_FILE,
     }
+
+
+def _lipschitz_audit(report: Report) -> dict[str, Any]:
+    """What the search found, where there was one."""
+    audit = report.lipschitz_audit
+    return {} if audit is None else {"lower_bound": audit.lower_bound, "audit_forwards": audit.forwards}
 
 
 def finite(value: float | None) -> float | None:

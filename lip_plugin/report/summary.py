@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lip_plugin.evaluate import Report
+from lip_plugin.evaluate import LipschitzAudit, Report
 from lip_plugin.types import format_eps
 
 
@@ -40,6 +40,8 @@ def remarks(report: Report) -> list[str]:
         f"Lipschitz upper bound into features {bound.value:.4f} ({bound.method}), arithmetic {report.arithmetic}; "
         f"network {report.model.digest[:12]}."
     ]
+    if report.lipschitz_audit is not None:
+        lines.append(_lipschitz_line(report.lipschitz_audit))
     if report.attacks:
         lines += [_audit_line(report), _protocol_line(report)]
         cost = report.cost
@@ -48,6 +50,14 @@ def remarks(report: Report) -> list[str]:
             f"with {cost.attack_forwards:,} image-forwards (seed {report.environment['seed']})."
         )
     return lines + [f"FAILED: {problem}." for problem in report.problems]
+
+
+def _lipschitz_line(audit: LipschitzAudit) -> str:
+    share = percent(audit.lower_bound / audit.upper_bound) if audit.upper_bound > 0 else "all"
+    return (
+        f"Lipschitz audit: a pair of points shows a constant of at least {audit.lower_bound:.4f}, {share} of the bound "
+        f"({audit.forwards:,} image-forwards)."
+    )
 
 
 def _audit_line(report: Report) -> str:
