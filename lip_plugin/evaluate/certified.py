@@ -101,6 +101,8 @@ def checked_blocks(model: CertifiedClassifier, images: LabelledImages, plan: Pla
     if images.image_shape != model.input_shape:
         expected = ", ".join(map(str, model.input_shape))
         raise DataError(f"images have shape {(len(images), *images.image_shape)}; this model expects (B, {expected})")
+    if images.num_classes not in (None, model.num_classes):
+        raise DataError(f"{images.source} has {images.num_classes} classes; this model tells {model.num_classes} apart")
     blocks = Blocks(images, plan.block_size, model.dtype, ranks)
     check_labels(model, torch.empty(len(images)), blocks.labels)
     for x, _ in images.first(1).blocks(1, model.dtype):

@@ -14,6 +14,7 @@ import torch
 from lip_plugin.data import LabelledImages
 from lip_plugin.evaluate import Report, certify_images
 from lip_plugin.evaluate.results import summarise_model
+from lip_plugin.files import write_atomically
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.storage import write_network
 from lip_plugin.ranks import Ranks
@@ -54,8 +55,9 @@ def finish(
 def _write(
     config: TrainConfig, model: CertifiedClassifier, report: Report, directory: Path, origin: Mapping[str, Any]
 ) -> None:
-    (directory / "report.json").write_text(json.dumps(report_document(report), indent=1) + "\n", encoding="utf-8")
-    (directory / "points.csv").write_text(points_csv(report), encoding="utf-8")
+    document = json.dumps(report_document(report), indent=1) + "\n"
+    write_atomically(directory / "report.json", document.encode())
+    write_atomically(directory / "points.csv", points_csv(report).encode())
     figures = {**origin, **measured(report, config)}
     write_network(model, directory, {**_description(config, report), "measured": figures})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Generator
@@ -23,6 +24,8 @@ class StopRequest:
 def stop_on_signals() -> Generator[StopRequest]:
     """Collect SIGTERM and SIGINT while the block runs; a second one is not held back.
 
+    Under torchrun it is: the launcher and a signal to the whole group reach a process one after the other.
+
     Signals can be handled in the main thread only; elsewhere the request is never set.
     """
     request = StopRequest()
@@ -34,7 +37,8 @@ def stop_on_signals() -> Generator[StopRequest]:
 
     def receive(number: int, frame: FrameType | None) -> None:
         request.received = signal.Signals(number)
-        signal.signal(number, previous[signal.Signals(number)])
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            signal.signal(number, previous[signal.Signals(number)])
 
     for number in previous:
         signal.signal(number, receive)

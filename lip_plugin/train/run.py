@@ -84,8 +84,8 @@ def _train(
         if ranks.leads:
             finished = load_checkpoint(directory)["epoch"] if resume else 0
             directory.mkdir(parents=True, exist_ok=True)
-            if not resume:
-                (directory / CARD_FILE).unlink(missing_ok=True)  # else an older run's, beside this one's weights
+            for name in () if resume else (CARD_FILE, WEIGHTS_FILE, *REPORT_FILES):
+                (directory / name).unlink(missing_ok=True)  # else an older run's, beside this one's
             text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
             (directory / "config.yaml").write_text(text, encoding="utf-8")
             reports.metrics = Metrics(directory, finished_epochs=finished)
