@@ -12,7 +12,7 @@ from lip_plugin.bounds import row_norms_upper_bound
 from lip_plugin.certificates.arithmetic import certifying_arithmetic, require_arithmetic
 from lip_plugin.certificates.enclosure import INFLATION, EnclosedForward, Enclosure
 from lip_plugin.certificates.inputs import check_images
-from lip_plugin.certificates.lipschitz import lipschitz_upper_bound, pair_bound
+from lip_plugin.certificates.lipschitz import pair_bound, settled_bound
 from lip_plugin.certificates.program import FLOAT64, require_program
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.network import CertifiedClassifier, RoundingTerm, require_unaltered
@@ -87,20 +87,22 @@ def certify_blocks(
     """
     require_unaltered(model)
     mode = require_arithmetic(arithmetic)
-    digest = model.digest
+    own = model.copied()  # what is written into the model meanwhile, and taken back, must not be certified as it
+    digest = own.digest
     with certifying_arithmetic():
-        certifier = _Certifier(model, mode)
+        certifier = _Certifier(own, mode)
 
-        def certified(block: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            check_images(model, block)
-            prediction, margin, radius = certifier(block.detach().to(model.device))
-            on_images(len(block))
-            return prediction.cpu(), margin.cpu(), radius.cpu()
+    def certified(block: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with certifying_arithmetic():  # entered for every block: what yields the blocks may change settings
+            check_images(own, block)
+            prediction, margin, radius = (column.cpu() for column in certifier(block.detach().to(own.device)))
+        on_images(len(block))
+        return prediction, margin, radius
 
-        parts = list(map(certified, blocks))  # a loop would hold on to its block while the next one is made
+    parts = list(map(certified, blocks))  # a loop would hold on to its block while the next one is made
     if model.digest != digest:
         raise ConfigError("the weights changed while they were being certified; certify again")
-    nothing = torch.empty(0, dtype=torch.float64)
+    nothing = torch.empty(0, dtype=torch.float64, device="cpu")
     columns = zip((nothing.long(), nothing, nothing), *parts, strict=True)
     prediction, margin, radius = (torch.cat(column) for column in columns)
     return Certificate(prediction, margin, radius, mode, digest)
@@ -111,7 +113,7 @@ class _Certifier:
 
     def __init__(self, model: CertifiedClassifier, arithmetic: str) -> None:
         program = require_program(model, arithmetic)
-        bound = lipschitz_upper_bound(model)
+        bound = settled_bound(model)
         self._forward = EnclosedForward(model, bound, program)
         self._head = model.head.map_tensors(torch.Tensor.double)
         device = model.device

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 
 from lip_plugin.errors import DataError
-from lip_plugin.network import CertifiedClassifier
+from lip_plugin.network import CertifiedClassifier, tensor_flaw
 
 
 def check_images(model: CertifiedClassifier, x: Tensor) -> None:
-    """Raise DataError, in one line, unless x is (B, C, H, W) floating, finite and within [0,1]."""
-    if not isinstance(x, Tensor) or x.layout != torch.strided:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise DataError(f"images are a {type(x).__name__}; expected a dense torch tensor (B, C, H, W)")
+    """Raise DataError, in one line, unless x is a plain tensor (B, C, H, W), floating, finite and within [0,1]."""
+    _require_plain(x, "images", "expected a dense torch tensor (B, C, H, W)")
     if x.dim() != 4 or tuple(x.shape[1:]) != model.input_shape:
         expected = ", ".join(map(str, model.input_shape))
         raise DataError(f"images have shape {tuple(x.shape)}; this model expects (B, {expected})")
@@ -27,11 +26,18 @@ def check_images(model: CertifiedClassifier, x: Tensor) -> None:
 
 def check_labels(model: CertifiedClassifier, x: Tensor, y: Tensor) -> None:
     """Raise DataError unless y is (B,) integers within the classes."""
-    if not isinstance(y, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise DataError(f"labels are a {type(y).__name__}; expected a torch tensor of integers ({len(x)},)")
+    _require_plain(y, "labels", f"expected a torch tensor of integers ({len(x)},)")
     if y.shape != x.shape[:1] or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise DataError(f"labels are {y.dtype} of shape {tuple(y.shape)}; expected integers of shape ({len(x)},)")
     if len(y) and not (int(y.min()) >= 0 and int(y.max()) < model.num_classes):
         raise DataError(
             f"labels span [{int(y.min())}, {int(y.max())}]; this model has classes 0 to {model.num_classes - 1}"
         )
+
+
+def _require_plain(value: Tensor, what: str, expected: str) -> None:
+    if not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DataError(f"{what} are a {type(value).__name__}; {expected}")
+    flaw = tensor_flaw(value)
+    if flaw is not None:
+        raise DataError(f"{what} are a tensor {flaw}; {expected}")

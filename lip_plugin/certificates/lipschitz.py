@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lip_plugin.bounds import row_distance_upper_bound
 from lip_plugin.bounds.rounding import mul_up
+from lip_plugin.certificates.arithmetic import certifying_arithmetic
 from lip_plugin.errors import ConfigError, UnsupportedLayerError
 from lip_plugin.network import CertifiedClassifier, Operator, convert, require_unaltered
 from lip_plugin.types import ImageShape, Shape
@@ -49,10 +50,13 @@ def lipschitz_upper_bound(
     Raises UnsupportedLayerError for a module without an operator or with non-finite weights.
     """
     if isinstance(model_or_module, CertifiedClassifier):
-        return _classifier_bound(model_or_module)
+        require_unaltered(model_or_module)
+        return settled_bound(model_or_module.copied())
     if input_shape is None:
         raise ConfigError("input_shape is missing; a torch module is bounded for one input shape (C, H, W)")
-    return _product(convert(model_or_module, type(model_or_module).__name__), tuple(input_shape))
+    operators = convert(model_or_module, type(model_or_module).__name__)
+    with certifying_arithmetic():
+        return _product(operators, tuple(input_shape))
 
 
 def pair_lipschitz_upper_bound(model: CertifiedClassifier) -> Tensor:
@@ -68,13 +72,16 @@ def pair_bound(model: CertifiedClassifier, feature_bound: float) -> Tensor:
     return torch.where((distance > 0) & (feature_bound > 0), above, torch.zeros_like(above))
 
 
-def _classifier_bound(model: CertifiedClassifier) -> LipschitzBound:
-    """Remembered by digest: the digest is recomputed from the weights, so a changed network never hits."""
-    require_unaltered(model)
+def settled_bound(model: CertifiedClassifier) -> LipschitzBound:
+    """`lipschitz_upper_bound` of a network into which nothing else writes: a private copy.
+
+    Remembered by digest: the digest is recomputed from the weights, so a changed network never hits.
+    """
     digest = model.digest
     if digest not in _memo:
         _require_finite(model.head, len(model.operators))
-        _memo[digest] = _product(model.operators, model.input_shape)
+        with certifying_arithmetic():
+            _memo[digest] = _product(model.operators, model.input_shape)
         while len(_memo) > _KEPT:
             _memo.popitem(last=False)
     return _memo[digest]

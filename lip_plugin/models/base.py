@@ -106,8 +106,10 @@ def freeze(trainable_model: nn.Module) -> CertifiedClassifier:
 
 def _require_same_function(model: CertifiableModel, classifier: CertifiedClassifier) -> None:
     """Both must agree on random images: catches submodules that were exchanged after construction."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(2, *classifier.input_shape, generator=generator).to(classifier.device, classifier.dtype)
+    generator = torch.Generator("cpu").manual_seed(0)
+    x = torch.rand(2, *classifier.input_shape, generator=generator, device="cpu").to(
+        classifier.device, classifier.dtype
+    )
     modes = {module: module.training for module in model.modules()}
     try:
         model.eval()

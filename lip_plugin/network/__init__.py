@@ -1,11 +1,11 @@
 """The plain network: operators, composition, storage, and the ways in."""
 
 from lip_plugin.network import torch_modules as _torch_modules  # noqa: F401  # pyright: ignore[reportUnusedImport]  registers converters
+from lip_plugin.network.alteration import refuse_altered as refuse_altered
+from lip_plugin.network.alteration import require_unaltered as require_unaltered
 from lip_plugin.network.classifier import CertifiedClassifier as CertifiedClassifier
 from lip_plugin.network.conversion import convert as convert
 from lip_plugin.network.conversion import converts as converts
-from lip_plugin.network.conversion import refuse_altered as refuse_altered
-from lip_plugin.network.conversion import require_unaltered as require_unaltered
 from lip_plugin.network.conversion import wrap as wrap
 from lip_plugin.network.float64 import float64_logits as float64_logits
 from lip_plugin.network.float64 import float64_program as float64_program
@@ -26,3 +26,5 @@ from lip_plugin.network.operators import PixelUnshuffle as PixelUnshuffle
 from lip_plugin.network.operators import RoundingTerm as RoundingTerm
 from lip_plugin.network.operators import Scale as Scale
 from lip_plugin.network.operators import minmax as minmax
+from lip_plugin.network.plain import tensor_flaw as tensor_flaw
+from lip_plugin.network.surroundings import foreign_surroundings as foreign_surroundings

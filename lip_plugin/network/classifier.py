@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lip_plugin.errors import ConfigError, DataError, UnsupportedLayerError
 from lip_plugin.network.digest import network_digest
 from lip_plugin.network.operators import OPERATOR_KINDS, Head, Operator
+from lip_plugin.network.plain import tensor_flaw
 from lip_plugin.types import ImageShape, Shape
 
 
@@ -37,6 +38,7 @@ class CertifiedClassifier(nn.Module):
         foreign = [type(layer).__name__ for layer in layers if OPERATOR_KINDS.get(layer.kind) is not type(layer)]
         if foreign:
             raise UnsupportedLayerError(f"{foreign[0]} is not a known operator (exact types only)")
+        _require_plain_weights(layers)
         dtype = _common_dtype(layers)
         shapes = trace_shapes(layers, input_shape)
         if shapes[-1][0] < 2:
@@ -131,6 +133,10 @@ class CertifiedClassifier(nn.Module):
         """sha256 of operators, weights, input shape and dtype; computed anew at every call."""
         return network_digest(self._layers, self._input_shape, self._dtype)
 
+    def copied(self) -> CertifiedClassifier:
+        """The same network over weights of its own, which later writes to this one do not reach."""
+        return CertifiedClassifier(self.operators, self.head, input_shape=self._input_shape)
+
     def save(self, directory: str | Path) -> None:
         """Write ``model.safetensors`` and ``card.json``; `lp.load_model` rebuilds the network from them."""
         from lip_plugin.network.storage import save_network
@@ -201,6 +207,14 @@ def trace_shapes(layers: Sequence[Operator], input_shape: ImageShape) -> tuple[S
     if len(shape) != 1:
         raise UnsupportedLayerError(f"the network ends in shape {shape}; expected (K,) logits")
     return tuple(shapes)
+
+
+def _require_plain_weights(layers: Sequence[Operator]) -> None:
+    for index, layer in enumerate(layers):
+        for name, value in layer.tensors().items():
+            flaw = tensor_flaw(value)
+            if flaw is not None:
+                raise UnsupportedLayerError(f"layer {index} ({layer.kind}): {name} is a tensor {flaw}; give plain ones")
 
 
 def _common_dtype(layers: Sequence[Operator]) -> torch.dtype:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
-from lip_plugin.errors import ConfigError, UnsupportedLayerError
+from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.network.alteration import refuse_altered
 from lip_plugin.network.classifier import CertifiedClassifier
 from lip_plugin.network.operators import Head, Operator
 from lip_plugin.types import ImageShape
@@ -18,15 +17,6 @@ M_ = TypeVar("M_", bound=nn.Module)
 Converter = Callable[[Any], Sequence[Operator]]
 
 _CONVERTERS: dict[type[nn.Module], Converter] = {}
-
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
-# Instance attributes that replace what the class would run.
-_OVERRIDES = ("forward", "__call__", "_conv_forward", "_call_impl", "_wrapped_call_impl", "_slow_forward", "features")
 
 
 def converts(
@@ -85,53 +75,3 @@ def _convert_child(child: nn.Module | None, path: str) -> tuple[Operator, ...]:
     if child is None:
         raise UnsupportedLayerError(f"{path} is None; torch cannot run it either")
     return convert(child, path)
-
-
-def refuse_altered(module: nn.Module, path: str, *, training_allowed: bool = False) -> None:
-    """Raise UnsupportedLayerError where a module would not run what its type says."""
-    if module.training and not training_allowed:
-        raise UnsupportedLayerError(f"{path} ({type(module).__name__}) is in training mode; call .eval() first")
-    reason = _alteration(module)
-    if reason is not None:
-        raise UnsupportedLayerError(f"{path} ({type(module).__name__}) {reason}; only unaltered modules are certified")
-
-
-def require_unaltered(model: nn.Module) -> None:
-    """Raise ConfigError unless ``model(x)`` is what the operators of a plain network compute."""
-    if type(model) is not CertifiedClassifier:
-        raise ConfigError(
-            f"{type(model).__name__} is not a CertifiedClassifier (exact type); use lp.freeze or lp.wrap first"
-        )
-    reason = _alteration(model)
-    if reason is not None:
-        raise ConfigError(f"this CertifiedClassifier {reason}; what runs would not be what is certified")
-
-
-def _alteration(module: nn.Module) -> str | None:
-    if any(getattr(module, hooks, None) for hooks in _HOOKS):
-        return "has hooks"
-    if _has_global_hooks():
-        return "runs under global module hooks"
-    if parametrize.is_parametrized(module):
-        return "has parametrisations, call torch.nn.utils.parametrize.remove_parametrizations first"
-    replaced = [name for name in _OVERRIDES if name in vars(module)]
-    if replaced or getattr(module, "_compiled_call_impl", None) is not None:
-        return f"has a replaced {replaced[0] if replaced else 'call'}"
-    plain = (torch.Tensor, nn.Parameter, nn.Buffer)
-    odd = [
-        name
-        for name, value in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-        if type(value) not in plain
-    ]
-    return f"holds {odd[0]} of an unknown tensor type" if odd else None
-
-
-def _has_global_hooks() -> bool:
-    registry = nn.modules.module
-    names = (
-        "_global_forward_hooks",
-        "_global_forward_pre_hooks",
-        "_global_backward_hooks",
-        "_global_backward_pre_hooks",
-    )
-    return any(getattr(registry, name, None) for name in names)

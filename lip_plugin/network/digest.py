@@ -40,5 +40,6 @@ def network_digest(operators: Sequence[Operator], input_shape: Shape, dtype: tor
 
 def tensor_bytes(value: Tensor) -> memoryview:
     """The entries in row-major order as little-endian bytes."""
-    flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    dense = value.detach().cpu().resolve_neg().contiguous()
+    flat = dense.as_strided((dense.numel(),), (1,)).view(torch.uint8)  # a single entry may keep any stride
     return memoryview(flat.numpy())  # pyright: ignore[reportArgumentType]  numpy arrays are buffers

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lip_plugin.errors import CheckpointError, ChecksumError, ConfigError, UnsupportedLayerError
 from lip_plugin.files import CARD_FILE, WEIGHTS_FILE, complete_directory, write_atomically
+from lip_plugin.network.alteration import require_unaltered
 from lip_plugin.network.classifier import CertifiedClassifier, buffer_name
 from lip_plugin.network.limits import check_settings, check_size
 from lip_plugin.network.operators import OPERATOR_KINDS, Head, Operator
@@ -56,7 +57,7 @@ def technical_record(model: CertifiedClassifier, weights: bytes) -> dict[str, An
 def save_network(model: CertifiedClassifier, directory: Path) -> None:
     """Write a new model directory; it appears under its name only when complete.
 
-    Raises ConfigError, and UnsupportedLayerError for a network too large to be loaded again.
+    Raises as `write_network`.
     """
     with complete_directory(directory) as partial:
         write_network(model, partial, {"name": directory.name})
@@ -65,8 +66,10 @@ def save_network(model: CertifiedClassifier, directory: Path) -> None:
 def write_network(model: CertifiedClassifier, directory: Path, description: Mapping[str, Any]) -> None:
     """Write weights and card into an existing directory, the card last. ``description`` needs a ``name``.
 
-    Raises ConfigError for a name, and UnsupportedLayerError for a size, that loading would refuse.
+    Raises ConfigError for an altered network, and for a name, and UnsupportedLayerError for a size, that loading
+    would refuse.
     """
+    require_unaltered(model)
     if not is_plain_name(description["name"]):
         raise ConfigError(
             f"'{printable(description['name'], longest=80)}' cannot be a model's name; "

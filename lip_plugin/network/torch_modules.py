@@ -29,11 +29,15 @@ _Pair = int | tuple[int, ...] | None
 
 
 def _pair(value: _Pair, default: tuple[int, int] | None = None) -> tuple[int, int]:
+    """(vertical, horizontal); one number stands for both, as for torch."""
     if value is None:
         if default is None:
             raise UnsupportedLayerError("a size is missing")
         return default
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+    sizes = (value,) if isinstance(value, int) else tuple(value)
+    if len(sizes) not in (1, 2):
+        raise UnsupportedLayerError(f"expected one or two sizes, got {value!r}")
+    return int(sizes[0]), int(sizes[-1])
 
 
 def _copied(value: Tensor | None) -> Tensor | None:
@@ -80,8 +84,9 @@ def _batch_norm(module: nn.BatchNorm2d) -> Sequence[Operator]:
     mean, variance = module.running_mean, module.running_var
     if mean is None or variance is None:
         raise UnsupportedLayerError("BatchNorm2d without running statistics depends on the batch")
-    gain = torch.ones_like(mean) if not module.affine else module.weight.detach()
-    shift = torch.zeros_like(mean) if not module.affine else module.bias.detach()
+    # What torch's forward reads; it does not look at `affine`.
+    gain = torch.ones_like(mean) if module.weight is None else module.weight.detach()  # pyright: ignore[reportUnnecessaryComparison]
+    shift = torch.zeros_like(mean) if module.bias is None else module.bias.detach()  # pyright: ignore[reportUnnecessaryComparison]
     scale = gain.double() / (variance.double() + module.eps).sqrt()
     offset = shift.double() - mean.double() * scale
     return [Scale(scale.to(mean.dtype)), Offset(offset.to(mean.dtype))]

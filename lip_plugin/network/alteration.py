@@ -1,0 +1,100 @@
+"""Whether a module runs what its type says: everything else is refused rather than certified as something else."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from lip_plugin.errors import ConfigError, UnsupportedLayerError
+from lip_plugin.network.classifier import CertifiedClassifier, buffer_name, trace_shapes
+from lip_plugin.network.operators import OPERATOR_KINDS, Head, Operator
+from lip_plugin.network.plain import tensor_flaw
+from lip_plugin.network.surroundings import foreign_surroundings
+
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+
+
+def refuse_altered(module: nn.Module, path: str, *, training_allowed: bool = False) -> None:
+    """Raise UnsupportedLayerError where a module would not run what its type says."""
+    if module.training and not training_allowed:
+        raise UnsupportedLayerError(f"{path} ({type(module).__name__}) is in training mode; call .eval() first")
+    reason = _alteration(module)
+    if reason is not None:
+        raise UnsupportedLayerError(f"{path} ({type(module).__name__}) {reason}; only unaltered modules are certified")
+
+
+def require_unaltered(model: nn.Module) -> None:
+    """Raise ConfigError unless ``model(x)`` is what the operators of a plain network compute."""
+    if type(model) is not CertifiedClassifier:
+        raise ConfigError(
+            f"{type(model).__name__} is not a CertifiedClassifier (exact type); use lp.freeze or lp.wrap first"
+        )
+    reason = _alteration(model) or _inconsistency(model)
+    if reason is not None:
+        raise ConfigError(f"this CertifiedClassifier {reason}; what runs would not be what is certified")
+
+
+def _alteration(module: nn.Module) -> str | None:
+    if any(getattr(module, hooks, None) for hooks in _HOOKS):
+        return "has hooks"
+    surroundings = foreign_surroundings()
+    if surroundings is not None:
+        return surroundings
+    if parametrize.is_parametrized(module):
+        return "has parametrisations, call torch.nn.utils.parametrize.remove_parametrizations first"
+    replaced = _replaced_methods(module)
+    if replaced or getattr(module, "_compiled_call_impl", None) is not None:
+        return f"has a replaced {replaced[0] if replaced else 'call'}"
+    flaws = ((name, tensor_flaw(value)) for name, value in _held_tensors(module).items())
+    return next((f"holds {name} {flaw}" for name, flaw in flaws if flaw is not None), None)
+
+
+def _replaced_methods(module: nn.Module) -> list[str]:
+    """Instance attributes that stand before a method or property of the class; Python looks ``__names__`` up there."""
+    names = [name for name in vars(module) if not name.startswith("__") or name == "__call__"]
+    of_class = {name: getattr(type(module), name, None) for name in names}
+    return [name for name, value in of_class.items() if callable(value) or isinstance(value, property)]
+
+
+def _held_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters, buffers and plain attributes: what old weight normalisation and pruning leave behind is the last."""
+    registered = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+    return {**dict(registered), **{name: value for name, value in vars(module).items() if isinstance(value, Tensor)}}
+
+
+def _inconsistency(model: CertifiedClassifier) -> str | None:
+    """Where operators, buffers and recorded shapes of a frozen network are no longer those of one network."""
+    if [type(layer) is Head for layer in model.layers] != [False] * (len(model.layers) - 1) + [True]:
+        return "does not end in its only head"
+    held: dict[str, Tensor] = {}
+    for index, layer in enumerate(model.layers):
+        if not _is_known(layer):
+            return f"has a foreign or altered operator, layer {index} ({type(layer).__name__})"
+        held.update({buffer_name(index, name): value for name, value in layer.tensors().items()})
+    buffers = dict(model.named_buffers())
+    exchanged = [name for name in {**held, **buffers} if held.get(name) is not buffers.get(name)]
+    if exchanged:
+        return f"runs other weights than its buffer {exchanged[0]}"
+    moved = [name for name, value in held.items() if value.dtype != model.dtype or value.device != model.device]
+    if moved:
+        return f"holds {moved[0]} in another dtype or on another device than the rest"
+    try:
+        layers = [layer.with_tensors({}) for layer in model.layers]  # checks the settings again
+        shapes = trace_shapes(layers, model.input_shape)
+    except UnsupportedLayerError as error:
+        return f"does not fit together any more ({error})"
+    recorded = (*model.layer_input_shapes, (model.num_classes,))
+    return None if shapes == recorded else "has other shapes than it was built with"
+
+
+def _is_known(layer: Operator) -> bool:
+    """An exact operator type whose instance has its fields and nothing that replaces a method."""
+    fields = {field.name for field in dataclasses.fields(layer)}
+    return OPERATOR_KINDS.get(type(layer).kind) is type(layer) and set(vars(layer)) == fields
