@@ -132,7 +132,7 @@ def rows(name: str, args: argparse.Namespace) -> Iterator[tuple[str, str]]:
     yield "VRA, real", accuracies(certificate, labels, eps)
     for arithmetic in ARITHMETICS[1:]:
         yield f"VRA, {arithmetic}", accuracies(*certificates(model, images, arithmetic), eps)
-    for spec in args.attacks.split(","):
+    for spec in filter(None, args.attacks.split(",")):
         ratios = distances_over_radii(model, images, spec, certificate, args.attacked)
         yield "adversarial distance over radius, smallest / median", ratios
 

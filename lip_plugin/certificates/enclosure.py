@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lip_plugin.bounds.rounding import frobenius_upper_bounds
+from lip_plugin.bounds.rounding import frobenius_upper_bounds, gamma
 from lip_plugin.certificates.arithmetic import UNIT_ROUNDOFF
 from lip_plugin.certificates.lipschitz import LipschitzBound
 from lip_plugin.certificates.program import FLOAT64, Program
@@ -130,3 +130,14 @@ class _Ball:
 def _norms(v: Tensor) -> Tensor:
     """(B,) upper bounds of the 2-norms of a batch."""
     return frobenius_upper_bounds(v).to(v.device)
+
+
+def difference_quotient_lower_bound(enclosed: EnclosedForward, a: Tensor, b: Tensor) -> float:
+    """The largest of ||h(a) - h(b)|| / ||a - b|| over pairs (B, C, H, W) of float64, h the exact features."""
+    at_a, at_b = enclosed(a), enclosed(b)
+    difference = at_a.features - at_b.features
+    apart = torch.linalg.vector_norm(difference, dim=1) * (1.0 - gamma(2 * difference.shape[1] + 16))
+    error = (at_a.error + at_b.error) * INFLATION
+    distance = frobenius_upper_bounds(a - b).to(a.device) * (1.0 + 2.0**-50)  # the difference is rounded too
+    quotient = (apart - error) / distance * (1.0 - 2.0**-50)
+    return max(0.0, float(quotient.nan_to_num(nan=0.0).max()))

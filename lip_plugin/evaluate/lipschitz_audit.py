@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lip_plugin.bounds.rounding import frobenius_upper_bounds, gamma
 from lip_plugin.certificates import check_images, lipschitz_upper_bound
 from lip_plugin.certificates.arithmetic import certifying_arithmetic
-from lip_plugin.certificates.enclosure import EnclosedForward
+from lip_plugin.certificates.enclosure import EnclosedForward, difference_quotient_lower_bound
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.network import CertifiedClassifier, require_unaltered
 
@@ -69,7 +68,7 @@ def audit_lipschitz(model: CertifiedClassifier, x: Tensor, *, steps: int = 100, 
         enclosed = EnclosedForward(model, bound)
         for middle, direction, distance in pairs:
             half = direction * (distance / 2)
-            lower = max(lower, _quotient_lower_bound(enclosed, middle + half, middle - half))
+            lower = max(lower, difference_quotient_lower_bound(enclosed, middle + half, middle - half))
     forwards = search.forwards + 2 * len(pairs) * len(x)
     return LipschitzAudit(lower, bound.value, forwards)
 
@@ -134,17 +133,6 @@ class _Search:
                 middle = m + _STEP * rest * distance * _unit(to_middle)
                 direction = _unit(d + _TURN * rest * _unit(to_direction))
         return best_middle.detach(), _unit(best_direction.detach()), distance
-
-
-def _quotient_lower_bound(enclosed: EnclosedForward, a: Tensor, b: Tensor) -> float:
-    """The largest of ||h(a) - h(b)|| / ||a - b|| over pairs, rounded down."""
-    at_a, at_b = enclosed(a), enclosed(b)
-    apart = _norms(at_a.features - at_b.features) * (1.0 - gamma(2 * at_a.features.shape[1] + 16))
-    error = (at_a.error + at_b.error) * (1.0 + 2.0**-40)
-    difference = (a - b).flatten(1)
-    distance = frobenius_upper_bounds(difference).to(a.device) * (1.0 + 2.0**-50)  # the difference is rounded too
-    quotient = (apart - error) / distance * (1.0 - 2.0**-50)
-    return max(0.0, float(quotient.nan_to_num(nan=0.0).max()))
 
 
 def _norms(v: Tensor) -> Tensor:

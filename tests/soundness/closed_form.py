@@ -20,6 +20,7 @@ from torch import Tensor, nn
 import lip_plugin as lp
 from lip_plugin.evaluate import EmpiricalAttack
 from lip_plugin.evaluate.view import AttackView
+from lip_plugin.models import CertifiableModel, LiResNetPP
 
 SHAPE = (1, 4, 4)
 EPS = 0.11
@@ -161,3 +162,10 @@ def assert_runs(model: lp.CertifiedClassifier, given: Numbers, x: Tensor) -> Non
     """``model(x)`` computes the function with these numbers."""
     found = np.asarray(model(x.to(model.dtype)).tolist())
     assert np.allclose(found, truth(given, x).logits, rtol=1e-4, atol=1e-4)
+
+
+def trainable() -> CertifiableModel:
+    """A small model for `lp.freeze`, (1, 8, 8) -> 3 classes."""
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"depth": 1, "width": 4, "dense_width": 8, "dense_depth": 1, "neck_patch": 2}
+    return LiResNetPP(input_shape=(1, 8, 8), num_classes=3, **sizes)

@@ -1,4 +1,4 @@
-"""What surrounds a call: modes, hooks and transforms that replace what torch computes are refused; settings are not."""
+"""What surrounds a call: modes, hooks and transforms that replace what torch computes are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules import module as registry
 from torch.overrides import TorchFunctionMode
@@ -18,7 +18,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import lip_plugin as lp
 from lip_plugin.certificates import certify_blocks
-from lip_plugin.models import LiResNetPP
 
 from .closed_form import (
     QUERIES,
@@ -27,11 +26,11 @@ from .closed_form import (
     assert_refused,
     assert_runs,
     assert_true,
-    compared,
     images,
     modules,
     network,
     numbers,
+    trainable,
     truth,
 )
 
@@ -120,7 +119,20 @@ def test_a_hook_on_the_making_of_buffers_is_refused_while_freezing() -> None:
     assert lp.wrap(features, head, input_shape=SHAPE).digest == network(numbers()).digest
 
 
-# --- transforms and tracers: their values are not numbers, or are computed by other programs -----------------------
+def test_modes_that_a_generator_of_blocks_enters_are_refused() -> None:
+    """Entered inside a generator, a mode stays on while the generator waits."""
+    model, x = network(numbers()), images()
+
+    def blocks() -> Generator[Tensor]:
+        yield x[:2]
+        with TripledConvolutions():
+            yield x[2:]
+
+    with pytest.raises(lp.ConfigError, match="TripledConvolutions"):
+        certify_blocks(model, blocks())
+
+
+# --- transforms and tracers: their values are not numbers, or are computed by other programs ---
 
 
 def _compiled(query: Callable[..., Any]) -> Callable[..., Any]:
@@ -182,127 +194,3 @@ def test_a_functional_call_with_other_buffers_reaches_neither_the_function_nor_t
     assert np.allclose(logits.detach().numpy(), truth(given, x).logits, atol=1e-4)
     assert_true(ask(model, x), given, x)
     assert_runs(model, given, x)
-
-
-# --- settings that must not matter ---------------------------------------------------------------------------------
-
-
-@contextmanager
-def set_and_reset(change: Callable[[], object], back: Callable[[], object]) -> Generator[None]:
-    change()
-    try:
-        yield
-    finally:
-        back()
-
-
-NEUTRAL: dict[str, Context] = {
-    "bfloat16 autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
-    "float16 autocast": lambda: torch.autocast("cpu", dtype=torch.float16),
-    "inference mode": torch.inference_mode,
-    "gradients on": torch.enable_grad,
-    "forward-mode gradients": torch.autograd.forward_ad.dual_level,
-    "default float16": lambda: set_and_reset(
-        lambda: torch.set_default_dtype(torch.float16), lambda: torch.set_default_dtype(torch.float32)
-    ),
-    "default float64": lambda: set_and_reset(
-        lambda: torch.set_default_dtype(torch.float64), lambda: torch.set_default_dtype(torch.float32)
-    ),
-    "default device meta": lambda: set_and_reset(
-        lambda: torch.set_default_device("meta"), lambda: torch.set_default_device(None)
-    ),
-    "with device meta": lambda: torch.device("meta"),
-    "matmul precision medium": lambda: set_and_reset(
-        lambda: torch.set_float32_matmul_precision("medium"), lambda: torch.set_float32_matmul_precision("highest")
-    ),
-    # Not torch.backends.mkldnn.flags, which warns about Intel GPUs.
-    "without oneDNN": lambda: set_and_reset(
-        lambda: torch._C._set_mkldnn_enabled(False),  # pyright: ignore[reportPrivateUsage]
-        lambda: torch._C._set_mkldnn_enabled(True),  # pyright: ignore[reportPrivateUsage]
-    ),
-}
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", NEUTRAL)
-def test_settings_change_no_certificate(name: str, dtype: torch.dtype) -> None:
-    given, x = numbers(), images(dtype)
-    model = network(given, dtype)
-    plain = ask(model, x)
-    with NEUTRAL[name]():
-        inside = ask(model, x)
-        report = compared(model, x)
-    assert_true(inside, given, x)
-    for certificate, again in ((plain.certificate, inside.certificate), (plain.float64, inside.float64)):
-        assert certificate.digest == again.digest
-        assert torch.equal(certificate.radius, again.radius) and torch.equal(certificate.margin, again.margin)
-    assert torch.equal(report.radius, plain.certificate.radius)
-
-
-@pytest.mark.parametrize("name", NEUTRAL)
-def test_settings_change_no_frozen_network(name: str, tmp_path: Path) -> None:
-    given, x, model = numbers(), images(), trainable()
-    expected = lp.freeze(model).digest
-    with NEUTRAL[name]():
-        features, head = modules(given)
-        wrapped = lp.wrap(features.to(dtype=torch.float32), head, input_shape=SHAPE)
-        assert lp.freeze(model).digest == expected
-        wrapped.save(tmp_path / "model")
-        loaded = lp.load_model(tmp_path / "model")
-    assert wrapped.digest == loaded.digest == network(given).digest
-    assert_true(ask(loaded, x), given, x)
-    assert_runs(loaded, given, x)
-
-
-def test_autocast_would_have_mattered() -> None:
-    """The forward of the very network is wrong by more than `assert_runs` allows; the float64 program is not."""
-    given, x = numbers(), images()
-    model = network(given)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = model(x).float().numpy()
-    assert np.abs(logits - truth(given, x).logits).max() > 1e-3
-
-
-def test_training_mode_changes_no_certificate() -> None:
-    given, x = numbers(), images()
-    model = network(given).train()
-    assert_true(ask(model, x), given, x)
-    assert model.training
-
-
-# --- what the source of the images leaves behind -------------------------------------------------------------------
-
-
-def test_modes_that_a_generator_of_blocks_enters_are_refused() -> None:
-    """Entered inside a generator, a mode stays on while the generator waits."""
-    model, x = network(numbers()), images()
-
-    def blocks() -> Generator[Tensor]:
-        yield x[:2]
-        with TripledConvolutions():
-            yield x[2:]
-
-    with pytest.raises(lp.ConfigError, match="TripledConvolutions"):
-        certify_blocks(model, blocks())
-
-
-@pytest.mark.parametrize("name", ["bfloat16 autocast", "gradients on", "with device meta"])
-def test_settings_that_a_generator_of_blocks_enters_change_nothing(name: str) -> None:
-    model, x = network(numbers(), torch.float64), images(torch.float64)
-    expected = lp.certify(model, x)
-
-    def blocks() -> Generator[Tensor]:
-        yield x[:2]
-        with NEUTRAL[name]():
-            yield x[2:]
-
-    certificate = certify_blocks(model, blocks())
-    assert torch.equal(certificate.radius, expected.radius)
-    assert not certificate.radius.requires_grad
-
-
-def trainable() -> nn.Module:
-    torch.manual_seed(0)
-    return LiResNetPP(
-        input_shape=(1, 8, 8), num_classes=3, depth=1, width=4, dense_width=8, dense_depth=1, neck_patch=2
-    )

@@ -16,9 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 import lip_plugin as lp
-from lip_plugin.models import CertifiableModel, LiResNetPP
 
-from .closed_form import QUERIES, SHAPE, ask, assert_runs, assert_true, images, modules, network, numbers
+from .closed_form import QUERIES, SHAPE, ask, assert_runs, assert_true, images, modules, network, numbers, trainable
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +28,6 @@ def mesh() -> Generator[DeviceMesh]:
         yield init_device_mesh("cpu", (1,))
     finally:
         dist.destroy_process_group()
-
-
-def trainable() -> CertifiableModel:
-    torch.manual_seed(0)
-    sizes: dict[str, Any] = {"depth": 1, "width": 4, "dense_width": 8, "dense_depth": 1, "neck_patch": 2}
-    return LiResNetPP(input_shape=(1, 8, 8), num_classes=3, **sizes)
 
 
 def _spread(module: nn.Module, mesh: DeviceMesh, placement: Shard | Replicate) -> None:
