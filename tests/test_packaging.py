@@ -50,7 +50,7 @@ ALLOWED["cli"] = set(ALLOWED)
 # Loaded on demand by the package itself, so it may name any room.
 TOP = "__init__"
 
-FOREIGN = {"lip_adapters", "robustbench", "autoattack", "pyautoattack", "torchattacks"}
+FOREIGN = {"lip_adapters", "robustbench", "autoattack", "eagerpy", "foolbox", "pyautoattack", "torchattacks"}
 
 
 # --- imports -----------------------------------------------------------------------------------------------------
