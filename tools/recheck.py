@@ -7,8 +7,8 @@ library. Exit 0: everything agrees; 1: something disagrees, named with its numbe
 
 Trusted: IEEE double precision; matrix products that are sums of products in some order; sin and cos within 4, tanh, exp
 and expm1 within 8 units in the last place. LAPACK is not: a Cholesky factor is a guess, checked by multiplying it out.
-Bounds err upwards, radii downwards. The terms of an error bound are sums and products of non-negative numbers, so UP
-(2^-40 relative) covers the rounding of the few hundred operations that evaluate one.
+The terms of an error bound are sums and products of non-negative numbers, so UP (2^-40 relative) covers the rounding of
+the few hundred operations that evaluate one.
 """
 
 from __future__ import annotations
@@ -25,36 +25,26 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
+Blocks = dict[tuple[int, int], Array]  # a Hermitian matrix: blocks (i, j) of one size, i >= j, zero where there is none
+Gram = tuple[Blocks, float]  # A A^H, and at least the Frobenius norm of its rounding errors
 
-U = 2.0**-53
-UP = 1 + 2.0**-40
+U, UP = 2.0**-53, 1 + 2.0**-40
 TINY = 2.0**-500  # per number: covers underflow, also that of a square below a square root
-EXPLICIT_SIDE = 1024  # an operator with at most so many rows or columns is written out; larger ones get a grid
+SMALL, LOOSE = 1024, 1.0009  # strips: for operators of so few rows or columns, or where a grid exceeds a guess so much
+STRIPS_WORK = 2**39  # about the operations of a proof on strips; where they would be more, there is only the grid
 PROOF_SLACK = 1e-6  # relative: how far a figure of the library may lie beyond the proved one, rounding terms of both
 ABSOLUTE_SLACK = 1e-7  # the same for radii near zero
 MAX_HEADER, MAX_INTEGER = 1 << 24, 4096
 DTYPES = {"float32": "<f4", "float64": "<f8", "F32": "<f4", "F64": "<f8"}
 TENSORS = {"offset": ["offset"], "scale": ["scale"], "conv": ["weight"], "dense": ["weight"], "head": ["weight"]}
-REARRANGING = ["flatten", "minmax", "pixel_shuffle", "pixel_unshuffle"]
-KINDS = [*TENSORS, *REARRANGING, "activation", "avg_pool"]
+KINDS = [*TENSORS, "flatten", "minmax", "pixel_shuffle", "pixel_unshuffle", "activation", "avg_pool"]
 
 
 class Disagreement(Exception):
     """The check failed: exit 1. Any other exception is bad input: exit 2."""
-
-
-class Layer(NamedTuple):
-    kind: str
-    settings: dict[str, Any]
-    tensors: dict[str, Array]  # float64: every stored number exactly
-
-    def integers(self, name: str, count: int = 2, least: int = 1) -> list[int]:
-        value = self.settings.get(name)
-        return integers(value if isinstance(value, list) else [value], f"{self.kind}: {name}", count, least)
 
 
 def integers(value: Any, what: str, count: int | None, least: int, most: int = MAX_INTEGER) -> list[int]:
@@ -71,10 +61,7 @@ def parse_json(content: bytes, what: str) -> dict[str, Any]:
             raise ValueError(f"{what} repeats a key")
         return dict(pairs)
 
-    value = json.loads(content.decode(), object_pairs_hook=unique)
-    if not isinstance(value, dict):
-        raise ValueError(f"{what} is not a JSON object")
-    return value
+    return json.loads(content.decode(), object_pairs_hook=unique)
 
 
 def read_safetensors(content: bytes) -> dict[str, Array]:
@@ -112,27 +99,13 @@ def read_model(directory: Path) -> tuple[dict[str, Any], list[Layer]]:
         raise ValueError("card.json: tensors are not used exactly once each, or not of the card's dtype")
     if any(not np.isfinite(value).all() for value in stored.values()):
         raise ValueError("weights: a number is not finite")
-    layers = [read_layer(record, stored) for record in card["network"]]
+    layers = [Layer.read(record, stored) for record in card["network"]]
     if [layer.kind == "head" for layer in layers] != [False] * (len(layers) - 1) + [True]:
         raise ValueError("card.json: the last operator, and only that one, must be a head")
     sizes = {"params": sum(v.size for v in stored.values()), "num_classes": len(layers[-1].tensors["weight"])}
     if any(card[key] != value for key, value in sizes.items()):
         raise Disagreement(f"the weights have {sizes}, the card says {card['params']} and {card['num_classes']}")
     return card, layers
-
-
-def read_layer(record: dict[str, Any], stored: dict[str, Array]) -> Layer:
-    kind, names = record["kind"], set(record["tensors"])
-    if kind not in KINDS:
-        raise ValueError(f"operator kind {kind!r} is not supported by this checker")
-    if names - {"bias"} != set(TENSORS.get(kind, [])) or (names == {"weight", "bias"}) != ("bias" in names):
-        raise ValueError(f"card.json: {kind} with tensors {sorted(names)}")
-    tensors = {key: stored[name].astype(np.float64) for key, name in record["tensors"].items()}
-    if "weight" in tensors:
-        weight, bias = tensors["weight"], tensors.setdefault("bias", np.zeros(len(tensors["weight"])))
-        if weight.ndim != (4 if kind == "conv" else 2) or not weight.size or bias.shape != weight.shape[:1]:
-            raise ValueError(f"card.json: {kind} with weight {weight.shape} and bias {bias.shape}")
-    return Layer(kind, record["settings"], tensors)
 
 
 def read_images(path: Path, shape: Shape, dtype: str, count: int) -> tuple[Array, Array]:
@@ -163,213 +136,251 @@ def frobenius(a: Array) -> float:
     return float(lengths(a[None])[0])
 
 
-def proved_norm(blocks: Iterable[Array]) -> float:
-    """An upper bound of the largest spectral norm among the blocks, real or complex.
+def gram_matrix(a: Array) -> Gram:
+    """A A^H, or A^H A if that is smaller."""
+    a = a.conj().T if a.shape[0] > a.shape[1] else a
+    return {(0, 0): a @ a.conj().T}, 2 * gamma(2 * a.shape[1] + 4) * frobenius(a) ** 2
 
-    If S = c^2 I - A A^H - (rounding) and R = S - L L^H, then A A^H = c^2 I - L L^H - R - (rounding) <= c^2 + ||R|| +
-    ||rounding||, because L L^H is positive semidefinite whatever L is. Products of length k in any order, complex ones
-    included, err by at most sqrt(2) gamma(2k) ||factor|| ||factor|| in the Frobenius norm (Higham, sections 3.1, 3.6).
+
+def proved_norm(grams: Iterable[Gram], square: float = 0.0) -> float:
+    """An upper bound of the largest spectral norm among operators A, real or complex.
+
+    With R = c^2 I - A A^H - L L^H, A A^H = c^2 I - L L^H - R <= c^2 + ||R||, because L L^H is positive semidefinite
+    whatever L is. c^2, at least ``square``, and L are guesses: where c is too small there is no L, or R is large.
+    Sums of k products in any order, complex ones included, err by at most sqrt(2) gamma(2k) times the sum of absolute
+    values (Higham, sections 3.1, 3.6): those of A A^H in the Frobenius norm by that times ||A||^2.
     """
-    square, error = 0.0, 0.0
-    for a in blocks:
-        if not np.abs(a).max() < 1e150:
-            raise ValueError("weights: too large for a proof")
-        a = a.conj().T if a.shape[0] > a.shape[1] else a
-        lower = np.tril(a @ a.conj().T)
-        np.fill_diagonal(lower, lower.diagonal().real)
-        gram = lower + np.tril(lower, -1).conj().T  # Hermitian exactly; every entry has the error of the product
-        factor, square = factorise(gram, square)
-        shifted = square * np.eye(len(gram)) - gram
-        residual = shifted - factor @ factor.conj().T
-        rounding = gamma(2 * a.shape[1] + 4) * frobenius(a) ** 2 + gamma(2 * len(a) + 4) * frobenius(factor) ** 2
-        rounding += U * float(np.abs(shifted).max()) + U * frobenius(residual)
-        missing = frobenius(residual) + 2 * rounding
-        if not math.isfinite(missing):
-            raise ValueError("weights: no proof found")
-        error = max(error, missing)
+    error = 0.0
+    for blocks, rounding in grams:
+        missing = math.inf
+        for attempt in range(12):
+            try:
+                missing = remainder(blocks, square) + rounding
+                break
+            except np.linalg.LinAlgError:
+                square = max(square, guess(blocks)) * (1 + 1e-8 * 10**attempt) + TINY
+        error = max(error, missing if missing < math.inf else math.inf)
     return UP * math.sqrt(UP * (square + error))
 
 
-def factorise(gram: Array, square: float) -> tuple[Array, float]:
-    """A guess L with L L^H close to c^2 I - gram, and c^2, at least ``square``. Proves nothing."""
-    for attempt in range(12):
-        try:
-            return np.linalg.cholesky(square * np.eye(len(gram)) - gram), square
-        except np.linalg.LinAlgError:
-            square = max(square, float(np.linalg.eigvalsh(gram)[-1]) * (1 + 1e-9 * 10**attempt) + TINY)
-    raise ValueError("weights: no proof found")
+def remainder(blocks: Blocks, square: float) -> float:
+    """At least ||R|| (Frobenius, blocks off the diagonal twice) for a guess L as banded as A A^H; LinAlgError: none.
+
+    An entry of R sums one of S = c^2 I - A A^H and products: it errs as A A^H does, with ||S|| + ||L||^2 for ||A||^2.
+    """
+    strips, band, side = 1 + max(blocks)[0], max(i - j for i, j in blocks), len(blocks[0, 0])
+    factor, squares = Blocks(), np.zeros(3)
+    for j in range(strips):
+        for i in range(j, min(j + band + 1, strips)):
+            shifted = rest = square * (i == j) * np.eye(side) - blocks.get((i, j), 0.0)
+            for k in range(max(0, i - band), j):
+                rest = rest - factor[i, k] @ factor[j, k].conj().T
+            factor[i, j] = np.linalg.cholesky(rest) if i == j else np.linalg.solve(factor[j, j], rest.conj().T).conj().T
+            rest = rest - factor[i, j] @ factor[j, j].conj().T
+            squares += [(1 + (i > j)) * frobenius(part) ** 2 for part in (rest, shifted, factor[i, j])]
+        factor = {key: block for key, block in factor.items() if key[0] > j}  # what later blocks need
+    residual, shift, lower = UP * (1 + gamma(strips * (band + 1))) * squares
+    return UP * (math.sqrt(residual) + 2 * gamma(2 * (band + 1) * (side + 4)) * (math.sqrt(shift) + lower))
+
+
+def guess(blocks: Blocks) -> float:
+    """About the largest eigenvalue of A A^H, by the Lanczos recurrence. Proves nothing."""
+    before, ritz = np.zeros((1 + max(blocks)[0], len(blocks[0, 0])), blocks[0, 0].dtype), np.zeros((401, 401))
+    v, values = before + np.random.default_rng(0).standard_normal(before.shape), np.zeros(1)
+    for step in range(400):
+        v, image = v / max(np.linalg.norm(v), TINY), -ritz[step, step - 1] * before
+        for (i, j), block in blocks.items():
+            image[i] += block @ v[j]
+            image[j] += block.conj().T @ v[i] if i > j else 0.0
+        ritz[step, step] = np.vdot(v, image).real
+        before, v = v, image - ritz[step, step] * v
+        ritz[step + 1, step] = np.linalg.norm(v)
+        if step % 20 == 19:
+            values, vectors = np.linalg.eigh(ritz[: step + 1, : step + 1])
+            if ritz[step + 1, step] * abs(vectors[-1, -1]) <= 2e-6 * values[-1]:
+                break
+    return float(values[-1])
 
 
 class Axis(NamedTuple):
-    """One axis of a convolution on blocks of ``stride`` pixels: output o takes pixel phase[t] of block o + shift[t].
+    """One axis of a convolution on n pixels: output o sees pixel[t, o] = stride o + first[t] through tap t; n: padding.
 
-    A circulant on ``grid`` blocks contains it: so many that no wrap-around takes an output o < m to a pixel.
+    A circulant on ``grid`` blocks of ``stride`` pixels contains it: so many that no wrap-around takes o to a pixel.
     """
 
-    shift: Array
-    phase: Array
+    pixel: Array
+    n: int
+    first: Array
     stride: int
     grid: int
 
     @classmethod
-    def of(cls, taps: int, n: int, m: int, stride: int, dilation: int, before: int) -> Axis:
-        shift, phase = np.divmod(np.arange(taps) * dilation - before, stride)
-        blocks = -(-n // stride)
-        return cls(shift, phase, stride, max(blocks - int(shift.min()), m + int(shift.max()), m, blocks))
+    def of(cls, taps: int, n: int, stride: int, dilation: int, before: int, after: int) -> Axis:
+        first, m = np.arange(taps) * dilation - before, (n + before + after - dilation * (taps - 1) - 1) // stride + 1
+        pixel, shift, blocks = first[:, None] + stride * np.arange(m), first // stride, -(-n // stride)
+        grid = max(blocks - int(shift.min()), m + int(shift.max()), m, blocks)
+        return cls(np.where((pixel >= 0) & (pixel < n), pixel, n), n, first, stride, grid)
 
     def turns(self) -> Array:
-        """Row i: exp(2 pi i shift / grid). Equal shifts turn the symbol's phase only: one frequency will do."""
-        rows = self.grid if len(set(self.shift % self.grid)) > 1 else 1
+        """Row i, at a tap and its phase: exp(2 pi i shift / grid). Equal shifts turn all alike: one row will do."""
+        shift, phase = np.divmod(self.first, self.stride)
+        rows = self.grid if len(set(shift % self.grid)) > 1 else 1
         angle = np.arange(self.grid) * (2 * math.pi / self.grid)  # within 3 u * 2 pi, cos and sin within 8 u
-        return (np.cos(angle) + 1j * np.sin(angle))[np.outer(np.arange(rows), self.shift) % self.grid]
-
-
-def symbols(weight: Array, high: Axis, wide: Axis) -> Iterator[Array]:
-    """The circulant's blocks: per frequency the sum over taps of weight times turn, the phases side by side.
-
-    Opposite frequencies are conjugate, so half will do. Shuffled: the largest so far then changes rarely.
-    """
-    flat = weight.reshape(-1, high.shift.size * wide.shift.size).astype(np.complex128)
-    column = np.add.outer(high.phase * wide.stride, wide.phase).ravel()
-    rows, columns = high.turns(), wide.turns()
-    for code in np.random.default_rng(0).permutation(len(rows) * len(columns)):
-        i, j = divmod(int(code), len(columns))
-        if (i, j) <= (-i % len(rows), -j % len(columns)):
-            table = np.zeros((column.size, high.stride * wide.stride), np.complex128)
-            table[np.arange(column.size), column] = np.outer(rows[i], columns[j]).ravel()
-            yield (flat @ table).reshape(len(weight), -1)
+        turns = (np.cos(angle) + 1j * np.sin(angle))[np.outer(np.arange(rows), shift) % self.grid]
+        return turns[:, :, None] * np.eye(self.stride)[phase]
 
 
 def grid_norm(weight: Array, high: Axis, wide: Axis) -> float:
-    """Norm of the circulant. A turn is within 32 u, a product of two within 80 u, then sums."""
+    """Norm of the circulant: per frequency a block, the sum over taps of weight times turn, phases side by side.
+
+    A turn is within 32 u, a product of two within 80 u, then sums.
+    """
+    turns = [(row, column) for row in high.turns() for column in wide.turns()]
+    blocks = (np.tensordot(np.tensordot(weight, row, (2, 0)), column, (2, 0)) for row, column in turns)
     error = (80 * U + 2 * gamma(2 * weight[0, 0].size + 4)) * frobenius(2 * np.abs(weight).sum(axis=(2, 3)))
-    return UP * (proved_norm(symbols(weight, high, wide)) + error)
+    return UP * (proved_norm(gram_matrix(block.reshape(len(weight), -1)) for block in blocks) + error)
 
 
-def convolve(layer: Layer, v: Array, weight: Array) -> Array:
-    """The convolution itself (a cross-correlation), tap by tap: each output sums fan-in products."""
-    (sh, sw), (dh, dw), (kh, kw) = layer.integers("stride"), layer.integers("dilation"), weight.shape[2:]
-    (top, bottom, left, right), (groups,) = layer.integers("padding", 4, 0), layer.integers("groups", 1)
-    if layer.settings["padding_mode"] != "zeros":
-        raise ValueError(f"conv with {layer.settings['padding_mode']} padding is not supported by this checker")
-    v = np.pad(v, ((0, 0), (0, 0), (top, bottom), (left, right)))
-    mh, mw = (v.shape[2] - dh * (kh - 1) - 1) // sh + 1, (v.shape[3] - dw * (kw - 1) - 1) // sw + 1
-    parts: list[Array] = []
-    for group, rows in zip(np.split(v, groups, axis=1), np.split(weight, groups), strict=True):
-        out = np.zeros((len(v), len(rows), mh * mw))
-        for i, j in np.ndindex(kh, kw):
-            seen = group[:, :, i * dh : i * dh + sh * (mh - 1) + 1 : sh, j * dw : j * dw + sw * (mw - 1) + 1 : sw]
-            out += rows[:, :, i, j] @ seen.reshape(len(v), -1, mh * mw)
-        parts.append(out.reshape(len(v), -1, mh, mw))
-    return np.concatenate(parts, axis=1)
+def strip_gram(weight: Array, high: Axis, wide: Axis) -> Gram | None:
+    """A A^H, a strip being a row of the output map; None if STRIPS_WORK is too little.
+
+    table[t] is what one row of taps does to a row of the input map, exactly. Outputs i and j share the pixels that i
+    sees through s and j through t: block (i, j) sums table[s] table[t]^T. ||A||^2 is at most m ||table||^2.
+    """
+    (taps, m), band = high.pixel.shape, int(high.first[-1] - high.first[0]) // high.stride
+    side, inner = len(weight) * wide.pixel.shape[1], weight.shape[1] * wide.n
+    if max(m * (band + 1) ** 2, taps**2) * max(side, 64) ** 2 * max(side + inner, 1024) > STRIPS_WORK:
+        return None
+    table = np.einsum("ochj,jqp->hoqcp", weight, np.eye(wide.n + 1)[wide.pixel][..., :-1]).reshape(taps, side, inner)
+    products, seen = table[:, None] @ table.transpose(0, 2, 1), high.pixel
+    shared = {(i, j): (seen[:, None, i] == seen[:, j]) & (seen[:, j] < high.n) for i, j in np.ndindex(m, m) if i >= j}
+    sums = {pairs.tobytes(): products[pairs].sum(axis=0) for pairs in shared.values()}
+    blocks = {key: sums[pairs.tobytes()] for key, pairs in shared.items() if pairs.any() or key[0] == key[1]}
+    return blocks, 2 * gamma(2 * taps * (inner + 4)) * m * frobenius(table) ** 2
 
 
-def conv_norm(layer: Layer, shape: Shape, out: Shape) -> tuple[float, str]:
-    """Windows without overlap: the kernel; small: the operator as a matrix; otherwise a grid. Groups: the maximum."""
-    stride, dilation, (groups,) = layer.integers("stride"), layer.integers("dilation"), layer.integers("groups", 1)
-    parts, taps = np.split(layer.tensors["weight"], groups), layer.tensors["weight"].shape[2:]
-    if all(stride[i] > dilation[i] * (taps[i] - 1) for i in (0, 1)):
-        return proved_norm(part.reshape(len(part), -1) for part in parts), "windows without overlap"
-    if min(math.prod(shape), math.prod(out)) <= EXPLICIT_SIDE * groups:
-        return proved_norm(explicit(layer, part, (shape[0] // groups, *shape[1:])) for part in parts), "explicit matrix"
-    before = layer.integers("padding", 4, 0)[::2]
-    axes = [Axis.of(taps[i], shape[1 + i], out[1 + i], stride[i], dilation[i], before[i]) for i in (0, 1)]
-    return max(grid_norm(part, *axes) for part in parts), "circulant grid"
+class Layer(NamedTuple):
+    kind: str
+    settings: dict[str, Any]
+    tensors: dict[str, Array]  # float64: every stored number exactly
 
+    @classmethod
+    def read(cls, record: dict[str, Any], stored: dict[str, Array]) -> Layer:
+        kind, names, settings = record["kind"], set(record["tensors"]), record["settings"]
+        if kind not in KINDS:
+            raise ValueError(f"operator kind {kind!r} is not supported by this checker")
+        if names - {"bias"} != set(TENSORS.get(kind, [])) or (names == {"weight", "bias"}) != ("bias" in names):
+            raise ValueError(f"card.json: {kind} with tensors {sorted(names)}")
+        if kind == "conv" and settings["padding_mode"] != "zeros":
+            raise ValueError(f"conv with {settings['padding_mode']} padding is not supported by this checker")
+        tensors = {key: stored[name].astype(np.float64) for key, name in record["tensors"].items()}
+        if kind == "avg_pool":  # a convolution of each channel with 1 / size, rounded up
+            kernel, (p, q) = integers(settings["kernel"], "avg_pool: kernel", 2, 1), settings["padding"]
+            tensors["weight"] = np.full((1, 1, *kernel), math.nextafter(1 / math.prod(kernel), 2))
+            settings = {**settings, "dilation": [1, 1], "groups": 1, "padding": [p, p, q, q]}
+        if "weight" in tensors:
+            shape, bias = tensors["weight"].shape, tensors.setdefault("bias", np.zeros(len(tensors["weight"])))
+            if len(shape) != (2 if kind in ("dense", "head") else 4) or 0 in shape or bias.shape != shape[:1]:
+                raise ValueError(f"card.json: {kind} with weight {shape} and bias {bias.shape}")
+        return cls(kind, settings, tensors)
 
-def explicit(layer: Layer, weight: Array, shape: Shape) -> Array:
-    """The operator, transposed: rows are the images of unit vectors, exact because each entry is one weight."""
-    size, layer = math.prod(shape), layer._replace(settings={**layer.settings, "groups": 1})
-    units = [np.arange(i, min(i + 256, size))[:, None] == np.arange(size) for i in range(0, size, 256)]
-    images = [convolve(layer, unit.astype(np.float64).reshape(-1, *shape), weight) for unit in units]
-    return np.concatenate([image.reshape(len(image), -1) for image in images])
+    def integers(self, name: str, count: int = 2, least: int = 1) -> list[int]:
+        value = self.settings.get(name)
+        return integers(value if isinstance(value, list) else [value], f"{self.kind}: {name}", count, least)
 
+    def axes(self, size: Shape) -> list[Axis]:
+        stride, dilation, ends = self.integers("stride"), self.integers("dilation"), self.integers("padding", 4, 0)
+        return list(map(Axis.of, self.tensors["weight"].shape[2:], size, stride, dilation, ends[::2], ends[1::2]))
 
-def pool_matrix(layer: Layer, n: int, axis: int) -> Array:
-    """Entry (o, i) is 1 where output o of an average pool sees input i, along one axis of n pixels."""
-    k, s, p = (layer.integers(name, 2, name != "padding")[axis] for name in ("kernel", "stride", "padding"))
-    start = np.arange((n + 2 * p - k) // s + 1)[:, None] * s - p
-    return ((np.arange(n) >= start) & (np.arange(n) < start + k)).astype(np.float64)
+    def convolve(self, v: Array, weight: Array) -> Array:
+        """The convolution itself (a cross-correlation), tap by tap: each output sums fan-in products."""
+        (high, wide), (groups,) = self.axes(v.shape[2:]), self.integers("groups", 1)
+        rows = np.ascontiguousarray(weight.reshape(groups, -1, *weight.shape[1:]).transpose(3, 4, 0, 1, 2))
+        v = np.pad(v, ((0, 0), (0, 0), (0, 1), (0, 1)))
+        v = v.reshape(len(v), groups if self.kind == "conv" else -1, weight.shape[1], *v.shape[2:])
+        y = np.zeros(1)
+        for i, j in np.ndindex(weight.shape[2:]):
+            y = y + rows[i, j] @ v[..., high.pixel[i][:, None], wide.pixel[j]].reshape(*v.shape[:3], -1)
+        return y.reshape(len(v), -1, high.pixel.shape[1], wide.pixel.shape[1])
 
+    def conv_norm(self, shape: Shape, out: Shape) -> tuple[float, str]:
+        """Windows without overlap: the kernel; small, or the grid loose: strips; else a grid. Groups: the maximum."""
+        (high, wide), parts = self.axes(shape[1:]), np.split(self.tensors["weight"], self.integers("groups", 1)[0])
+        if self.kind == "conv" and all(axis.first[-1] - axis.first[0] < axis.stride for axis in (high, wide)):
+            return proved_norm(gram_matrix(part.reshape(len(part), -1)) for part in parts), "windows without overlap"
+        grams = [gram for part in parts if (gram := strip_gram(part, high, wide))]
+        square = max((guess(blocks) for blocks, _ in grams), default=math.inf) * (1 + 1e-8)
+        small = grams and (min(math.prod(shape), math.prod(out)) <= SMALL * len(parts) or self.kind == "avg_pool")
+        bound = math.inf if small else max(grid_norm(part, high, wide) for part in parts)
+        if bound > LOOSE * math.sqrt(square):
+            return min(bound, proved_norm(grams, square)), "strips"
+        return bound, "circulant grid"
 
-def lipschitz(layer: Layer, shape: Shape, out: Shape) -> tuple[float, str]:
-    """An upper bound of the layer's Lipschitz constant in the Euclidean norm, and how it was found."""
-    if layer.kind == "conv":
-        return conv_norm(layer, shape, out)
-    if layer.kind == "dense":
-        return proved_norm([layer.tensors["weight"]]), "matrix"
-    if layer.kind == "scale":
-        return float(np.abs(layer.tensors["scale"]).max()), "largest scale"
-    if layer.kind == "avg_pool":  # the Kronecker product of one matrix per axis, each divided by the kernel's side
-        sides = [proved_norm([pool_matrix(layer, shape[1 + axis], axis)]) for axis in (0, 1)]
-        return UP * sides[0] * sides[1] / math.prod(layer.integers("kernel")), "matrix per axis"
-    if layer.kind == "activation" and layer.settings["function"] in ("leaky_relu", "elu"):
-        return max(abs(layer.settings["parameter"]), 1.0), "closed form"
-    return 0.25 if layer.kind == "activation" and layer.settings["function"] == "sigmoid" else 1.0, "closed form"
+    def lipschitz(self, shape: Shape, out: Shape) -> tuple[float, str]:
+        """An upper bound of the layer's Lipschitz constant in the Euclidean norm, and how it was found."""
+        if self.kind in ("conv", "avg_pool"):
+            return self.conv_norm(shape, out)
+        if self.kind == "dense":
+            return proved_norm([gram_matrix(self.tensors["weight"])]), "matrix"
+        if self.kind == "scale":
+            return float(np.abs(self.tensors["scale"]).max()), "largest scale"
+        if self.kind == "activation" and self.settings["function"] in ("leaky_relu", "elu"):
+            return max(abs(self.settings["parameter"]), 1.0), "closed form"
+        return 0.25 if self.kind == "activation" and self.settings["function"] == "sigmoid" else 1.0, "closed form"
 
+    def apply(self, v: Array) -> tuple[Array, Array]:
+        """The layer, and per image a bound of the rounding error that this layer adds (Euclidean norm)."""
+        if self.kind in ("conv", "dense", "avg_pool"):
+            y, error = self.linear(v)
+            return y, lengths(error)
+        if self.kind in ("scale", "offset"):
+            value = np.broadcast_to(self.tensors[self.kind].reshape(-1, *[1] * (v.ndim - 2)), v.shape)
+            y = v * value if self.kind == "scale" else v + value
+            return y, 2 * U * lengths(y)
+        if self.kind == "activation":
+            return self.activation(v, self.settings["function"], self.settings["parameter"])
+        return self.rearrange(v), np.zeros(len(v))
 
-def apply(layer: Layer, v: Array) -> tuple[Array, Array]:
-    """The layer, and per image a bound of the rounding error that this layer adds (Euclidean norm)."""
-    if layer.kind in ("conv", "dense"):
-        y, error = linear(layer, v)
-        return y, lengths(error)
-    if layer.kind in ("scale", "offset"):
-        value = np.broadcast_to(layer.tensors[layer.kind].reshape(-1, *[1] * (v.ndim - 2)), v.shape)
-        y = v * value if layer.kind == "scale" else v + value
-        return y, 2 * U * lengths(y)
-    if layer.kind == "activation":
-        return activation(v, layer.settings["function"], layer.settings["parameter"])
-    if layer.kind in REARRANGING:
-        return rearrange(layer, v), np.zeros(len(v))
-    high, wide = (pool_matrix(layer, n, axis) for axis, n in enumerate(v.shape[2:]))
-    count = math.prod(layer.integers("kernel"))
-    y, size = (high @ part @ wide.T / count for part in (v, np.abs(v)))
-    return y, 2 * gamma(count + 2) * lengths(size)
+    def linear(self, v: Array) -> tuple[Array, Array]:
+        """Entry by entry |computed - exact| <= gamma(fan-in + 4) (|W||v| + |b|) (Higham, section 3.5)."""
+        weight, bias = self.tensors["weight"], self.tensors["bias"]
+        if weight.ndim == 4:
+            y, size, bias = self.convolve(v, weight), self.convolve(np.abs(v), np.abs(weight)), bias[:, None, None]
+        else:
+            y, size = v @ weight.T, np.abs(v) @ np.abs(weight).T
+        return y + bias, 2 * gamma(weight[0].size + 2) * (size + np.abs(bias)) + TINY
 
+    def activation(self, v: Array, function: str, parameter: float) -> tuple[Array, Array]:
+        """Library functions are within 8 units in the last place; at most three roundings surround them."""
+        if function in ("relu", "abs"):
+            return (np.maximum(v, 0) if function == "relu" else np.abs(v)), np.zeros(len(v))
+        if function in ("leaky_relu", "elu"):
+            y = np.where(v > 0, v, parameter * (v if function == "leaky_relu" else np.expm1(np.minimum(v, 0))))
+        elif function in ("tanh", "sigmoid"):
+            y = np.tanh(v) if function == "tanh" else 1 / (1 + np.exp(-v))
+        else:
+            raise ValueError(f"activation {function!r} is not supported by this checker")
+        return y, 32 * U * lengths(y)
 
-def linear(layer: Layer, v: Array) -> tuple[Array, Array]:
-    """Entry by entry |computed - exact| <= gamma(fan-in + 2) (|W||v| + |b|) (Higham, section 3.5)."""
-    weight, bias = layer.tensors["weight"], layer.tensors["bias"]
-    if layer.kind == "conv":
-        bias = bias[:, None, None]
-        y, size = convolve(layer, v, weight), convolve(layer, np.abs(v), np.abs(weight))
-    else:
-        y, size = v @ weight.T, np.abs(v) @ np.abs(weight).T
-    return y + bias, 2 * gamma(weight[0].size + 2) * (size + np.abs(bias)) + TINY
-
-
-def activation(v: Array, function: str, parameter: float) -> tuple[Array, Array]:
-    """Library functions are within 8 units in the last place; at most three roundings surround them."""
-    if function in ("relu", "abs"):
-        return (np.maximum(v, 0) if function == "relu" else np.abs(v)), np.zeros(len(v))
-    if function in ("leaky_relu", "elu"):
-        y = np.where(v > 0, v, parameter * (v if function == "leaky_relu" else np.expm1(np.minimum(v, 0))))
-    elif function in ("tanh", "sigmoid"):
-        y = np.tanh(v) if function == "tanh" else 1 / (1 + np.exp(-v))
-    else:
-        raise ValueError(f"activation {function!r} is not supported by this checker")
-    return y, 32 * U * lengths(y)
-
-
-def rearrange(layer: Layer, v: Array) -> Array:
-    """Moves and comparisons: exact. What does not divide, NumPy refuses to reshape."""
-    n, c, *size = v.shape
-    if layer.kind == "flatten":
-        return v.reshape(n, -1)
-    if layer.kind == "minmax":  # channel i with channel i + c/2: first the maxima, then the minima
-        first, second = np.split(v, 2, axis=1)
-        return np.concatenate([np.maximum(first, second), np.minimum(first, second)], axis=1)
-    (f,), (h, w) = layer.integers("factor", 1), size
-    if layer.kind == "pixel_shuffle":
-        return v.reshape(n, c // f**2, f, f, h, w).transpose(0, 1, 4, 2, 5, 3).reshape(n, -1, h * f, w * f)
-    return v.reshape(n, c, h // f, f, w // f, f).transpose(0, 1, 3, 5, 2, 4).reshape(n, -1, h // f, w // f)
+    def rearrange(self, v: Array) -> Array:
+        """Moves and comparisons: exact. What does not divide, NumPy refuses to reshape."""
+        n, c, *size = v.shape
+        if self.kind == "flatten":
+            return v.reshape(n, -1)
+        if self.kind == "minmax":  # channel i with channel i + c/2: first the maxima, then the minima
+            first, second = np.split(v, 2, axis=1)
+            return np.concatenate([np.maximum(first, second), np.minimum(first, second)], axis=1)
+        (f,), (h, w) = self.integers("factor", 1), size
+        if self.kind == "pixel_shuffle":
+            return v.reshape(n, c // f**2, f, f, h, w).transpose(0, 1, 4, 2, 5, 3).reshape(n, -1, h * f, w * f)
+        return v.reshape(n, c, h // f, f, w // f, f).transpose(0, 1, 3, 5, 2, 4).reshape(n, -1, h // f, w // f)
 
 
 def prove_layers(layers: list[Layer], shape: Shape) -> Iterator[tuple[float, str]]:
     """Bound and method of every operator before the head."""
     for layer in layers[:-1]:
-        out = apply(layer, np.zeros((1, *shape)))[0].shape[1:]
-        yield lipschitz(layer, shape, out)
+        out = layer.apply(np.zeros((1, *shape)))[0].shape[1:]
+        yield layer.lipschitz(shape, out)
         shape = out
 
 
@@ -377,16 +388,14 @@ def certify(layers: list[Layer], bounds: list[float], total: float, x: Array) ->
     """Predictions j, and radii: at most the minimum over i != j of (margin - error) / (Lip(h) ||w_j - w_i||)."""
     v, error = x, np.zeros(len(x))
     for layer, bound in zip(layers[:-1], bounds, strict=True):
-        v, added = apply(layer, v)
+        v, added = layer.apply(v)
         error = UP * (bound * error + added + math.sqrt(v[0].size) * TINY)
-    head, (logits, own) = layers[-1].tensors["weight"], linear(layers[-1], v)
+    head, (logits, own) = layers[-1].tensors["weight"], layers[-1].linear(v)
     if not (np.isfinite(logits).all() and np.isfinite(own).all() and np.isfinite(error).all()):
         raise ValueError("activations overflow")
     best, radii = logits.argmax(axis=1), np.full(len(x), sys.float_info.max)
-    for image, i in np.ndindex(logits.shape):
+    for image, i in np.argwhere(best[:, None] != np.arange(logits.shape[1])):
         j = best[image]
-        if i == j:
-            continue
         distance = frobenius(head[j] - head[i]) * (1 + 2 * U) if (head[j] != head[i]).any() else 0.0
         gap = float(logits[image, j] - logits[image, i])
         gap = gap - UP * (distance * error[image] + own[image, j] + own[image, i] + 2 * U * abs(gap))
@@ -398,11 +407,9 @@ def certify(layers: list[Layer], bounds: list[float], total: float, x: Array) ->
 
 def read_points(path: Path, count: int) -> dict[int, dict[str, str]]:
     """The rows of points.csv among the first ``count`` images, by index."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    found = {int(row["index"]): row for row in rows}
-    kept = {index: row for index, row in sorted(found.items()) if 0 <= index < count}
-    if len(found) != len(rows) or not kept:
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    kept = {int(row["index"]): row for row in rows if 0 <= int(row["index"]) < count}
+    if len({int(row["index"]) for row in rows}) != len(rows) or not kept:
         raise ValueError(f"{path.name}: an index is repeated, or none is among the first {count}")
     return kept
 
@@ -423,17 +430,6 @@ def point_problems(row: dict[str, str], label: int, best: int, radius: float, to
             yield f"{column} is certified, with radius {claimed!r}, label {label}, prediction {prediction}"
 
 
-def library_figures(card: dict[str, Any], report: Path | None) -> dict[str, float]:
-    """The library's Lipschitz bound as the card and the report give it."""
-    figures = {"card": (card.get("measured") or {}).get("lipschitz_upper_bound")}
-    if report is not None:
-        record = parse_json(report.read_bytes(), report.name)
-        figures["report"] = record["lipschitz"]["upper_bound"]
-        if record["model"]["sha256"] != card["sha256"]:
-            raise Disagreement(f"{report.name} is about other weights")
-    return {name: figure for name, figure in figures.items() if figure is not None}
-
-
 def check(args: argparse.Namespace) -> Iterator[str]:
     """Print what was proved; yield what disagrees."""
     card, layers = read_model(args.model)
@@ -445,7 +441,13 @@ def check(args: argparse.Namespace) -> Iterator[str]:
     print(f"Lipschitz upper bound {total!r}")
     if not math.isfinite(total):
         raise ValueError("no finite Lipschitz bound")
-    for name, figure in library_figures(card, args.report).items():
+    figures: dict[str, Any] = {"card": (card.get("measured") or {}).get("lipschitz_upper_bound")}
+    if args.report:
+        report = parse_json(args.report.read_bytes(), args.report.name)
+        figures["report"] = report["lipschitz"]["upper_bound"]
+        if report["model"]["sha256"] != card["sha256"]:
+            yield f"{args.report.name} is about other weights"
+    for name, figure in [item for item in figures.items() if item[1] is not None]:
         print(f"the library's, from its {name}: {figure!r}")
         if not total * (1 - PROOF_SLACK) - 1e-60 <= figure <= total * (1 + args.tolerance):
             yield f"the library's Lipschitz bound {figure!r} does not agree with the proved {total!r}"
@@ -489,9 +491,7 @@ def main(arguments: list[str]) -> int:
     except Exception as error:  # whatever stops the checker, it has not agreed
         print(f"bad input: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    for problem in problems:
-        print(f"DISAGREES: {problem}")
-    print("FAILED" if problems else "OK")
+    print("\n".join([*(f"DISAGREES: {problem}" for problem in problems), "FAILED" if problems else "OK"]))
     return 1 if problems else 0
 
 
