@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _LANCZOS_STEPS = 400
-_RITZ_RESIDUAL = 1e-5
+_RITZ_RESIDUAL = 1e-6
 
 _Map = Callable[[Tensor], Tensor]
 
@@ -63,7 +63,7 @@ def conv_norm_lanczos_estimate(
 ) -> float:
     """LOWER estimate of a zero-padded convolution's operator norm; arguments as ``conv_norm_upper_bound``.
 
-    Lanczos steps on A^T A, orthogonalised in full, until the residual of the largest Ritz pair is 1e-5 of its value
+    Lanczos steps on A^T A, orthogonalised in full, until the residual of the largest Ritz pair is 1e-6 of its value
     (the value itself is then far closer), 400 at most: power iteration takes thousands where singular values crowd.
     """
     geometry = _Geometry(input_size, stride, padding, dilation, groups, circular=False)

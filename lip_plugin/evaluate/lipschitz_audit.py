@@ -62,8 +62,7 @@ def audit_lipschitz(model: CertifiedClassifier, x: Tensor, *, steps: int = 100, 
         search = _Search(model)
         middle = x.detach().to(model.device, torch.float64).clone()
         direction = search.power_iteration(middle, seed)
-        pairs = [(middle, direction, _DISTANCES[0])]
-        pairs += [search.ascend(middle, direction, distance, steps) for distance in _DISTANCES]
+        pairs = [search.ascend(middle, direction, distance, steps) for distance in _DISTANCES]
     with certifying_arithmetic():
         enclosed = EnclosedForward(model, bound)
         for middle, direction, distance in pairs:

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-PATH = Path(__file__).parents[2] / "tools" / "search_bound.py"
+from .loading import load_tool
 
-
-@pytest.fixture(scope="module")
-def search() -> Any:
-    spec = importlib.util.spec_from_file_location("search_bound", PATH)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+search = load_tool("search_bound")
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("dilation", [1, 2])
-def test_the_symbol_is_that_of_the_periodic_layer(search: Any, stride: int, dilation: int) -> None:
+def test_the_symbol_is_that_of_the_periodic_layer(stride: int, dilation: int) -> None:
     layer = search.Layer(3, 2, 3, 6, stride, 0, dilation)
     weight = torch.randn(3, 2, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(stride))
     unit = torch.eye(72, dtype=torch.float64).view(72, 2, 6, 6)
@@ -40,7 +29,7 @@ def test_the_symbol_is_that_of_the_periodic_layer(search: Any, stride: int, dila
 
 @pytest.mark.parametrize(("options", "code"), [([], 0), (["--unsound"], 1)])
 def test_a_short_search(
-    search: Any, options: list[str], code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    options: list[str], code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten trials: none beats the proved bound; a circulant of the map's own size is beaten."""
     monkeypatch.setattr(sys, "argv", ["search_bound.py", "--trials", "10", "--steps", "30", *options])

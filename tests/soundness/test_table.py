@@ -1,0 +1,32 @@
+"""The table of tightness: its figures stand in the order that their directions of error demand."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import lip_plugin as lp
+
+from .loading import load_tool
+
+table = load_tool("soundness_table")
+DEMO = "LipPlugin2026_LiResNet_Demo"
+
+
+def test_every_row_is_there_and_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert table.main([DEMO, "--n", "8", "--attacked", "4", "--attacks", "foolbox:DeepFool", "--steps", "50"]) == 0
+    rows: dict[str, str] = dict(re.findall(r"^\| (.+?) \| (\S.*) \|$", capsys.readouterr().out, re.MULTILINE))
+
+    def number(start: str) -> float:
+        (value,) = (text for name, text in rows.items() if name.startswith(start))
+        return float(re.split(r"[ /]", value)[0])
+
+    bound = lp.lipschitz_upper_bound(lp.load_model(DEMO)).value
+    assert number("proved upper bound") == pytest.approx(bound, abs=1e-6)
+    assert number("checker's upper bound") == pytest.approx(bound, rel=1e-6)
+    assert 0.9 * bound < number("two points show at least") <= bound
+    assert 0.95 * bound < number("estimate, 50 steps") <= bound
+    shares = [number(f"VRA, {arithmetic}") for arithmetic in ("plain_float32", "float32", "float64", "real")]
+    assert sorted(shares) == shares and shares[-1] <= number("VRA at 0.1 / 0.25 / 0.5, estimate")
+    assert number("adversarial distance over radius") >= 1.0
