@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lip_plugin.zoo import load_model as load_model
     from lip_plugin.zoo import model_card as model_card
     from lip_plugin.zoo import register_model as register_model
+    from lip_plugin.zoo import register_with_robustbench as register_with_robustbench
 
 _HOME = {
     "certificates": (
@@ -82,7 +83,7 @@ _HOME = {
     "network": ("CertifiedClassifier", "wrap"),
     "published": ("from_published",),
     "types": ("ABSTAIN",),
-    "zoo": ("ModelCard", "list_models", "load_model", "model_card", "register_model"),
+    "zoo": ("ModelCard", "list_models", "load_model", "model_card", "register_model", "register_with_robustbench"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

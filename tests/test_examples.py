@@ -13,8 +13,9 @@ import lip_plugin as lp
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def test_every_example_is_run_here() -> None:
-    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == ["own_network.py"]
+def test_every_example_is_run() -> None:
+    # in_robustbench.py is run by tests/adapters/test_robustbench_registration.py.
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == ["in_robustbench.py", "own_network.py"]
 
 
 def test_own_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

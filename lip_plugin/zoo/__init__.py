@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lip_plugin.zoo.card import ModelCard as ModelCard
 from lip_plugin.zoo.card import Provenance as Provenance
 from lip_plugin.zoo.card import read_card as read_card
+from lip_plugin.zoo.integrations import register_with_robustbench as register_with_robustbench
 from lip_plugin.zoo.registry import find_model as find_model
 from lip_plugin.zoo.registry import list_models as list_models
 from lip_plugin.zoo.registry import model_card as model_card
