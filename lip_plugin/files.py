@@ -16,7 +16,7 @@ WEIGHTS_FILE = "model.safetensors"
 """The two files of a model directory."""
 
 
-REPORT_FILES = frozenset({"report.json", "points.csv", "report.md"})
+REPORT_FILES = frozenset({"report.json", "points.csv", "report.md", "report.html"})
 """What a report directory holds, and all that `--overwrite` of one may replace."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lip_plugin.cli.ending import ended_together
+from lip_plugin.cli.reproduce import command_line
 from lip_plugin.errors import SoundnessError
 from lip_plugin.files import REPORT_FILES, check_output_directory
 
@@ -37,7 +38,7 @@ def _shared_options(command: F_) -> F_:
         click.option("--batch-size", type=int, help="Images per work unit (default 256)."),
         click.option("--workers", type=click.IntRange(0), default=0, help="Processes that decode pictures (imagenet)."),
         click.option("--device", help="Device of the forwards (default cpu)."),
-        click.option("--out", type=Path, help="Write report.json, points.csv and report.md to this directory."),
+        click.option("--out", type=Path, help="Write report.json, points.csv, report.md and report.html here."),
         click.option("--overwrite", is_flag=True, help="Replace an existing --out."),
         click.option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
         click.option("--quiet", is_flag=True, help="No progress bar."),
@@ -66,6 +67,7 @@ def certify_command(audit_lipschitz: bool, **options: Any) -> None:
 @_shared_options
 @click.option("--attacks", default="autoattack", show_default=True, help="Comma-separated attack specifications.")
 @click.option("--audit", default="8", show_default=True, help="Certified images to attack per eps, or all.")
+@click.option("--gallery/--no-gallery", default=None, help="Images in report.html (default: if their terms allow).")
 @click.option("--no-skip-certified", is_flag=True, help="Attack certified images too (the full protocol).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random draw.")
 def compare_command(attacks: str, audit: str, no_skip_certified: bool, seed: int, **options: Any) -> None:
@@ -138,11 +140,13 @@ def _print_and_write(report: Any, task: _Task, options: dict[str, Any]) -> None:
     card = task.card
     summary = summarise_model(task.model, name=card.name, architecture=card.architecture or "", sha256=card.sha256)
     described: Report = report.described(model=summary)
+    described = described.described(command=command_line(described, options["name"], options))
     if options["as_json"]:
         click.echo(json.dumps(report_document(described), indent=1, ensure_ascii=False))
     else:
         print_report(described)
     if options["out"] is not None:
-        write_report(described, options["out"], overwrite=options["overwrite"])
+        gallery: bool | None = options.get("gallery")
+        no_page = write_report(described, options["out"], overwrite=options["overwrite"], gallery=gallery)
         if not options["as_json"]:
-            click.echo(f"Report written to {options['out']}")
+            click.echo(f"Report written to {options['out']}{f', without a page: {no_page}' if no_page else ''}")

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from lip_plugin.certificates import Certificate, LipschitzBound
+from lip_plugin.errors import MissingDependencyError
 from lip_plugin.evaluate.lipschitz_audit import LipschitzAudit
+from lip_plugin.evaluate.versions import attack_libraries
+from lip_plugin.evaluate.views import view
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.types import ImageShape
 from lip_plugin.version import __version__
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Status = Literal["wrong", "certified", "broken", "undecided"]
 STATUSES: tuple[Status, ...] = ("wrong", "certified", "broken", "undecided")
@@ -94,6 +103,23 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class AdversarialImage:
+    """An image and the closest adversarial point found for it: (C, H, W) each, in [0,1], on the CPU."""
+
+    index: int
+    image: Tensor
+    adversarial: Tensor
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for and shows nowhere else in a report. ``audit`` None stands for all certified images."""
+
+    audit: int | None
+    batch_size: int
+
+
+@dataclass(frozen=True)
 class Report:
     """A certificate and attacks side by side. ``status`` is "failed" where a certificate was contradicted."""
 
@@ -113,10 +139,33 @@ class Report:
     points: Points
     differences: tuple[Difference, ...] = ()
     lipschitz_audit: LipschitzAudit | None = None
+    input_shape: ImageShape | None = None
+    request: Request | None = None
+    command: str = ""
+    adversarial: tuple[AdversarialImage, ...] = ()
+    """The first few images, in file order, for which an adversarial point was found."""
 
-    def described(self, *, model: ModelSummary | None = None, dataset: DatasetSummary | None = None) -> Report:
-        """The same findings with the names of model and data filled in."""
-        return dataclasses.replace(self, model=model or self.model, dataset=dataset or self.dataset)
+    def described(
+        self, *, model: ModelSummary | None = None, dataset: DatasetSummary | None = None, command: str = ""
+    ) -> Report:
+        """The same findings with the names of model and data, and the command that asked for them, filled in."""
+        return dataclasses.replace(
+            self, model=model or self.model, dataset=dataset or self.dataset, command=command or self.command
+        )
+
+    def plot(self) -> dict[str, Figure]:
+        """Matplotlib figures: "accuracy", "distances" and "lipschitz", those for which there is something to draw.
+
+        Raises MissingDependencyError without the extra ``report``.
+        """
+        return view("plot")(self)
+
+    def _repr_html_(self) -> str | None:
+        """The page, for a notebook; None, and so the plain text, without the extra ``report``."""
+        try:
+            return view("notebook")(self)
+        except MissingDependencyError:
+            return None
 
     def audited(self, audit: LipschitzAudit) -> Report:
         """With the outcome of a search against the Lipschitz bound; failed where that is refuted."""
@@ -137,7 +186,14 @@ def summarise_model(
     return ModelSummary(name, architecture or shape, model.num_parameters, sha256, model.digest)
 
 
-def describe_environment(model: CertifiedClassifier, seed: int) -> dict[str, str | int]:
-    device = str(model.device)
-    threads = torch.get_num_threads()
-    return {"lip_plugin": __version__, "torch": torch.__version__, "device": device, "threads": threads, "seed": seed}
+def describe_environment(model: CertifiedClassifier, seed: int, attacks: Iterable[str] = ()) -> dict[str, str | int]:
+    """Versions, the libraries of the named attacks included, and what else a result can depend on."""
+    return {
+        "lip_plugin": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **attack_libraries(attacks),
+        "device": str(model.device),
+        "threads": torch.get_num_threads(),
+        "seed": seed,
+    }

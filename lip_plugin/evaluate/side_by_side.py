@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lip_plugin.certificates import Certificate, lipschitz_upper_bound, wilson_interval95
 from lip_plugin.errors import ConfigError, SoundnessError
-from lip_plugin.evaluate.audit import audit_result, contradictions, describe_contradiction
+from lip_plugin.evaluate.audit import audit_result, audit_stages, contradictions, describe_contradiction
 from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.evaluate.plan import Plan
 from lip_plugin.evaluate.protocol import Protocol
@@ -22,6 +22,7 @@ from lip_plugin.evaluate.results import (
     EpsResult,
     Points,
     Report,
+    Request,
     describe_environment,
     summarise_model,
 )
@@ -94,9 +95,12 @@ def _report(protocol: Protocol, cost: Cost, differences: tuple[Difference, ...])
         skipped_certified=plan.skip_certified,
         attacks=tuple(attack.name for attack in plan.attacks),
         cost=cost,
-        environment=describe_environment(protocol.model, plan.seed),
+        environment=describe_environment(protocol.model, plan.seed, _attack_names(protocol)),
         points=Points(protocol.blocks.labels, certificate, findings.distance, tuple(findings.attack), status),
         differences=differences,
+        input_shape=images.image_shape,
+        request=Request(plan.audit, plan.block_size),
+        adversarial=tuple(findings.pictures[index] for index in sorted(findings.pictures)),
     )
 
 
@@ -121,6 +125,12 @@ def _differences(aware: Protocol, full: Protocol) -> tuple[Difference, ...]:
         for index, (was, now) in enumerate(zip(aware.status(eps), full.status(eps), strict=True))
         if was != now
     )
+
+
+def _attack_names(protocol: Protocol) -> list[str]:
+    """Of everything that ran, the audit's own attacks included."""
+    audit = audit_stages(protocol.model.num_classes) if protocol.plan.audits else ()
+    return [attack.name for attack in (*protocol.plan.attacks, *audit)]
 
 
 def _share(flags: Tensor) -> float:

@@ -7,7 +7,7 @@ outside it, so that one process, several, and a resumed run agree.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -15,25 +15,35 @@ from torch import Tensor
 
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.blocks import Blocks
+from lip_plugin.evaluate.results import AdversarialImage
 from lip_plugin.network import CertifiedClassifier
 
 OnUnit = Callable[[int], None]
 """Called with the number of images of a unit that is done, attacked or not."""
 
+KEPT_PICTURES = 8
+
 
 class Findings:
-    """The closest adversarial point found so far, per image: distance (N,) float64 on the CPU, and by which attack."""
+    """The closest adversarial point found so far, per image: distance (N,) float64 on the CPU, and by which attack.
+
+    The points themselves, ``pictures``, are kept of the first few images only: an image that is one of them
+    when all is found was one of them all along, because more can only be found.
+    """
 
     def __init__(self, count: int) -> None:
         self.distance = torch.full((count,), torch.inf, dtype=torch.float64)
         self.attack = [""] * count
+        self.pictures: dict[int, AdversarialImage] = {}
 
-    def add(self, index: Tensor, distance: Tensor, attack: str) -> None:
+    def add(self, index: Tensor, distance: Tensor, attack: str, pictures: Iterable[AdversarialImage] = ()) -> None:
         closer = distance < self.distance[index]
         index = index[closer]
         self.distance[index] = distance[closer]
-        for position in index.tolist():
+        positions = index.tolist()
+        for position in positions:
             self.attack[position] = attack
+        self._keep(picture for picture in pictures if picture.index in positions)
 
     def merged(self, other: Findings) -> Findings:
         """The closer of the two, image by image."""
@@ -41,7 +51,14 @@ class Findings:
         best.distance = torch.minimum(self.distance, other.distance)
         closer = (other.distance < self.distance).tolist()
         best.attack = [b if hit else a for hit, a, b in zip(closer, self.attack, other.attack, strict=True)]
+        best._keep(picture for picture in self.pictures.values() if not closer[picture.index])
+        best._keep(picture for picture in other.pictures.values() if closer[picture.index])
         return best
+
+    def _keep(self, pictures: Iterable[AdversarialImage]) -> None:
+        self.pictures |= {picture.index: picture for picture in pictures}
+        for index in sorted(self.pictures)[KEPT_PICTURES:]:
+            del self.pictures[index]
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,7 @@ class _Unit:
     index: Tensor
     distance: Tensor
     forwards: int
+    pictures: tuple[AdversarialImage, ...]
 
 
 def attack_in_blocks(
@@ -71,18 +89,21 @@ def attack_in_blocks(
 
     def attack_own_blocks() -> list[_Unit]:
         units: list[_Unit] = []
+        room = KEPT_PICTURES  # of this rank's first images: all that may travel to the others
         for block in blocks.owned_by(blocks.ranks.rank):
             span = blocks.span(block)
             rows = todo[span.start : span.stop].nonzero().squeeze(1)
             if len(rows):  # pixels are read for blocks with something left to attack
-                units.append(_attacked(stage, model, blocks, block, rows, eps, unit_seed(seed, stage.name, eps, block)))
+                unit_draws = unit_seed(seed, stage.name, eps, block)
+                units.append(_attacked(stage, model, blocks, block, rows, eps, unit_draws, pictures=room))
+                room -= len(units[-1].pictures)
             on_unit(len(span))
         return units
 
     ranks = blocks.ranks
     units = [unit for part in ranks.gather(ranks.together(attack_own_blocks)) for unit in part]
     for unit in units:
-        findings.add(unit.index, unit.distance, stage.name)
+        findings.add(unit.index, unit.distance, stage.name, unit.pictures)
     return sum(unit.forwards for unit in units)
 
 
@@ -94,12 +115,21 @@ def _attacked(
     rows: Tensor,
     eps: float,
     seed: int,
+    *,
+    pictures: int,
 ) -> _Unit:
     pixels = blocks.read(block)
     x = pixels[rows.to(pixels.device)].to(model.device)
     index = rows + blocks.span(block).start
     result = stage(model, x, blocks.labels[index].to(model.device), eps=eps, seed=seed)
-    return _Unit(index, result.distance.cpu(), result.forwards)
+    first = result.success.nonzero().squeeze(1)[:pictures].tolist()
+    kept = tuple(AdversarialImage(int(index[row]), _copied(x[row]), _copied(result.adversarial[row])) for row in first)
+    return _Unit(index, result.distance.cpu(), result.forwards, kept)
+
+
+def _copied(pixels: Tensor) -> Tensor:
+    """Alone on the CPU: a view would keep, and send, its whole block."""
+    return pixels.detach().to("cpu", copy=True)
 
 
 def unit_seed(seed: int, attack: str, eps: float, block: int) -> int:

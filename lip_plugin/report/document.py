@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
 from lip_plugin.evaluate import Report
+from lip_plugin.report.statistics import statistics
 
 SCHEMA = "lip-report/1"
 POINTS_FILE = "points.csv"
@@ -33,12 +35,25 @@ def report_document(report: Report) -> dict[str, Any]:
         "clean_accuracy": report.clean_accuracy,
         "eps": [{**vars(result), "vra_interval95": list(result.vra_interval95)} for result in report.eps],
         "attacks": list(report.attacks),
+        "statistics": _json(dataclasses.asdict(statistics(report))),
         "audit": {name: finite(value) for name, value in vars(report.audit).items()},
         "skipped_certified": report.skipped_certified,
         "protocol_differences": [vars(difference) for difference in report.differences],
         "cost": vars(report.cost),
         "environment": report.environment,
+        "request": _request(report),
         "points": POINTS_FILE,
+    }
+
+
+def _request(report: Report) -> dict[str, Any]:
+    """What to ask for to get this report again."""
+    request = report.request
+    return {
+        "command": report.command,
+        "input_shape": _json(report.input_shape),
+        "audit": None if request is None else "all" if request.audit is None else request.audit,
+        "batch_size": None if request is None else request.batch_size,
     }
 
 
@@ -46,6 +61,15 @@ def _lipschitz_audit(report: Report) -> dict[str, Any]:
     """What the search found, where there was one."""
     audit = report.lipschitz_audit
     return {} if audit is None else {"lower_bound": audit.lower_bound, "audit_forwards": audit.forwards}
+
+
+def _json(value: Any) -> Any:
+    """Lists for tuples, None for what is not finite."""
+    if isinstance(value, dict):
+        return {name: _json(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(entry) for entry in value]
+    return finite(value) if isinstance(value, float) else value
 
 
 def finite(value: float | None) -> float | None:

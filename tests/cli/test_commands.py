@@ -62,7 +62,7 @@ def test_certify_prints_and_writes_what_the_library_says(
         assert sum(entry["counts"].values()) == 24
     assert report["model"]["digest"] == model.digest
     assert report["lipschitz"]["upper_bound"] == lp.lipschitz_upper_bound(model).value
-    assert sorted(path.name for path in out.iterdir()) == ["points.csv", "report.json", "report.md"]
+    assert sorted(path.name for path in out.iterdir()) == ["points.csv", "report.html", "report.json", "report.md"]
 
 
 def test_report_json_has_the_documented_keys(lip: Lip, model_dir: Path, data_file: Path) -> None:

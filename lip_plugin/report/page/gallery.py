@@ -1,0 +1,69 @@
+"""Images beside their adversarial version, as pictures inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lip_plugin.evaluate import Report
+
+# Data sets whose terms let anybody pass single images on. Of all others (ImageNet, a user's own) none is shown unasked.
+_FREE_TO_SHOW = frozenset({"mnist", "fashion_mnist", "cifar10", "cifar100"})
+
+
+@dataclass(frozen=True)
+class GalleryRow:
+    """One image. The three pictures are ``data:`` addresses of PNG files; ``amplified``: of the difference."""
+
+    index: int
+    label: int
+    attack: str
+    distance: float
+    image: str
+    adversarial: str
+    difference: str
+    amplified: float
+
+
+def may_be_shown(report: Report) -> bool:
+    """Whether the images may be in a page that nobody has asked for them in."""
+    return report.dataset.name in _FREE_TO_SHOW
+
+
+def gallery_rows(report: Report) -> list[GalleryRow]:
+    """Those images whose adversarial version the report holds."""
+    return [
+        _row(report, picture.index, picture.image.float(), picture.adversarial.float())
+        for picture in report.adversarial
+    ]
+
+
+def _row(report: Report, index: int, image: Tensor, adversarial: Tensor) -> GalleryRow:
+    points = report.points
+    difference = adversarial - image
+    largest = float(difference.abs().max())
+    factor = 0.5 / largest if largest > 0 else 1.0
+    return GalleryRow(
+        index=index,
+        label=int(points.labels[index]),
+        attack=points.attack[index],
+        distance=float(points.distance[index]),
+        image=_png_address(image),
+        adversarial=_png_address(adversarial),
+        difference=_png_address(0.5 + factor * difference),
+        amplified=factor,
+    )
+
+
+def _png_address(pixels: Tensor) -> str:
+    """(C, H, W) in [0,1] in grey or colour, rounded to 8 bits; other than 3 channels as their mean."""
+    shown = pixels if len(pixels) == 3 else pixels.mean(dim=0, keepdim=True)
+    levels = shown.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    content = io.BytesIO()
+    Image.fromarray(levels if levels.shape[2] == 3 else levels[:, :, 0]).save(content, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"

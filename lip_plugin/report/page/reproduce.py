@@ -1,0 +1,49 @@
+"""How to get the same report again, from Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lip_plugin.evaluate import Report
+from lip_plugin.types import format_eps
+from lip_plugin.untrusted import printable
+
+
+def python_call(report: Report) -> str:
+    """A program, but for the images, with every setting written out that a result depends on.
+
+    Names come from strangers: in it they are Python literals, or one printable line of comment.
+    """
+    data = report.dataset
+    return "\n".join(
+        [
+            "import lip_plugin as lp",
+            *([] if report.attacks else ["from lip_plugin.evaluate import certify_report"]),
+            "",
+            f"model = lp.load_model({report.model.name!r})",
+            f"assert model.digest == {report.model.digest!r}",
+            f"# x (N, C, H, W) in model.dtype, y (N,): {data.n} images of {printable(data.name)}",
+            f"{'lp.compare' if report.attacks else 'certify_report'}(",
+            "    model,",
+            "    x,",
+            "    y,",
+            *(f"    {name}={value!r}," for name, value in _settings(report).items()),
+            ")",
+        ]
+    )
+
+
+def _settings(report: Report) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "eps": tuple(format_eps(result.eps) for result in report.eps),
+        "arithmetic": report.arithmetic,
+    }
+    request = report.request
+    if request is not None:
+        settings["batch_size"] = request.batch_size
+    if report.attacks:
+        settings |= {"attacks": report.attacks, "skip_certified": report.skipped_certified}
+        settings |= {"seed": report.environment["seed"]}
+        if request is not None:
+            settings["audit"] = "all" if request.audit is None else request.audit
+    return settings
