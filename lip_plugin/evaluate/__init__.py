@@ -16,3 +16,4 @@ from lip_plugin.evaluate.results import DatasetSummary as DatasetSummary
 from lip_plugin.evaluate.results import EpsResult as EpsResult
 from lip_plugin.evaluate.results import ModelSummary as ModelSummary
 from lip_plugin.evaluate.results import Report as Report
+from lip_plugin.evaluate.results import StageRecord as StageRecord

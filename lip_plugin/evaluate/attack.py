@@ -107,9 +107,9 @@ def _run_stage(
     with torch.no_grad():
         points = _projected(x, candidates.to(x.device), eps)
         program = float64_program(model)
-        success = (program(points).argmax(dim=1) != y) & (_distances(points, x) <= eps)
+        success = (program(points).argmax(dim=1) != y) & (distances(points, x) <= eps)
         points = _pulled_in(program, x, y, torch.where(_per_image(success, x), points, x), success)
-        distance = _distances(points, x).masked_fill(~success, torch.inf)
+        distance = distances(points, x).masked_fill(~success, torch.inf)
     by = tuple(stage.name if hit else "" for hit in success.tolist())
     return AttackResult(points, success, distance, by, view.forwards), view.forwards
 
@@ -128,7 +128,7 @@ def _per_image(values: Tensor, x: Tensor) -> Tensor:
     return values.view(-1, *[1] * (x.dim() - 1))
 
 
-def _distances(points: Tensor, x: Tensor) -> Tensor:
+def distances(points: Tensor, x: Tensor) -> Tensor:
     """(B,) L2 distances of the tensors as they are, in float64."""
     return torch.linalg.vector_norm((points.double() - x.double()).flatten(1), dim=1)
 
@@ -141,7 +141,7 @@ def _projected(x: Tensor, candidates: Tensor, eps: float) -> Tensor:
     points = x
     for attempt in range(_PROJECTIONS):
         points = (x.double() + _per_image(scale, x) * delta).clamp(0.0, 1.0).to(x.dtype)
-        too_far = _distances(points, x) > eps
+        too_far = distances(points, x) > eps
         # Rounding to float32 moves a point by up to 1e-7 sqrt(pixels), which is a lot of a small eps.
         scale = torch.where(too_far, scale * (1.0 - 1e-7 * 4.0**attempt), scale)
         if not bool(too_far.any()):
@@ -164,6 +164,6 @@ def _pulled_in(program: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, points
         trial = (start + _per_image(middle, x) * (end - start)).to(x.dtype)
         hit = program(trial).argmax(dim=1) != labels
         low, high = torch.where(hit, low, middle), torch.where(hit, middle, high)
-        closer = hit & (_distances(trial, start) < _distances(best, start))
+        closer = hit & (distances(trial, start) < distances(best, start))
         best = torch.where(_per_image(closer, x), trial, best)
     return points.index_put((success.nonzero().squeeze(1),), best)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,6 @@ from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.attacks import get_attack
 from lip_plugin.evaluate.results import AuditResult
-from lip_plugin.evaluate.work import Findings
 
 _FEWEST_CLASSES_OF_APGD_T = 4
 
@@ -39,20 +40,20 @@ def audit_mask(certified: Tensor, radius: Tensor, limit: int | None) -> Tensor:
     return torch.zeros_like(certified).index_fill(0, order, True) & certified
 
 
-def contradictions(radius: Tensor, findings: Findings) -> list[int]:
-    """Images with an adversarial point strictly inside their own radius. Exact comparison, no tolerance."""
-    return (findings.distance < radius).nonzero().squeeze(1).tolist()
+def contradictions(radius: Tensor, distance: Tensor, attack: Sequence[str]) -> tuple[str, ...]:
+    """One line per image with an adversarial point strictly inside its own radius. Exact comparison, no tolerance.
 
-
-def audit_result(radius: Tensor, findings: Findings, attacked_certified: int) -> AuditResult:
-    comparable = torch.isfinite(findings.distance) & (radius > 0)
-    ratios = findings.distance[comparable] / radius[comparable]
-    smallest = float(ratios.min()) if len(ratios) else None
-    return AuditResult(attacked_certified, len(contradictions(radius, findings)), smallest)
-
-
-def describe_contradiction(index: int, radius: Tensor, findings: Findings) -> str:
-    return (
+    ``distance`` (N,) float64 is that of the closest point, infinite without one; ``attack`` names who found it.
+    """
+    return tuple(
         f"unsound certificate: image {index} has certified radius {float(radius[index]):.6g}, but "
-        f"{findings.attack[index]} found a misclassified point at distance {float(findings.distance[index]):.6g}"
+        f"{attack[index]} found a misclassified point at distance {float(distance[index]):.6g}"
+        for index in (distance < radius).nonzero().squeeze(1).tolist()
     )
+
+
+def audit_result(radius: Tensor, distance: Tensor, attacked_certified: int) -> AuditResult:
+    comparable = torch.isfinite(distance) & (radius > 0)
+    ratios = distance[comparable] / radius[comparable]
+    smallest = float(ratios.min()) if len(ratios) else None
+    return AuditResult(attacked_certified, int((distance < radius).sum()), smallest)

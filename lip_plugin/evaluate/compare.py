@@ -17,6 +17,7 @@ from lip_plugin.evaluate.given import GivenImages
 from lip_plugin.evaluate.plan import EpsArgument, Plan, attack_plan
 from lip_plugin.evaluate.results import Report
 from lip_plugin.evaluate.side_by_side import attack_beside
+from lip_plugin.evaluate.work import KEPT_PICTURES
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.ranks import Ranks
 
@@ -70,11 +71,14 @@ def compare_images(
     seed: int = 0,
     batch_size: int | None = None,
     arithmetic: str = "real",
+    pictures: int | None = KEPT_PICTURES,
     ranks: Ranks | None = None,
     progress: bool = False,
 ) -> Report:
     """`compare` for a data set that is read block by block: memory does not grow with its pixels.
 
+    The report keeps the closest adversarial point of the first ``pictures`` images that have one; None keeps all,
+    and memory then grows with them.
     With several ``ranks`` each certifies and attacks its own blocks, and every rank returns the same report
     as one process would, or raises the same error. An attack reads a block only where something in it is
     left to attack. Raises as `compare`, and DataError on an unreadable picture.
@@ -82,7 +86,7 @@ def compare_images(
     ranks = ranks or Ranks()
 
     def prepared() -> tuple[Plan, Blocks]:
-        plan = attack_plan(eps, attacks, audit, skip_certified, seed, batch_size)
+        plan = attack_plan(eps, attacks, audit, skip_certified, seed, batch_size, pictures)
         require_arithmetic(arithmetic)
         if plan.audits:
             audit_stages(model.num_classes)  # a missing library is an error before the work, not after it

@@ -14,6 +14,7 @@ from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.attacks import get_attack
 from lip_plugin.evaluate.audit import audit_stages, parse_audit
 from lip_plugin.evaluate.blocks import BLOCK_SIZE
+from lip_plugin.evaluate.work import KEPT_PICTURES
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.types import parse_eps_grid
 
@@ -25,7 +26,7 @@ class Plan:
     """What is attacked how. ``attacks`` are in the order they run, cheap to expensive; ``eps`` ascends.
 
     ``audit`` is the number of certified images attacked per eps where certified images are skipped, None
-    for all of them.
+    for all of them. ``pictures`` is the number of adversarial pictures that are kept, None for all of them.
     """
 
     eps: tuple[float, ...]
@@ -34,6 +35,7 @@ class Plan:
     skip_certified: bool
     seed: int
     block_size: int
+    pictures: int | None = KEPT_PICTURES
 
     def stages(self, model: CertifiedClassifier) -> int:
         """How often the images are gone through."""
@@ -41,8 +43,8 @@ class Plan:
         return len(self.eps) * (sum(len(attack.stages) for attack in self.attacks) + audits)
 
     def certificate_aware(self) -> Plan:
-        """The same plan with certified images skipped."""
-        return dataclasses.replace(self, skip_certified=True, audit=0)
+        """The same plan with certified images skipped, for its counts alone."""
+        return dataclasses.replace(self, skip_certified=True, audit=0, pictures=0)
 
     @property
     def audits(self) -> bool:
@@ -56,6 +58,7 @@ def attack_plan(
     skip_certified: bool,
     seed: int,
     batch_size: int | None,
+    pictures: int | None = KEPT_PICTURES,
 ) -> Plan:
     """The plan that the arguments of `compare` ask for. Raises ConfigError, MissingDependencyError."""
     limit = parse_audit(audit)
@@ -67,7 +70,9 @@ def attack_plan(
         raise ConfigError(f"attacks must be at least one and differ in name, got {names}")
     if type(seed) is not int or seed < 0:
         raise ConfigError(f"seed must be an int >= 0, got {seed!r}")
-    return Plan(_grid(eps), chosen, limit, skip_certified, seed, _block_size(batch_size))
+    if pictures is not None and (type(pictures) is not int or pictures < 0):
+        raise ConfigError(f"pictures must be an int >= 0, or None for all of them, got {pictures!r}")
+    return Plan(_grid(eps), chosen, limit, skip_certified, seed, _block_size(batch_size), pictures)
 
 
 def proof_plan(eps: EpsArgument, batch_size: int | None) -> Plan:

@@ -12,7 +12,8 @@ from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.audit import audit_mask, audit_stages
 from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.evaluate.plan import Plan
-from lip_plugin.evaluate.results import Status
+from lip_plugin.evaluate.restated import statuses
+from lip_plugin.evaluate.results import StageRecord, Status
 from lip_plugin.evaluate.work import Findings, attack_in_blocks
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.types import format_eps
@@ -38,10 +39,10 @@ class Protocol:
     ) -> None:
         self.model, self.blocks, self.certificate, self.plan = model, blocks, certificate, plan
         self.correct = certificate.prediction == blocks.labels
-        self.found = {attack.name: Findings(len(certificate)) for attack in plan.attacks}
-        self.audit_found = Findings(len(certificate))
+        self.found = {attack.name: Findings(len(certificate), kept=plan.pictures) for attack in plan.attacks}
+        self.audit_found = Findings(len(certificate), kept=plan.pictures)
         self.attacked_certified = 0
-        self.forwards = 0
+        self.stages: list[StageRecord] = []
         self._on_progress = on_progress
 
     def run(self) -> None:
@@ -50,6 +51,11 @@ class Protocol:
                 self._audit(eps)
             for attack in self.plan.attacks:
                 self._attack(attack, eps)
+
+    @property
+    def forwards(self) -> int:
+        """Image-forwards of all stages."""
+        return sum(stage.forwards for stage in self.stages)
 
     def certified(self, eps: float) -> Tensor:
         """(N,) bool: correct with radius > eps, and not contradicted by anything that was found."""
@@ -68,11 +74,7 @@ class Protocol:
 
     def status(self, eps: float) -> tuple[Status, ...]:
         """One of wrong, certified, broken, undecided per image."""
-        certified, broken = self.certified(eps).tolist(), (self.closest() <= eps).tolist()
-        return tuple(
-            "wrong" if not correct else "certified" if sure else "broken" if hit else "undecided"
-            for correct, sure, hit in zip(self.correct.tolist(), certified, broken, strict=True)
-        )
+        return statuses(self.correct, self.certificate.radius, self.closest(), eps)
 
     def robust(self, attack: EmpiricalAttack, eps: float) -> Tensor:
         """(N,) bool: correct, and not broken at eps by this attack or, where it broke a certificate, the audit."""
@@ -94,9 +96,10 @@ class Protocol:
             self._stage(stage, mask, self.audit_found, eps, prefix="audit ")
 
     def _stage(self, stage: EmpiricalAttack, todo: Tensor, findings: Findings, eps: float, prefix: str = "") -> None:
-        note = f"{prefix}{stage.name} at {format_eps(eps)}"
+        name = f"{prefix}{stage.name}"
+        note = f"{name} at {format_eps(eps)}"
         self._on_progress(0, note)
-        self.forwards += attack_in_blocks(
+        forwards = attack_in_blocks(
             stage,
             self.model,
             self.blocks,
@@ -106,3 +109,5 @@ class Protocol:
             seed=self.plan.seed,
             on_unit=lambda done: self._on_progress(done, note),
         )
+        broken = int((todo & (findings.distance <= eps)).sum())
+        self.stages.append(StageRecord(eps, name, int(todo.sum()), broken, forwards))

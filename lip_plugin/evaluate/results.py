@@ -112,6 +112,20 @@ class AdversarialImage:
 
 
 @dataclass(frozen=True)
+class StageRecord:
+    """One attack stage at one eps, as it ran. ``attack`` begins with "audit " where certified images were tried.
+
+    ``broken`` of its ``images`` were misclassified within eps afterwards, which its own attack had not yet achieved.
+    """
+
+    eps: float
+    attack: str
+    images: int
+    broken: int
+    forwards: int
+
+
+@dataclass(frozen=True)
 class Request:
     """What was asked for and shows nowhere else in a report. ``audit`` None stands for all certified images."""
 
@@ -144,6 +158,8 @@ class Report:
     command: str = ""
     adversarial: tuple[AdversarialImage, ...] = ()
     """The first few images, in file order, for which an adversarial point was found."""
+    stages: tuple[StageRecord, ...] = ()
+    """Every attack stage in the order they ran; their forwards sum to ``cost.attack_forwards``."""
 
     def described(
         self, *, model: ModelSummary | None = None, dataset: DatasetSummary | None = None, command: str = ""

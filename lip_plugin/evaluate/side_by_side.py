@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lip_plugin.certificates import Certificate, lipschitz_upper_bound, wilson_interval95
 from lip_plugin.errors import ConfigError, SoundnessError
-from lip_plugin.evaluate.audit import audit_result, audit_stages, contradictions, describe_contradiction
+from lip_plugin.evaluate.audit import audit_result, audit_stages, contradictions
 from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.evaluate.plan import Plan
 from lip_plugin.evaluate.protocol import Protocol
@@ -80,18 +80,18 @@ def _run(model: CertifiedClassifier, blocks: Blocks, certificate: Certificate, p
 def _report(protocol: Protocol, cost: Cost, differences: tuple[Difference, ...]) -> Report:
     certificate, plan, images = protocol.certificate, protocol.plan, protocol.blocks.images
     findings = protocol.all_findings()
-    wrong = contradictions(certificate.radius, findings)
+    problems = contradictions(certificate.radius, findings.distance, findings.attack)
     status = {eps: protocol.status(eps) for eps in plan.eps}
     return Report(
-        status="failed" if wrong else "ok",
-        problems=tuple(describe_contradiction(index, certificate.radius, findings) for index in wrong),
+        status="failed" if problems else "ok",
+        problems=problems,
         model=summarise_model(protocol.model),
         dataset=DatasetSummary(images.name, images.split, len(images), images.source),
         lipschitz=lipschitz_upper_bound(protocol.model),
         arithmetic=certificate.arithmetic,
         clean_accuracy=_share(protocol.correct),
         eps=tuple(_eps_result(protocol, eps, status[eps]) for eps in plan.eps),
-        audit=audit_result(certificate.radius, findings, protocol.attacked_certified),
+        audit=audit_result(certificate.radius, findings.distance, protocol.attacked_certified),
         skipped_certified=plan.skip_certified,
         attacks=tuple(attack.name for attack in plan.attacks),
         cost=cost,
@@ -101,6 +101,7 @@ def _report(protocol: Protocol, cost: Cost, differences: tuple[Difference, ...])
         input_shape=images.image_shape,
         request=Request(plan.audit, plan.block_size),
         adversarial=tuple(findings.pictures[index] for index in sorted(findings.pictures)),
+        stages=tuple(protocol.stages),
     )
 
 

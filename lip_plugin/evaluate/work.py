@@ -22,16 +22,18 @@ OnUnit = Callable[[int], None]
 """Called with the number of images of a unit that is done, attacked or not."""
 
 KEPT_PICTURES = 8
+"""By default: memory does not grow with the images."""
 
 
 class Findings:
     """The closest adversarial point found so far, per image: distance (N,) float64 on the CPU, and by which attack.
 
-    The points themselves, ``pictures``, are kept of the first few images only: an image that is one of them
-    when all is found was one of them all along, because more can only be found.
+    The points themselves, ``pictures``, are kept of the first ``kept`` images only, None for all: an image that is
+    one of them when all is found was one of them all along, because more can only be found.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, kept: int | None = KEPT_PICTURES) -> None:
+        self.kept = kept
         self.distance = torch.full((count,), torch.inf, dtype=torch.float64)
         self.attack = [""] * count
         self.pictures: dict[int, AdversarialImage] = {}
@@ -47,7 +49,7 @@ class Findings:
 
     def merged(self, other: Findings) -> Findings:
         """The closer of the two, image by image."""
-        best = Findings(len(self.attack))
+        best = Findings(len(self.attack), kept=self.kept)
         best.distance = torch.minimum(self.distance, other.distance)
         closer = (other.distance < self.distance).tolist()
         best.attack = [b if hit else a for hit, a, b in zip(closer, self.attack, other.attack, strict=True)]
@@ -57,8 +59,9 @@ class Findings:
 
     def _keep(self, pictures: Iterable[AdversarialImage]) -> None:
         self.pictures |= {picture.index: picture for picture in pictures}
-        for index in sorted(self.pictures)[KEPT_PICTURES:]:
-            del self.pictures[index]
+        if self.kept is not None:
+            for index in sorted(self.pictures)[self.kept :]:
+                del self.pictures[index]
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,14 @@ def attack_in_blocks(
 
     def attack_own_blocks() -> list[_Unit]:
         units: list[_Unit] = []
-        room = KEPT_PICTURES  # of this rank's first images: all that may travel to the others
+        room = findings.kept  # of this rank's first images: all that may travel to the others
         for block in blocks.owned_by(blocks.ranks.rank):
             span = blocks.span(block)
             rows = todo[span.start : span.stop].nonzero().squeeze(1)
             if len(rows):  # pixels are read for blocks with something left to attack
                 unit_draws = unit_seed(seed, stage.name, eps, block)
                 units.append(_attacked(stage, model, blocks, block, rows, eps, unit_draws, pictures=room))
-                room -= len(units[-1].pictures)
+                room = None if room is None else room - len(units[-1].pictures)
             on_unit(len(span))
         return units
 
@@ -116,7 +119,7 @@ def _attacked(
     eps: float,
     seed: int,
     *,
-    pictures: int,
+    pictures: int | None,
 ) -> _Unit:
     pixels = blocks.read(block)
     x = pixels[rows.to(pixels.device)].to(model.device)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +14,11 @@ from torch import Tensor
 
 from lip_plugin.errors import CheckpointError, ChecksumError
 from lip_plugin.network.limits import LARGEST_WEIGHTS
-from lip_plugin.untrusted import few, parse_document, printable, read_regular
+from lip_plugin.untrusted import LARGEST_HEADER, PREFIX_BYTES, few, read_regular, tensor_entries
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _CODES = {"F32": 4, "F64": 8}
 """Element types by their name in the file, with their bytes."""
-_PREFIX = 8  # little-endian length of the header
-_LARGEST_HEADER = 4 * 2**20
-
-
-@dataclass(frozen=True)
-class _Entry:
-    name: str
-    shape: tuple[int, ...]
-    start: int
-    end: int
 
 
 def read_weights(path: Path, *, sha256: str, params: int) -> dict[str, Tensor]:
@@ -42,7 +30,7 @@ def read_weights(path: Path, *, sha256: str, params: int) -> dict[str, Tensor]:
     if params > LARGEST_WEIGHTS:
         raise CheckpointError(f"{path.parent}: the card says {params} parameters; at most {LARGEST_WEIGHTS} are loaded")
     try:
-        content = read_regular(path, limit=_PREFIX + _LARGEST_HEADER + params * max(_CODES.values()))
+        content = read_regular(path, limit=PREFIX_BYTES + LARGEST_HEADER + params * max(_CODES.values()))
     except OSError as error:
         raise CheckpointError(f"cannot read weights {path}: {error.strerror or error}") from error
     except MemoryError as error:
@@ -51,50 +39,10 @@ def read_weights(path: Path, *, sha256: str, params: int) -> dict[str, Tensor]:
     if found != sha256:
         raise ChecksumError(f"{path} has sha256 {found}, the card says {sha256}; fetch the model again")
     try:
-        _check_layout(content, path)
+        tensor_entries(content, f"{path} is not a readable safetensors file", _CODES)
         return load_safetensors(content)
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
-
-
-def _check_layout(content: bytes, path: Path) -> None:
-    """Header and data fit: every byte belongs to exactly one tensor. Raises ValueError, CheckpointError.
-
-    The library checks most of this too; a header that two readers could read differently is refused here.
-    """
-    length = int.from_bytes(content[:_PREFIX], "little")
-    if len(content) < _PREFIX or length > len(content) - _PREFIX:
-        raise ValueError(f"the header would have {length} bytes, the file has {len(content)}")
-    if length > _LARGEST_HEADER:
-        raise ValueError(f"the header has {length} bytes; expected at most {_LARGEST_HEADER}")
-    header = parse_document(content[_PREFIX : _PREFIX + length], f"{path} is not a readable safetensors file: header")
-    if not isinstance(header, dict):
-        raise ValueError(f"the header is a {type(header).__name__}; expected an object")
-    position = 0
-    entries = [_entry(name, record) for name, record in header.items() if name != "__metadata__"]
-    for entry in sorted(entries, key=lambda entry: (entry.start, entry.end)):
-        if entry.start != position:
-            raise ValueError(f"tensor {few([entry.name])} starts at byte {entry.start}; expected {position}")
-        position = entry.end
-    if position != len(content) - _PREFIX - length:
-        raise ValueError(f"the tensors end at byte {position} of {len(content) - _PREFIX - length}")
-
-
-def _entry(name: str, record: Any) -> _Entry:
-    if not isinstance(record, dict) or set(record) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"tensor {few([name])} needs exactly dtype, shape and data_offsets")
-    code, shape, offsets = record["dtype"], record["shape"], record["data_offsets"]
-    if not isinstance(code, str) or code not in _CODES:
-        raise ValueError(f"tensor {few([name])} has dtype {printable(repr(code), longest=40)}; expected F32 or F64")
-    if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
-        raise ValueError(f"tensor {few([name])} has a shape or offsets that are no sizes")
-    if offsets[1] - offsets[0] != math.prod(shape) * _CODES[code]:
-        raise ValueError(f"tensor {few([name])} has offsets {offsets} for shape {shape[:8]} of {code}")
-    return _Entry(name, tuple(shape), offsets[0], offsets[1])
-
-
-def _are_sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(type(size) is int and size >= 0 for size in value)
 
 
 def check_tensors(records: list[Mapping[str, Any]], tensors: Mapping[str, Tensor], dtype_name: str) -> None:

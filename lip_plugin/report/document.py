@@ -39,6 +39,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "audit": {name: finite(value) for name, value in vars(report.audit).items()},
         "skipped_certified": report.skipped_certified,
         "protocol_differences": [vars(difference) for difference in report.differences],
+        "stages": [vars(stage) for stage in report.stages],
         "cost": vars(report.cost),
         "environment": report.environment,
         "request": _request(report),

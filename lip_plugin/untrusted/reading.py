@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from lip_plugin.errors import CheckpointError
 
@@ -13,7 +16,17 @@ _FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NO
 
 
 def read_regular(path: Path, *, limit: int) -> bytes:
-    """The bytes of ``path``, a regular file that lies in its own directory and has at most ``limit`` bytes.
+    """The bytes of ``path``, which has at most ``limit`` of them. Raises as `open_regular`."""
+    with open_regular(path, limit=limit) as (file, size):
+        content = file.read(size + 1)
+    if len(content) != size:
+        raise CheckpointError(f"{path} changed while it was read; try again")
+    return content
+
+
+@contextmanager
+def open_regular(path: Path, *, limit: int) -> Generator[tuple[BinaryIO, int]]:
+    """``path`` open for reading, and its size: a regular file that lies in its own directory.
 
     A link within the directory is followed, one that leads out of it is refused: it would make a model
     directory read whatever the receiver can read. Raises CheckpointError, and OSError where there is no file.
@@ -30,10 +43,7 @@ def read_regular(path: Path, *, limit: int) -> bytes:
         _require_regular(status, path)
         if status.st_size > limit:
             raise CheckpointError(f"{path} has {status.st_size} bytes; expected at most {limit}")
-        content = file.read(status.st_size + 1)
-    if len(content) != status.st_size:
-        raise CheckpointError(f"{path} changed while it was read; try again")
-    return content
+        yield file, status.st_size
 
 
 def _require_regular(status: os.stat_result, path: Path) -> None:
