@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 settings.register_profile(
     "lip",
@@ -23,6 +29,26 @@ torch.set_num_threads(1)
 
 Randn = Callable[..., Tensor]
 """randn(*shape, seed=0, dtype=torch.float64)"""
+
+
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    """A Chromium for pages; skipped where there is none, unless LIP_BROWSER=required."""
+    playwright: Any = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the group dev")
+    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    with playwright.sync_playwright() as driver:
+        try:
+            # None: one that playwright has installed. The time is for a machine that is busy with other tests.
+            found: Browser = driver.chromium.launch(executable_path=program, timeout=60_000)
+        except playwright.Error as error:
+            if os.environ.get("LIP_BROWSER") == "required":
+                raise
+            pytest.skip(f"no Chromium; on Debian: apt install chromium-headless-shell ({str(error).splitlines()[0]})")
+        yield found
+        found.close()
 
 
 @pytest.fixture

@@ -44,6 +44,8 @@ ALLOWED: dict[str, set[str]] = {
     "zoo": {"certificates", "network"} | _COMMON,
     "evaluate": {"certificates", "zoo", "network", "data"} | _COMMON,
     "report": {"evaluate", "certificates", "zoo", "network"} | _COMMON,
+    "leaderboard": {"zoo"} | _COMMON,
+    "submission": {"report", "evaluate", "certificates", "zoo", "network", "data"} | _COMMON,
     "train": {"losses", "models", "data", "certificates", "report", "zoo", "network", "bounds", "evaluate"} | _COMMON,
 }
 ALLOWED["cli"] = set(ALLOWED)

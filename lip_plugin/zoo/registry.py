@@ -30,6 +30,11 @@ def list_models(pattern: str = "*", *, dataset: str | None = None) -> list[str]:
     )
 
 
+def list_cards() -> list[ModelCard]:
+    """The cards of all models, by name and data set."""
+    return sorted((card for _, card in _all_models()), key=lambda card: (card.name, card.dataset or ""))
+
+
 def model_card(name: str, *, dataset: str | None = None) -> ModelCard:
     """The card of a model by name or directory. Raises as `find_model`."""
     return find_model(name, dataset=dataset)[1]

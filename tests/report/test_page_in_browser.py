@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,30 +12,12 @@ import lip_plugin as lp
 from lip_plugin.report import report_document, write_report
 
 pytest.importorskip("matplotlib", reason="needs the extra report")
-playwright: Any = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the group dev")
 axe: Any = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-_PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _PHONE, _DESK = (360, 740), (1280, 800)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Generator[Browser]:
-    """Skipped where there is none, unless LIP_BROWSER=required."""
-    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
-    with playwright.sync_playwright() as driver:
-        try:
-            # None: one that playwright has installed. The time is for a machine that is busy with other tests.
-            found: Browser = driver.chromium.launch(executable_path=program, timeout=60_000)
-        except playwright.Error as error:
-            if os.environ.get("LIP_BROWSER") == "required":
-                raise
-            pytest.skip(f"no Chromium; on Debian: apt install chromium-headless-shell ({str(error).splitlines()[0]})")
-        yield found
-        found.close()
 
 
 @pytest.fixture

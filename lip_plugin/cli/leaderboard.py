@@ -1,0 +1,47 @@
+"""``lip leaderboard``: reads reports and cards, no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lip_plugin.errors import ConfigError, close_matches
+from lip_plugin.files import check_output_directory
+
+
+@click.command("leaderboard")
+@click.argument("directories", nargs=-1, type=Path, metavar="[DIR]...")
+@click.option("--out", type=Path, required=True, help="Write index.html, leaderboard.md and leaderboard.csv here.")
+@click.option("--dataset", help="Only models for this data set.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier leaderboard in --out.")
+@click.option("--quiet", is_flag=True, help="Say nothing when done.")
+def leaderboard_command(
+    directories: tuple[Path, ...], out: Path, dataset: str | None, overwrite: bool, quiet: bool
+) -> None:
+    """Evaluated models beside published figures, one table per data set.
+
+    DIR is what `lip compare --out` or `lip certify --out` wrote, a submission, or a folder of these; published
+    figures are added for the data sets that these are about. Without any DIR: the models of the zoo, as measured in
+    their cards, and all published figures. Nothing is evaluated, and no figure is checked.
+    """
+    from lip_plugin.leaderboard import (
+        LEADERBOARD_FILES,
+        entries_of_reports,
+        entries_of_zoo,
+        make_tables,
+        write_leaderboard,
+    )
+
+    check_output_directory(out, replaceable=LEADERBOARD_FILES if overwrite else frozenset())
+    entries = entries_of_reports(directories) if directories else entries_of_zoo()
+    known = {entry.dataset for entry in entries}
+    if dataset is not None and dataset not in known:
+        names = ", ".join(sorted(known))
+        raise ConfigError(f"no model for data set {dataset!r}.{close_matches(dataset, known)} Known: {names}")
+    tables = make_tables(entry for entry in entries if dataset in (None, entry.dataset))
+    no_page = write_leaderboard(tables, out, overwrite=overwrite)
+    if no_page is not None or not quiet:
+        rows = sum(len(table.entries) for table in tables)
+        without = f", without a page: {no_page}" if no_page else ""
+        click.echo(f"Leaderboard of {rows} models written to {out}{without}")

@@ -1,0 +1,88 @@
+"""Published figures of other methods: one file per paper, the schema "lip-published/1"."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from lip_plugin.leaderboard.entry import Certificate, Entry, Origin, Proved
+from lip_plugin.leaderboard.fields import (
+    Flag,
+    Named,
+    Percent,
+    PercentByEps,
+    Record,
+    SurvivedByEps,
+    WebAddress,
+    read_record,
+    share_of_percent,
+    shares_by_eps,
+    survived_shares,
+)
+from lip_plugin.untrusted import parse_document
+
+_Params = Annotated[int, Field(strict=True, ge=1)]
+
+
+class PublishedModel(Record):
+    """One model on one data set, figures in percent. ``params`` is as rounded as its source.
+
+    ``additional_data``: trained on generated or other images beside the data set's own; None where that is unknown.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Named
+    dataset: Named
+    architecture: Named | None = None
+    params: _Params | None = None
+    clean: Percent | None = None
+    certified: Annotated[PercentByEps, Field(min_length=1)]
+    survived: SurvivedByEps = Field(default_factory=dict)
+    additional_data: Flag | None = None
+    source: Named
+
+
+class PublishedPaper(Record):
+    """A paper and how its certificates come about."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_: Literal["lip-published/1"] = Field(alias="schema")
+    paper: Named
+    link: WebAddress | None = None
+    certificate: Literal["by construction", "estimated", "probabilistic", "not stated"]
+    method: Named
+    models: Annotated[list[PublishedModel], Field(min_length=1, max_length=256)]
+
+
+def published_papers() -> list[PublishedPaper]:
+    """All that are shipped, by file name. Raises CheckpointError naming file and field."""
+    folder = resources.files("lip_plugin.leaderboard") / "published"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".json")), key=lambda file: file.name)
+    return [read_record(PublishedPaper, parse_document(file.read_bytes(), file.name), file.name) for file in files]
+
+
+def published_entries() -> list[Entry]:
+    """Every published model as a row."""
+    return [_entry(paper, model) for paper in published_papers() for model in paper.models]
+
+
+def _entry(paper: PublishedPaper, model: PublishedModel) -> Entry:
+    return Entry(
+        name=model.name,
+        dataset=model.dataset,
+        certificate=Certificate(paper.certificate),
+        method=paper.method,
+        origin=Origin.PUBLISHED,
+        source=f"{paper.paper}; {model.source}",
+        architecture=model.architecture or "",
+        params=model.params,
+        clean=None if model.clean is None else share_of_percent(model.clean),
+        proved={eps: Proved(share) for eps, share in shares_by_eps(model.certified).items()},
+        survived=survived_shares(model.survived),
+        additional_data=model.additional_data,
+        link=paper.link or "",
+    )

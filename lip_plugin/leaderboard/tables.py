@@ -1,0 +1,86 @@
+"""One table per data set, its rows in order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lip_plugin.leaderboard.columns import Column, page_columns
+from lip_plugin.leaderboard.entry import MEANING, ORIGIN_MEANING, Certificate, Entry, Origin
+
+_STANDARD_EPS = {
+    "cifar10": 36 / 255,
+    "cifar100": 36 / 255,
+    "tiny_imagenet": 36 / 255,
+    "imagenet": 36 / 255,
+    "fashion_mnist": 0.25,
+}
+"""The radius that papers compare by; for Fashion-MNIST the one that our model was trained for."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The models of one data set, best first.
+
+    ``grid``: the radii, ascending; those of which only probabilistic rows speak come last. ``standard_eps``: the one
+    that rows are sorted by, None without any.
+    """
+
+    dataset: str
+    grid: tuple[float, ...]
+    standard_eps: float | None
+    entries: tuple[Entry, ...]
+
+    @property
+    def columns(self) -> list[Column]:
+        """Those for readers."""
+        return page_columns(self.entries, self.grid)
+
+
+def make_tables(entries: Iterable[Entry]) -> list[Table]:
+    """Data sets with something measured first, by name."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.dataset, []).append(entry)
+    names = sorted(groups, key=lambda name: (not any(map(_measured, groups[name])), name))
+    return [_table(name, groups[name]) for name in names]
+
+
+def legend(tables: Sequence[Table]) -> list[tuple[str, str]]:
+    """The words for certificates and origins that occur, and what they mean."""
+    entries = [entry for table in tables for entry in table.entries]
+    kinds, origins = {entry.certificate for entry in entries}, {entry.origin for entry in entries}
+    return [(kind.value, MEANING[kind]) for kind in Certificate if kind in kinds] + [
+        (origin.value, ORIGIN_MEANING[origin]) for origin in Origin if origin in origins
+    ]
+
+
+def _measured(entry: Entry) -> bool:
+    return entry.origin is not Origin.PUBLISHED
+
+
+def _table(dataset: str, entries: Sequence[Entry]) -> Table:
+    radii = {eps for entry in entries for eps in (*entry.proved, *entry.survived)}
+    deterministic = {
+        eps for entry in entries if entry.certificate is not Certificate.PROBABILISTIC for eps in entry.proved
+    }
+    grid = sorted(radii, key=lambda eps: (eps not in deterministic, eps))
+    standard = _standard_eps(dataset, entries)
+    return Table(dataset, tuple(grid), standard, tuple(sorted(entries, key=lambda row: _rank(row, standard))))
+
+
+def _standard_eps(dataset: str, entries: Sequence[Entry]) -> float | None:
+    """The data set's own where any row has it, else the radius that most rows have, of these the smallest."""
+    having = Counter(eps for entry in entries for eps in entry.proved)
+    wanted = _STANDARD_EPS.get(dataset)
+    if wanted in having:
+        return wanted
+    return min(having, key=lambda eps: (-having[eps], eps), default=None)
+
+
+def _rank(entry: Entry, eps: float | None) -> tuple[bool, bool, float, float, str]:
+    """Refuted rows last, before them those without a figure at the radius."""
+    share = None if eps is None else entry.proved_at(eps)
+    refuted = entry.certificate is Certificate.CONTRADICTED
+    return refuted, share is None, -(share or 0.0), -(entry.clean or 0.0), entry.name

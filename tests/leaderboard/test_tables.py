@@ -1,0 +1,93 @@
+"""Which rows stand together, in which order, and how numbers look."""
+
+from __future__ import annotations
+
+import pytest
+
+from lip_plugin.leaderboard import Entry, make_tables, shown
+from lip_plugin.leaderboard.entry import Certificate, Origin, Proved
+from lip_plugin.leaderboard.tables import legend
+
+E = 36 / 255
+
+
+def entry(
+    name: str, proved: dict[float, float], *, dataset: str = "cifar10", clean: float = 0.9, **other: object
+) -> Entry:
+    rest: dict[str, object] = {"certificate": Certificate.SOUND, "origin": Origin.REPORT} | other
+    shares = {eps: Proved(share) for eps, share in proved.items()}
+    return Entry(name=name, dataset=dataset, method="m", source="s", clean=clean, proved=shares, **rest)  # type: ignore[arg-type]
+
+
+def test_one_table_per_data_set_measured_ones_first() -> None:
+    reported = entry("r", {E: 0.9}, dataset="a_set", origin=Origin.PUBLISHED)
+    tables = make_tables([entry("x", {E: 0.5}, dataset="z"), reported, entry("y", {E: 0.5}, dataset="b")])
+    assert [(table.dataset, [row.name for row in table.entries]) for table in tables] == [
+        ("b", ["y"]),
+        ("z", ["x"]),
+        ("a_set", ["r"]),
+    ]
+    assert make_tables([]) == []
+
+
+def test_rows_stand_by_vra_at_the_standard_radius() -> None:
+    rows = [
+        entry("refuted", {E: 0.99}, certificate=Certificate.CONTRADICTED),
+        entry("elsewhere", {0.5: 0.8}),
+        entry("second", {E: 0.5, 0.5: 0.1}),
+        entry("first", {E: 0.6, 0.5: 0.05}),
+        entry("tied, less clean", {E: 0.4}, clean=0.6),
+        entry("tied", {E: 0.4}, clean=0.7),
+    ]
+    for order in (rows, rows[::-1]):
+        (table,) = make_tables(order)
+        assert table.standard_eps == E
+        names = [row.name for row in table.entries]
+        assert names == ["first", "second", "tied", "tied, less clean", "elsewhere", "refuted"]
+
+
+def test_another_radius_where_no_row_has_the_standard_one() -> None:
+    rows = [entry("a", {0.5: 0.2, 1.0: 0.1}), entry("b", {0.5: 0.3, 2.0: 0.1})]
+    assert make_tables(rows)[0].standard_eps == 0.5
+    (table,) = make_tables([entry("a", {}, dataset="mnist")])
+    assert (table.standard_eps, table.grid) == (None, ())
+
+
+def test_radii_of_smoothing_alone_come_last() -> None:
+    rows = [entry("a", {E: 0.5, 1.0: 0.1}), entry("s", {0.25: 0.7, 1.0: 0.2}, certificate=Certificate.PROBABILISTIC)]
+    assert make_tables(rows)[0].grid == (E, 1.0, 0.25)
+
+
+def test_columns_that_say_nothing_are_left_out() -> None:
+    (table,) = make_tables([entry("a", {E: 0.5})])
+    assert [column.key for column in table.columns] == ["name", "clean", "vra@36/255", "certificate", "origin"]
+
+
+def test_the_legend_has_the_words_that_occur() -> None:
+    tables = make_tables([entry("a", {E: 0.5}), entry("b", {E: 0.5}, certificate=Certificate.ESTIMATED)])
+    assert [word for word, _ in legend(tables)] == ["sound", "estimated", "measured here"]
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.669, "66.9"),
+        (0.7411, "74.11"),
+        (0.81, "81.0"),
+        (1.0, "100.0"),
+        (0.0, "0.0"),
+        (374 / 512, "73.05"),
+        (1e-9, "0.0"),
+    ],
+)
+def test_percent(share: float, text: str) -> None:
+    assert shown.percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [(0, "0"), (999, "999"), (820_107, "820 k"), (1_901_003, "1.9 M"), (83_000_000, "83 M"), (999_600, "1 M"),
+     (999_999_999, "1 B"), (2_000_000_000, "2 B"), (10**13, "10,000 B")],
+)  # fmt: skip
+def test_size(params: int, text: str) -> None:
+    assert shown.size(params) == text
