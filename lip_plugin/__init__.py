@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lip_plugin.errors import DataError as DataError
     from lip_plugin.errors import LipPluginError as LipPluginError
     from lip_plugin.errors import MissingDependencyError as MissingDependencyError
+    from lip_plugin.errors import RefusedError as RefusedError
     from lip_plugin.errors import SoundnessError as SoundnessError
     from lip_plugin.errors import UnknownModelError as UnknownModelError
     from lip_plugin.errors import UnsupportedLayerError as UnsupportedLayerError
@@ -66,6 +67,7 @@ _HOME = {
         "DataError",
         "LipPluginError",
         "MissingDependencyError",
+        "RefusedError",
         "SoundnessError",
         "UnknownModelError",
         "UnsupportedLayerError",

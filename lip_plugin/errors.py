@@ -1,7 +1,8 @@
 """Every error this package raises on purpose.
 
 The message is one line: what came, what was expected, what to do. The command line turns a
-``LipPluginError`` into exit code 2, except ``SoundnessError``, which is a failed check (exit code 1).
+``LipPluginError`` into exit code 2, except ``SoundnessError`` and ``RefusedError``, which are failed checks
+(exit code 1).
 """
 
 from __future__ import annotations
@@ -55,6 +56,10 @@ class SoundnessError(LipPluginError):
     def __init__(self, message: str, report: object = None) -> None:
         super().__init__(message)
         self.report = report
+
+
+class RefusedError(LipPluginError):
+    """A submission that its board would refuse; the message names the rules. A failed check, like SoundnessError."""
 
 
 class MissingDependencyError(LipPluginError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lip_plugin.errors import LipPluginError, SoundnessError, StoppedError
+from lip_plugin.errors import LipPluginError, RefusedError, SoundnessError, StoppedError
 from lip_plugin.untrusted import printable
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def line_and_code(error: LipPluginError | OSError) -> tuple[str, int]:
         return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", EXIT_BAD_INPUT
     if isinstance(error, StoppedError):
         return str(error), 128 + error.signal
-    return str(error), EXIT_FAILED_CHECK if isinstance(error, SoundnessError) else EXIT_BAD_INPUT
+    failed = isinstance(error, SoundnessError | RefusedError)
+    return str(error), EXIT_FAILED_CHECK if failed else EXIT_BAD_INPUT
 
 
 @contextmanager

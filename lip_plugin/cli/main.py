@@ -11,6 +11,7 @@ import click
 from lip_plugin.cli.ending import EXIT_BAD_INPUT, fail, line_and_code
 from lip_plugin.cli.evaluation import certify_command, compare_command
 from lip_plugin.cli.leaderboard import leaderboard_command
+from lip_plugin.cli.submission import submit_command
 from lip_plugin.cli.training import train_command
 from lip_plugin.cli.zoo import info_command, list_command
 from lip_plugin.errors import LipPluginError
@@ -24,7 +25,8 @@ EXIT_DEFECT = 70
 def cli() -> None:
     """Provably robust image classifiers: prove an L2 radius for every image and attack beside the proof.
 
-    Exit codes: 0 done, 1 a check failed (an unsound point, a board that would refuse), 2 bad input.
+    Exit codes: 0 done, 1 a check failed (an unsound point, a bundle that does not verify, a board that would
+    refuse), 2 bad input.
     """
 
 
@@ -33,6 +35,7 @@ for command in (
     info_command,
     certify_command,
     compare_command,
+    submit_command,
     leaderboard_command,
     train_command,
 ):

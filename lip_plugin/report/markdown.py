@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from lip_plugin.evaluate import Report
 from lip_plugin.report.summary import headline, remarks, table_header, table_rows
+from lip_plugin.untrusted import printable
+
+_MARKUP = re.compile(r"[\\`*\[\]<>|]")  # underscores inside words are no markup
 
 
 def markdown(report: Report) -> str:
@@ -13,17 +17,27 @@ def markdown(report: Report) -> str:
         [layer.name, f"{layer.value:.6f}", layer.method] for layer in report.lipschitz.layers if layer.value != 1.0
     ]
     parts = [
-        f"# {report.model.name}",
-        headline(report),
-        _table(table_header(report), table_rows(report)),
+        f"# {escaped(report.model.name)}",
+        escaped(headline(report)),
+        table(table_header(report), table_rows(report)),
         "\n".join(f"- {remark}" for remark in remarks(report)),
         "## Lipschitz constants, layer by layer (1-Lipschitz layers left out)",
-        _table(["layer", "upper bound", "proved by"], layers),
+        table(["layer", "upper bound", "proved by"], layers),
         f"Environment: {', '.join(f'{name} {value}' for name, value in report.environment.items())}.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Of cells in plain text."""
+    lines = [
+        [escaped(cell) for cell in header],
+        ["---"] * len(header),
+        *([escaped(cell) for cell in row] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def escaped(text: str) -> str:
+    """One line that shows as it is: names come from cards and file names, and may hold anything."""
+    return _MARKUP.sub(r"\\\g<0>", printable(text))

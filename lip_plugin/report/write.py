@@ -24,10 +24,8 @@ def write_report(
     """
     missing = None
     with complete_directory(directory, replaceable=REPORT_FILES if overwrite else frozenset()) as partial:
-        document = json.dumps(report_document(report), indent=1, ensure_ascii=False, allow_nan=False)
-        (partial / "report.json").write_text(document + "\n", encoding="utf-8")
-        (partial / POINTS_FILE).write_text(points_csv(report), encoding="utf-8")
-        (partial / "report.md").write_text(markdown(report), encoding="utf-8")
+        for name, content in report_texts(report).items():
+            (partial / name).write_text(content, encoding="utf-8")
         try:
             page = html(report, gallery=gallery)
         except MissingDependencyError as error:
@@ -35,3 +33,9 @@ def write_report(
         else:
             (partial / "report.html").write_text(page, encoding="utf-8")
     return missing
+
+
+def report_texts(report: Report) -> dict[str, str]:
+    """``report.json``, ``points.csv`` and ``report.md``: the files that follow from the report alone."""
+    document = json.dumps(report_document(report), indent=1, ensure_ascii=False, allow_nan=False)
+    return {"report.json": document + "\n", POINTS_FILE: points_csv(report), "report.md": markdown(report)}

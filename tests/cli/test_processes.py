@@ -108,6 +108,33 @@ def test_an_unreadable_picture_of_one_process_ends_both(model_dir: Path, data_fi
     assert not out.exists()
 
 
+def test_two_processes_write_the_bundle_of_one(model_dir: Path, data_file: Path, tmp_path: Path) -> None:
+    shared: list[Any] = ["submit", model_dir, "--board", "own", "--data", data_file, "--eps", "0.05,0.3"]
+    shared += ["--attacks", "autoattack:apgd-ce", "--audit", "0", "--batch-size", "5"]
+    (alone,) = lip(*shared, "--out", tmp_path / "one", world=1)
+    leader, other = lip(*shared, "--out", tmp_path / "two", world=2)
+    assert (alone.returncode, leader.returncode, other.returncode) == (0, 0, 0), leader.stderr
+    assert (other.stdout, said(other), said(leader)) == ("", [], [])
+    one, two = (json.loads((tmp_path / name / "bundle.json").read_text()) for name in ("one", "two"))
+    told = {"README.md", "attack.log", "report/report.json", "report/report.md", "report/report.html"}  # the seconds
+    assert one["files"].keys() == two["files"].keys() > told
+    assert {name for name in one["files"] if one["files"][name] != two["files"][name]} <= told
+    logs = [(tmp_path / name / "attack.log").read_text().partition(" in all: ") for name in ("one", "two")]
+    assert logs[0][0] == logs[1][0]
+
+
+def test_a_refusing_board_ends_both_with_1_and_one_line(model_dir: Path, data_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    leader, other = lip(
+        "submit", model_dir, "--board", "robustbench", "--data", data_file, "--out", out, world=2
+    )  # fmt: skip
+    assert (leader.returncode, other.returncode) == (1, 1)
+    (line,) = said(leader)
+    assert line.startswith("lip: board robustbench would refuse this: ")
+    assert (leader.stdout, other.stdout, said(other)) == ("", "", [])
+    assert not out.exists()
+
+
 def test_an_unsound_certificate_ends_both_with_1_after_the_report(
     model_dir: Path, data_file: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,4 @@
+"""The boards that a bundle can be made for; ``registry`` has them by name."""
+
+from lip_plugin.submission.boards.board import Board as Board
+from lip_plugin.submission.boards.board import Refusal as Refusal

@@ -1,0 +1,83 @@
+"""The SoK leaderboard of certified robustness: deterministic L2 certificates at its own radii."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from lip_plugin.certificates.program import PROGRAMS
+from lip_plugin.data import LabelledImages
+from lip_plugin.evaluate import Report
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.submission.boards.board import Board, Refusal
+from lip_plugin.submission.boards.splits import Labels, split_refusals
+from lip_plugin.submission.robustbench.datasets import TEST_SETS
+from lip_plugin.submission.sok import SETTINGS
+from lip_plugin.submission.submission import Submission
+from lip_plugin.types import format_eps
+from lip_plugin.untrusted import printable
+from lip_plugin.zoo import ModelCard
+
+_IMAGENET_IMAGES = 50_000
+"""Its validation split, which is our test split."""
+
+
+class SokBoard(Board):
+    """Certified accuracy on the whole test set; attacks are not asked for."""
+
+    name = "sok"
+    title = "SoK: certified robustness"
+    radii = tuple(sorted({eps for settings in SETTINGS.values() for eps in settings}))
+
+    def refusals_before(
+        self, card: ModelCard, model: CertifiedClassifier, images: LabelledImages
+    ) -> tuple[Refusal, ...]:
+        return (*_of_dataset(card, images.name), *_of_images(images.name, images.split, images.labels))
+
+    def refusals_after(self, submission: Submission) -> tuple[Refusal, ...]:
+        report = submission.report
+        dataset, labels = report.dataset, report.points.labels
+        array: Labels = labels.numpy()
+        return (
+            *_of_dataset(submission.card, dataset.name),
+            *_of_images(dataset.name, dataset.split, array),
+            *_of_radii(report),
+            *_of_certificate(report),
+        )
+
+
+def _of_dataset(card: ModelCard, images: str) -> Iterator[Refusal]:
+    if images not in SETTINGS:
+        yield Refusal("data set", printable(images, longest=80), " or ".join(SETTINGS))
+    if card.dataset != images:
+        shown = "none" if card.dataset is None else printable(card.dataset, longest=80)
+        yield Refusal("data set of the card", shown, f"that of the images, {printable(images, longest=80)}")
+
+
+def _of_images(dataset: str, split: str, labels: Labels) -> Iterator[Refusal]:
+    if dataset not in SETTINGS:
+        return
+    if dataset in TEST_SETS:
+        yield from split_refusals(TEST_SETS[dataset], split, labels)
+    elif split != "test" or len(labels) != _IMAGENET_IMAGES:
+        found = f"{len(labels):,} of the {split} split"
+        yield Refusal("images of ImageNet", found, f"all {_IMAGENET_IMAGES:,} of the validation split")
+
+
+def _of_radii(report: Report) -> Iterator[Refusal]:
+    settings = SETTINGS.get(report.dataset.name)
+    evaluated = [result.eps for result in report.eps]
+    if settings is not None and not set(settings) & set(evaluated):
+        expected = ", ".join(map(format_eps, settings))
+        yield Refusal("radius", ", ".join(map(format_eps, evaluated)), f"at least one of {expected}")
+
+
+def _of_certificate(report: Report) -> Iterator[Refusal]:
+    """A proof about a function that is stated, not refuted, from a bound that is one."""
+    if report.arithmetic not in PROGRAMS:
+        yield Refusal("arithmetic", printable(report.arithmetic, longest=80), " or ".join(PROGRAMS))
+    if "estimate" in report.lipschitz.method or not math.isfinite(report.lipschitz.value):
+        found = f"{report.lipschitz.value!r} by {printable(report.lipschitz.method, longest=80)}"
+        yield Refusal("certificate", found, "a proved, finite Lipschitz bound")
+    if report.status != "ok":
+        yield Refusal("certificate", f"an evaluation that ended as {report.status}", "one without contradictions")

@@ -1,0 +1,86 @@
+"""What is run for a board, what it refuses before and after, and the submission that comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from lip_plugin.data import LabelledImages
+from lip_plugin.errors import ConfigError, RefusedError, SoundnessError
+from lip_plugin.evaluate import Report
+from lip_plugin.evaluate.restated import restated
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.network.storage import dump_weights, technical_record
+from lip_plugin.submission.boards import Board, Refusal
+from lip_plugin.submission.images_digest import images_sha256
+from lip_plugin.submission.perturbations import Perturbations, stored_perturbations
+from lip_plugin.submission.submission import Submission
+from lip_plugin.types import parse_eps_grid
+from lip_plugin.untrusted import is_plain_name, printable
+from lip_plugin.zoo import ModelCard
+
+COMMON_EPS = ("36/255", "72/255", "108/255", "0.5")
+"""Both conventions: the literature on Lipschitz networks, and RobustBench."""
+
+
+def submission_eps(board: Board, card: ModelCard, chosen: Sequence[float] | None) -> tuple[float, ...]:
+    """The grid: what was ``chosen``, else the card's radii and those that are usual; the board's own in any case.
+
+    Raises ConfigError where the board prescribes what is evaluated and something was chosen.
+    """
+    if chosen is None:
+        return parse_eps_grid([*card.eps_grid, *COMMON_EPS, *board.radii])
+    if board.attacks is not None:
+        raise ConfigError(f"board {board.name} prescribes the radii; leave out --eps, or choose --board own")
+    return parse_eps_grid([*chosen, *board.radii])
+
+
+def require_free_attacks(board: Board, attacks: Sequence[str]) -> None:
+    """Raise ConfigError where the board prescribes other attacks."""
+    if board.attacks is not None and tuple(attacks) != board.attacks:
+        expected = ",".join(board.attacks)
+        raise ConfigError(
+            f"board {board.name} prescribes --attacks {expected}, got {printable(','.join(attacks), longest=200)}; "
+            "leave it out, or choose --board own"
+        )
+
+
+def require_accepted_before(board: Board, card: ModelCard, model: CertifiedClassifier, images: LabelledImages) -> None:
+    """Before any work: raises RefusedError naming every rule that is known to be broken; ConfigError for a name."""
+    if not is_plain_name(images.name):
+        shown = printable(images.name, longest=80)
+        raise ConfigError(f"'{shown}' cannot name images in a bundle; give the file a printable name")
+    _raise_for(board, board.refusals_before(card, model, images))
+
+
+def require_accepted_after(board: Board, submission: Submission) -> None:
+    """Before anything is written: raises RefusedError naming every broken rule."""
+    _raise_for(board, board.refusals_after(submission))
+
+
+def _raise_for(board: Board, refusals: Sequence[Refusal]) -> None:
+    if refusals:
+        raise RefusedError(f"board {board.name} would refuse this: {'; '.join(map(str, refusals))}")
+
+
+def stored_card(card: ModelCard, model: CertifiedClassifier) -> ModelCard:
+    """The card of the model as a bundle stores it: what follows from the network is taken from the network."""
+    described = card.model_dump(mode="json", by_alias=True)
+    return ModelCard.model_validate({**described, **technical_record(model, dump_weights(model))})
+
+
+def make_submission(
+    board: Board, card: ModelCard, model: CertifiedClassifier, images: LabelledImages, report: Report
+) -> tuple[Submission, Perturbations]:
+    """From a report that keeps every adversarial point; distances become those of the points as stored.
+
+    Raises SoundnessError, carrying the report, where a point lies inside its own image's radius; RefusedError where
+    rounding takes an adversarial point away; DataError where the images cannot be read any more.
+    """
+    perturbations, distance = stored_perturbations(model, report)
+    attacked = report.audit.attacked_certified
+    stored = restated(report, distance, report.points.attack, attacked_certified=attacked)
+    stored = dataclasses.replace(stored, adversarial=())
+    if stored.status == "failed":
+        raise SoundnessError(stored.problems[0], stored)
+    return Submission(board.name, card, model, stored, images_sha256(images)), perturbations

@@ -1,0 +1,4 @@
+"""What RobustBench asks of a submission, and the network in plain torch."""
+
+from lip_plugin.submission.robustbench.files import robustbench_files as robustbench_files
+from lip_plugin.submission.robustbench.state_dict import state_dict_bytes as state_dict_bytes

@@ -1,0 +1,55 @@
+"""What a card says, as RobustBench's files hold it: it puts their values into its page as they are."""
+
+from __future__ import annotations
+
+import html
+from urllib.parse import urlsplit
+
+from lip_plugin.untrusted import printable
+from lip_plugin.zoo import ModelCard
+
+
+def paper_title(card: ModelCard) -> str:
+    """The paper that the card names, else the model: RobustBench lists papers."""
+    return card.paper or card.name
+
+
+def venue(card: ModelCard) -> str:
+    """RobustBench's own word where there is none."""
+    return card.venue or "Unpublished"
+
+
+def web_link(card: ModelCard) -> str:
+    """The card's link where a page may hold it, else an empty string."""
+    link = (card.link or "").strip()
+    if not link.isprintable() or set(link) & set(" \"'<>\\|`"):
+        return ""
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return ""
+    return link if parts.scheme in ("http", "https") and parts.netloc else ""
+
+
+def in_html(text: str) -> str:
+    """One line that shows as it is where a page takes it for markup."""
+    return html.escape(printable(" ".join(text.split())), quote=True)
+
+
+def percent(share: float) -> str:
+    """``"83.68"``: an accuracy as RobustBench writes one."""
+    return str(round(100 * share, 2))
+
+
+def percent_at_least(count: int, images: int) -> str:
+    """Two digits, never more than the share: for what is proved."""
+    hundredths = 10_000 * count // images
+    return f"{hundredths // 100}.{hundredths % 100:02d}"
+
+
+def is_percent(value: object) -> bool:
+    """Whether this is text that reads as a number from 0 to 100."""
+    try:
+        return isinstance(value, str) and 0 <= float(value) <= 100
+    except ValueError:
+        return False

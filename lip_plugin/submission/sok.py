@@ -1,0 +1,93 @@
+"""``sok/board.yml``: records for the SoK leaderboard of certified robustness.
+
+Source: `_data/board.yml` of sokcertifiedrobustness.github.io: a list of settings, each with its records. A submission
+is a pull request that adds the records to the settings that are there. Its page shows the values as HTML.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import yaml
+
+from lip_plugin.errors import ConfigError
+from lip_plugin.evaluate import EpsResult
+from lip_plugin.submission.layout import SOK
+from lip_plugin.submission.robustbench.texts import in_html, is_percent, paper_title, percent_at_least, web_link
+from lip_plugin.submission.submission import Submission
+from lip_plugin.types import format_eps, parse_eps
+
+SETTINGS: dict[str, dict[float, str]] = {
+    dataset: {parse_eps(eps): rf"{title},&nbsp; \(\ell_2\), &nbsp; \(\epsilon={eps}\)" for eps in radii}
+    for dataset, title, radii in (
+        ("cifar10", "CIFAR-10", ("36/255", "0.25", "1.0", "2.0")),
+        ("imagenet", "ImageNet", ("1.0", "2.0")),
+    )
+}
+"""Data set -> radius -> title of the setting, in the board's own words. L2 only."""
+
+_KEYS = ("score", "title", "link", "prob", "venue", "comment")
+
+
+def sok_files(submission: Submission) -> dict[str, str]:
+    """Path in the bundle -> content; nothing where no evaluated radius is a setting of the board.
+
+    A pure function. Raises ConfigError where the text would not be read as it is meant.
+    """
+    settings = SETTINGS.get(submission.report.dataset.name, {})
+    groups = [
+        {"setting": settings[result.eps], "records": [_record(submission, result)]}
+        for result in submission.report.eps
+        if result.eps in settings
+    ]
+    if not groups:
+        return {}
+    text = yaml.safe_dump(groups, sort_keys=False, allow_unicode=True, width=math.inf)
+    validate_board(text)
+    return {f"{SOK}/board.yml": text}
+
+
+def _record(submission: Submission, result: EpsResult) -> dict[str, Any]:
+    """Without a venue the board shows a preprint."""
+    card, report = submission.card, submission.report
+    score = percent_at_least(result.counts["certified"], report.dataset.n)
+    comment = (
+        f"{card.name}, {report.dataset.n} images, radius > {format_eps(result.eps)}: {report.lipschitz.method}, "
+        f"arithmetic {report.arithmetic}, by lip-plugin {report.environment.get('lip_plugin')}"
+    )
+    return {
+        "score": f"{score}%",
+        "title": in_html(paper_title(card)),
+        "link": web_link(card),
+        "prob": False,
+        "venue": in_html(card.venue) if card.venue else None,
+        "comment": in_html(comment),
+    }
+
+
+def validate_board(text: str) -> None:
+    """Raise ConfigError unless this reads as settings of the board, each with complete records."""
+    try:
+        groups: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"board.yml is not YAML: {error}") from error
+    known = {title for settings in SETTINGS.values() for title in settings.values()}
+    if not isinstance(groups, list) or not groups:
+        raise ConfigError("board.yml holds no settings")
+    for group in groups:
+        if not isinstance(group, dict) or group.get("setting") not in known or not group.get("records"):
+            raise ConfigError("board.yml holds a setting that the board does not have, or one without records")
+        for record in group["records"]:
+            _validate_record(record)
+
+
+def _validate_record(record: dict[str, Any]) -> None:
+    if tuple(record) != _KEYS:
+        raise ConfigError(f"board.yml: a record has the keys {list(record)}; expected {list(_KEYS)}")
+    score = record["score"]
+    if not (isinstance(score, str) and score.endswith("%") and is_percent(score[:-1])):
+        raise ConfigError(f"board.yml: score {score!r} is no percentage")
+    texts = [record[key] for key in ("title", "link", "comment")] + [record["venue"] or ""]
+    if record["prob"] is not False or not all(isinstance(one, str) and not {"<", ">"} & set(one) for one in texts):
+        raise ConfigError("board.yml: a record is not deterministic, or holds what is no plain text")

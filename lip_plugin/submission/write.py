@@ -1,0 +1,131 @@
+"""All files of a bundle, complete or not at all; the manifest is the last one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lip_plugin.data import LabelledImages
+from lip_plugin.errors import CheckpointError, ConfigError, MissingDependencyError
+from lip_plugin.evaluate.results import AdversarialImage
+from lip_plugin.files import check_output_directory, complete_directory
+from lip_plugin.network.storage import write_network
+from lip_plugin.report import html
+from lip_plugin.submission.curve_plot import curve_svg
+from lip_plugin.submission.derived import derived_files
+from lip_plugin.submission.layout import (
+    ADVERSARIAL_IMAGES,
+    CURVE_PLOT,
+    IMAGES,
+    MANIFEST,
+    MODEL,
+    PERTURBATIONS,
+    REPORT,
+    TOP_LEVEL,
+    state_dict_file,
+)
+from lip_plugin.submission.manifest import Manifest, bundle_files, file_record, read_manifest
+from lip_plugin.submission.optional_images import adversarial_images, first_pictures, images_npz
+from lip_plugin.submission.perturbations import Perturbations, dump_perturbations
+from lip_plugin.submission.robustbench import state_dict_bytes
+from lip_plugin.submission.submission import Submission
+from lip_plugin.untrusted import few
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came out; ``missing`` says in words what could not be made for want of an extra."""
+
+    manifest: Manifest
+    missing: str | None
+
+
+def check_bundle_directory(directory: Path, *, overwrite: bool) -> None:
+    """Raise ConfigError where ``directory`` cannot become a bundle. ``overwrite`` replaces a bundle, nothing else."""
+    check_output_directory(directory, replaceable=TOP_LEVEL if overwrite else frozenset())
+    if not overwrite or not directory.is_dir() or not any(directory.iterdir()):
+        return
+    try:
+        others = sorted(set(bundle_files(directory)) - set(read_manifest(directory).files))
+    except CheckpointError as error:
+        raise ConfigError(f"--overwrite replaces bundles only: {error}") from error
+    if others:
+        raise ConfigError(f"{directory} holds {few(others)}, which --overwrite does not replace; choose another one")
+
+
+def write_bundle(
+    submission: Submission,
+    perturbations: Perturbations,
+    images: LabelledImages,
+    directory: Path,
+    *,
+    include_images: bool = False,
+    overwrite: bool = False,
+) -> Written:
+    """Write the bundle; it appears under its name only when complete.
+
+    ``perturbations`` are those of `stored_perturbations`, ``images`` those of the submission. With ``include_images``
+    they are part of the bundle, and a few of them of the page; they are nowhere in it otherwise.
+    Raises ConfigError where writing is impossible, DataError where the images cannot be read any more.
+    """
+    check_bundle_directory(directory, overwrite=overwrite)
+    missing = None
+    with complete_directory(directory, replaceable=TOP_LEVEL if overwrite else frozenset()) as partial:
+        write_network_of(submission, partial / MODEL)
+        for name, content in _files(submission, perturbations):
+            _write(partial, name, content)
+        try:
+            for name, text in _pages(submission, first_pictures(images, perturbations) if include_images else ()):
+                _write(partial, name, text.encode("utf-8"))
+        except MissingDependencyError as error:
+            missing = str(error)
+        if include_images:
+            distance = submission.report.points.distance
+            _write(partial, IMAGES, images_npz(images))
+            _write(partial, ADVERSARIAL_IMAGES, adversarial_images(images, perturbations, distance))
+        manifest = _manifest(submission, partial)
+        document = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False)
+        _write(partial, MANIFEST, (document + "\n").encode("utf-8"))
+    return Written(manifest, missing)
+
+
+def write_network_of(submission: Submission, directory: Path) -> None:
+    """A model directory for `lp.load_model`."""
+    directory.mkdir(parents=True)
+    write_network(submission.model, directory, submission.card.model_dump(mode="json", by_alias=True))
+
+
+def _files(submission: Submission, perturbations: Perturbations) -> Iterator[tuple[str, bytes]]:
+    for name, text in derived_files(submission).items():
+        yield name, text.encode("utf-8")
+    yield PERTURBATIONS, dump_perturbations(perturbations)
+    yield state_dict_file(submission.card.name), state_dict_bytes(submission.model)
+
+
+def _pages(submission: Submission, shown: tuple[AdversarialImage, ...]) -> Iterator[tuple[str, str]]:
+    report = dataclasses.replace(submission.report, adversarial=shown)
+    yield CURVE_PLOT, curve_svg(report)
+    yield f"{REPORT}/report.html", html(report, gallery=bool(shown))
+
+
+def _write(bundle: Path, name: str, content: bytes) -> None:
+    path = bundle / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _manifest(submission: Submission, bundle: Path) -> Manifest:
+    report = submission.report
+    return Manifest(
+        schema="lip-bundle/1",
+        name=submission.card.name,
+        board=submission.board,
+        dataset=report.dataset.name,
+        n=report.dataset.n,
+        images_sha256=submission.images_sha256,
+        lip_plugin=str(report.environment["lip_plugin"]),
+        files={name: file_record(bundle / name) for name in bundle_files(bundle)},
+    )

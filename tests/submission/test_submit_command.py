@@ -1,0 +1,227 @@
+"""``lip submit`` from end to end, and everything that it refuses, before and after the work."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import lip_plugin as lp
+from lip_plugin.data import LabelledImages
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.submission.boards import registry
+from lip_plugin.submission.boards.board import Board, Refusal
+from lip_plugin.submission.evaluation import submission_eps
+from lip_plugin.submission.manifest import read_manifest
+from lip_plugin.submission.perturbations import read_perturbations
+from lip_plugin.submission.submission import Submission
+from lip_plugin.zoo import ModelCard
+
+ATTACK = "autoattack:apgd-ce"
+
+
+class StrictBoard(Board):
+    """Prescribes one attack, and refuses when told to."""
+
+    name = "strict"
+    title = "Strict"
+    radii = (0.3,)
+    attacks = (ATTACK,)
+    full_protocol = True
+
+    def __init__(self) -> None:
+        self.before: tuple[Refusal, ...] = ()
+        self.after: tuple[Refusal, ...] = ()
+
+    def refusals_before(
+        self, card: ModelCard, model: CertifiedClassifier, images: LabelledImages
+    ) -> tuple[Refusal, ...]:
+        return self.before
+
+    def refusals_after(self, submission: Submission) -> tuple[Refusal, ...]:
+        return self.after
+
+
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> StrictBoard:
+    board = StrictBoard()
+    monkeypatch.setattr(registry, "BOARDS", (*registry.BOARDS, board))
+    return board
+
+
+@pytest.fixture
+def submit(lip: Any, model_dir: Path, data_file: Path, tmp_path: Path) -> Any:
+    """submit(*options): the tiny model with a cheap attack, into tmp_path/out."""
+
+    def call(*options: object, board: str = "own", attacks: str = ATTACK) -> Any:
+        given = ["submit", model_dir, "--board", board, "--data", data_file, "--out", tmp_path / "out"]
+        return lip(*given, "--attacks", attacks, "--audit", 1, *options)
+
+    return call
+
+
+def test_a_bundle_from_end_to_end(submit: Any, model_dir: Path, data_file: Path, tmp_path: Path) -> None:
+    outcome = submit("--eps", "0.1,0.3", "--n", 20, "--batch-size", 8)
+    assert (outcome.code, outcome.err) == (0, "")
+    out = tmp_path / "out"
+    assert f"survives {ATTACK}" in outcome.out
+    assert f"lip verify {out} --data {data_file}" in outcome.out
+    manifest = read_manifest(out)
+    assert (manifest.board, manifest.n) == ("own", 20)
+    assert lp.load_model(out / "model").digest == lp.load_model(model_dir).digest
+    report = json.loads((out / "report/report.json").read_text("utf-8"))
+    assert [result["eps"] for result in report["eps"]] == [0.1, 0.3]
+    assert (report["model"]["name"], report["dataset"]["n"]) == ("tiny", 20)
+    assert report["request"]["command"].startswith("lip compare MODEL_DIR --data images.npz --n 20 --eps 0.1,0.3")
+    rows = list(csv.DictReader(io.StringIO((out / "report/points.csv").read_text("utf-8"))))
+    found = read_perturbations(out / "adversarial.safetensors", images=20, image_shape=(1, 4, 4), dtype=torch.float32)
+    assert found.index.tolist() == [i for i, row in enumerate(rows) if row["adversarial_distance"]]
+    readme = (out / "README.md").read_text("utf-8")
+    for board in registry.BOARDS:
+        assert f"| {board.title} | {'yes' if board.name == 'own' else 'no'} |" in readme
+    assert not list(tmp_path.glob(".lip-*"))
+
+
+def test_a_model_that_nothing_breaks_makes_a_bundle(submit: Any, tmp_path: Path) -> None:
+    assert submit("--eps", "1e-6", "--n", 3).code == 0
+    found = read_perturbations(
+        tmp_path / "out/adversarial.safetensors", images=3, image_shape=(1, 4, 4), dtype=torch.float32
+    )
+    assert len(found) == 0
+
+
+def test_the_usual_radii_are_evaluated_unless_others_are_asked_for(strict: StrictBoard, model_dir: Path) -> None:
+    card = lp.model_card(str(model_dir))
+    own = registry.get_board("own")
+    assert submission_eps(own, card, None) == (0.1, 36 / 255, 72 / 255, 108 / 255, 0.5)
+    assert submission_eps(own, card, (0.2,)) == (0.2,)
+    assert submission_eps(strict, card, None) == (0.1, 36 / 255, 72 / 255, 0.3, 108 / 255, 0.5)
+
+
+def test_a_board_gets_the_protocol_that_it_prescribes(strict: StrictBoard, submit: Any, tmp_path: Path) -> None:
+    outcome = submit("--n", 4, board="strict")
+    assert outcome.code == 0, outcome.err
+    report = json.loads((tmp_path / "out/report/report.json").read_text("utf-8"))
+    assert report["skipped_certified"] is False
+    assert 0.3 in [result["eps"] for result in report["eps"]]
+
+
+def test_what_is_known_to_be_refused_is_refused_before_the_work(
+    strict: StrictBoard, submit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lip_plugin.evaluate.compare_images", lambda *_: pytest.fail("attacked all the same"))
+    strict.before = (Refusal("data set", "images", "cifar10"), Refusal("number of images", "24", "10000"))
+    outcome = submit(board="strict")
+    assert outcome.code == 1
+    assert outcome.err == (
+        "lip: board strict would refuse this: data set: found images, expected cifar10; "
+        "number of images: found 24, expected 10000\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_refused_after_the_work_leaves_nothing_behind(strict: StrictBoard, submit: Any, tmp_path: Path) -> None:
+    strict.after = (Refusal("robust accuracy", "0", "more"),)
+    outcome = submit("--n", 4, board="strict")
+    assert outcome.code == 1
+    assert outcome.err == "lip: board strict would refuse this: robust accuracy: found 0, expected more\n"
+    assert f"survives {ATTACK}" in outcome.out  # hours of work are at least shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_robustbench_refuses_fashion_mnist(lip: Any, tmp_path: Path) -> None:
+    outcome = lip("submit", "LipPlugin2026_LiResNet_Demo", "--board", "robustbench", "--out", tmp_path / "out")
+    assert outcome.code == 1
+    assert outcome.err.startswith("lip: board robustbench would refuse this: ") and outcome.err.count("\n") == 1
+    assert "fashion_mnist" in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_contradicted_certificate_is_shown_and_never_written(
+    submit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("lip_plugin.evaluate.compare")
+    certify = module.certify_together
+
+    def too_large(*arguments: Any, **settings: Any) -> Any:
+        certificate = certify(*arguments, **settings)
+        return dataclasses.replace(certificate, radius=certificate.radius * 3)
+
+    monkeypatch.setattr(module, "certify_together", too_large)
+    outcome = submit("--eps", "0.3")
+    assert outcome.code == 1
+    assert outcome.err.startswith("lip: unsound certificate: image ")
+    assert "FAILED" in outcome.out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "problem"),
+    [
+        ((), {"board": "robustbenhc"}, "no board 'robustbenhc'; known: own, robustbench, sok, strict. Did you mean"),
+        (("--eps", "0.1"), {"board": "strict"}, "board strict prescribes the radii; leave out --eps"),
+        (
+            (),
+            {"board": "strict", "attacks": "autoattack"},
+            f"strict prescribes --attacks {ATTACK}, got autoattack",
+        ),
+        (("--n", 25), {}, "asked for 25 images"),
+        (("--eps", "far"), {}, "eps 'far' is not a number"),
+        (("--audit", "-1"), {}, "audit '-1' is not a number"),
+        ((), {"attacks": "nothing"}, "no attack library 'nothing'"),
+        (("--data-dir", "."), {}, "exclude each other"),
+        (("--arithmetic", "exact"), {}, "exact"),
+        (("--dataset", "cifar10"), {}, "not for cifar10"),
+        (("--device", "nowhere"), {}, "nowhere"),
+    ],
+)
+def test_bad_input_is_one_line(
+    strict: StrictBoard, submit: Any, tmp_path: Path, options: Any, settings: Any, problem: str
+) -> None:
+    outcome = submit(*options, **settings)
+    assert outcome.code == 2
+    assert problem in outcome.err and outcome.err.count("\n") == 1, outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_need_a_name_that_a_manifest_can_hold(submit: Any, data_file: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "odd\u202ename.npz"
+    odd.write_bytes(data_file.read_bytes())
+    outcome = submit("--data", odd)
+    assert outcome.code == 2
+    assert "cannot name images in a bundle" in outcome.err
+
+
+def test_out_is_checked_before_the_work(submit: Any, tmp_path: Path) -> None:
+    mine = tmp_path / "out"
+    mine.mkdir()
+    (mine / "README.md").write_text("mine")
+    for options in ((), ("--overwrite",)):
+        outcome = submit(*options)
+        assert outcome.code == 2
+        assert outcome.out == ""  # nothing was evaluated
+    assert [path.name for path in mine.iterdir()] == ["README.md"]
+
+
+def test_a_second_bundle_takes_the_place_of_the_first(submit: Any, tmp_path: Path) -> None:
+    assert submit("--eps", "0.1", "--n", 3).code == 0
+    assert submit("--eps", "0.1", "--n", 4).code == 2
+    assert read_manifest(tmp_path / "out").n == 3
+    assert submit("--eps", "0.1", "--n", 4, "--overwrite", "--include-images").code == 0
+    assert read_manifest(tmp_path / "out").n == 4
+    assert np.load(tmp_path / "out/images.npz")["x"].shape == (4, 1, 4, 4)
+
+
+@pytest.mark.parametrize("missing", [("submit",), ("submit", "tiny"), ("submit", "tiny", "--board", "own")])
+def test_what_must_be_given(lip: Any, missing: tuple[str, ...]) -> None:
+    outcome = lip(*missing)
+    assert outcome.code == 2
+    assert "Missing" in outcome.err and outcome.err.count("\n") == 1
