@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluate": {"certificates", "zoo", "network", "data"} | _COMMON,
     "report": {"evaluate", "certificates", "zoo", "network"} | _COMMON,
     "leaderboard": {"zoo"} | _COMMON,
+    "verification": {"submission", "report", "evaluate", "certificates", "data", "zoo", "network"} | _COMMON,
     "submission": {"report", "evaluate", "certificates", "zoo", "network", "data"} | _COMMON,
     "train": {"losses", "models", "data", "certificates", "report", "zoo", "network", "bounds", "evaluate"} | _COMMON,
 }

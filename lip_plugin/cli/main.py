@@ -13,6 +13,7 @@ from lip_plugin.cli.evaluation import certify_command, compare_command
 from lip_plugin.cli.leaderboard import leaderboard_command
 from lip_plugin.cli.submission import submit_command
 from lip_plugin.cli.training import train_command
+from lip_plugin.cli.verification import verify_command
 from lip_plugin.cli.zoo import info_command, list_command
 from lip_plugin.errors import LipPluginError
 from lip_plugin.version import __version__
@@ -36,6 +37,7 @@ for command in (
     certify_command,
     compare_command,
     submit_command,
+    verify_command,
     leaderboard_command,
     train_command,
 ):

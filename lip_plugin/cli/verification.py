@@ -1,0 +1,102 @@
+"""``lip verify``: a bundle's claims against what its weights, images and adversarial points give."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lip_plugin.cli.ending import EXIT_BAD_INPUT, EXIT_FAILED_CHECK, fail
+
+if TYPE_CHECKING:
+    from lip_plugin.data import LabelledImages
+    from lip_plugin.verification import Check, Verification
+    from lip_plugin.zoo import ModelCard
+
+
+@click.command("verify")
+@click.argument("directory", type=Path)
+@click.option("--data-dir", help="Folder with the data set's own files.")
+@click.option("--data", "data_file", help="The images of the bundle as .npz with x and y.")
+@click.option("--workers", type=click.IntRange(0), default=0, help="Processes that decode pictures (imagenet).")
+@click.option("--device", help="Device of the forwards (default cpu).")
+@click.option("--json", "as_json", is_flag=True, help="Print every check as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def verify_command(
+    directory: Path,
+    data_dir: str | None,
+    data_file: str | None,
+    workers: int,
+    device: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Re-create what a submission bundle claims, and hold the two against each other.
+
+    Hashes, Lipschitz bound, certificates, accuracies and stored adversarial points are measured again, from the weights
+    and the images: those of the bundle, those shipped with lip-plugin, or yours. Exits with 1 where a claim does not
+    hold, and with 2 where the images that are needed are not there.
+    """
+    from lip_plugin.verification import verify_bundle
+
+    given = None if data_dir is None and data_file is None else partial(_selected, data_dir, data_file, workers)
+    found = verify_bundle(directory, images=given, device=device, progress=not quiet)
+    if as_json:
+        click.echo(json.dumps(_document(found), indent=1, ensure_ascii=False))
+    else:
+        _print(found)
+    if found.failures:
+        for one in found.failures:
+            fail(one.line(), EXIT_FAILED_CHECK)
+        return fail(f"{directory} does not verify: {_count(found.failures, 'claim')} differ", EXIT_FAILED_CHECK)
+    if found.gaps:
+        listed = "; ".join(one.line() for one in found.gaps)
+        return fail(f"{directory} is verified in part only: {listed}", EXIT_BAD_INPUT)
+    if not as_json:
+        click.echo(f"VERIFIED: {_count(found.checks, 'check')}, nothing differs")
+    return 0
+
+
+def _selected(data_dir: str | None, data_file: str | None, workers: int, card: ModelCard, count: int) -> LabelledImages:
+    from lip_plugin.cli.selection import select_images
+
+    return select_images(card, data_dir, data_file, count, workers)
+
+
+def _count(things: list[Check], noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def _short(text: str) -> str:
+    """Hashes by their beginning; `--json` and the lines of failures have all of them."""
+    return f"{text[:12]}..." if len(text) == 64 and " " not in text else text
+
+
+def _document(found: Verification) -> dict[str, object]:
+    verdict = "differs" if found.failures else "incomplete" if found.gaps else "verified"
+    checks = [dataclasses.asdict(one) for one in found.checks]
+    return {"name": found.name, "board": found.board, "verdict": verdict, "checks": checks, "trusted": found.trusted}
+
+
+def _print(found: Verification) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, emoji=False, width=160)
+    console.print(f"{found.name}: a bundle for the board {found.board!r}", style="bold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("file", "what", "claimed", "measured", ""):
+        table.add_column(name, overflow="fold")
+    for one in found.checks:
+        style = {"DIFFERS": "bold red", "not checked": "yellow"}.get(one.verdict)
+        table.add_row(one.file, one.what, _short(one.claimed), _short(one.measured), one.verdict, style=style)
+    console.print(table)
+    if found.trusted:
+        console.print("Taken from the claim, since only attacking again could tell: " + "; ".join(found.trusted) + ".")

@@ -1,0 +1,56 @@
+"""Files of a bundle that `torch.save` wrote: the weights for RobustBench, and adversarial images where asked for."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lip_plugin.data.archives import UNREADABLE
+from lip_plugin.errors import LipPluginError
+from lip_plugin.untrusted import read_regular
+from lip_plugin.verification.checks import Check, check
+
+_ROOM = 2**20
+"""For names and headers of a zip file beside its tensors."""
+
+# What the readers raise on damaged files; the unpickler checks little before it indexes and asserts.
+_DAMAGED = (*UNREADABLE, LipPluginError, pickle.UnpicklingError, AssertionError)
+
+
+def saved_tensors_check(directory: Path, file: str, what: str, expected: bytes) -> Check:
+    """Byte for byte what is written for this network, or, by another release of torch, the same tensors."""
+    try:
+        content = read_regular(directory / file, limit=len(expected) + _ROOM)
+        difference = "" if content == expected else _difference(_loaded(content), _loaded(expected))
+    except _DAMAGED as error:
+        difference = " ".join(str(error).split())[:200] or type(error).__name__
+    return check(file, what, "as written", difference or "the same", agrees=not difference)
+
+
+def _loaded(content: bytes) -> object:
+    """Tensors only; of a zip file whose entries are stored as they are, so that nothing unpacks to more."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("compressed entries, which torch.save does not write")
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _difference(found: object, expected: object) -> str:
+    """In words; empty where there is none."""
+    if isinstance(expected, Tensor):
+        return "" if isinstance(found, Tensor) and _equal(found, expected) else "other values"
+    if not isinstance(found, dict) or not isinstance(expected, dict) or list(found) != list(expected):
+        return "other names"
+    for name, wanted in expected.items():
+        if not isinstance(found[name], Tensor) or not _equal(found[name], wanted):
+            return f"other values in {name}"
+    return ""
+
+
+def _equal(found: Tensor, expected: Tensor) -> bool:
+    return found.dtype == expected.dtype and torch.equal(found, expected)

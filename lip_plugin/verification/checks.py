@@ -1,0 +1,57 @@
+"""What was checked: a claim of the bundle, what was measured instead, and whether the two agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+Verdict = Literal["agrees", "DIFFERS", "not checked"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim. ``file`` is relative to the bundle, ``what`` the number or property in it."""
+
+    file: str
+    what: str
+    claimed: str
+    measured: str
+    verdict: Verdict
+
+    def line(self) -> str:
+        if self.verdict == "DIFFERS":
+            return f"{self.file}: {self.what}: claimed {self.claimed}, measured {self.measured}"
+        return f"{self.file}: {self.what}: {self.measured}"
+
+
+def check(file: str, what: str, claimed: object, measured: object, *, agrees: bool | None = None) -> Check:
+    """Agrees where the two are equal, or as ``agrees`` says."""
+    same = claimed == measured if agrees is None else agrees
+    return Check(file, what, str(claimed), str(measured), "agrees" if same else "DIFFERS")
+
+
+def not_checked(file: str, what: str, why: str) -> Check:
+    return Check(file, what, "", f"not checked: {why}", "not checked")
+
+
+@dataclass
+class Verification:
+    """Everything that was checked of a bundle, in order, and what had to be taken on trust."""
+
+    name: str
+    board: str
+    checks: list[Check] = field(default_factory=list[Check])
+    trusted: tuple[str, ...] = ()
+
+    def add(self, checks: Iterable[Check]) -> None:
+        self.checks += checks
+
+    @property
+    def failures(self) -> list[Check]:
+        return [one for one in self.checks if one.verdict == "DIFFERS"]
+
+    @property
+    def gaps(self) -> list[Check]:
+        """What should have been checked and could not be."""
+        return [one for one in self.checks if one.verdict == "not checked"]

@@ -1,0 +1,34 @@
+"""The bundle's files against its manifest: each there, of the size and sha256 that it lists, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lip_plugin.errors import CheckpointError
+from lip_plugin.submission.layout import MANIFEST
+from lip_plugin.submission.manifest import Manifest, bundle_files, file_record
+from lip_plugin.verification.checks import Check, check
+
+
+def file_checks(directory: Path, manifest: Manifest) -> Iterator[Check]:
+    """Failures one by one, then how many files are as listed."""
+    try:
+        present = set(bundle_files(directory))
+    except (CheckpointError, OSError) as error:
+        yield check(MANIFEST, "files", "regular files only", error, agrees=False)
+        present = set(manifest.files)
+    for file in sorted(present - set(manifest.files)):
+        yield check(file, "presence", "not listed in bundle.json", "there", agrees=False)
+    good = 0
+    for file, claimed in manifest.files.items():
+        try:
+            found = file_record(directory / file)
+        except (CheckpointError, OSError) as error:
+            yield check(file, "presence", "listed in bundle.json", error, agrees=False)
+            continue
+        good += found == claimed
+        if found != claimed:
+            yield check(file, "sha256", claimed.sha256, found.sha256)
+            yield check(file, "bytes", claimed.bytes, found.bytes)
+    yield check(MANIFEST, "files as listed", len(manifest.files), good)

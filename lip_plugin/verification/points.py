@@ -1,0 +1,96 @@
+"""The stored adversarial points, tried again: inside the box, as far as claimed, and misclassified or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from lip_plugin.data import LabelledImages
+from lip_plugin.evaluate.attack import distances
+from lip_plugin.network import CertifiedClassifier, float64_program
+from lip_plugin.submission.layout import PERTURBATIONS
+from lip_plugin.submission.perturbations import Perturbations, adversarial_points, in_box
+from lip_plugin.verification.agreement import numbers_agree
+from lip_plugin.verification.checks import Check, check
+from lip_plugin.verification.claims import Claims
+
+_BLOCK = 256
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class TriedPoints:
+    """Of M stored points: ``index`` (M,), float64 ``apart`` (M,) from their images, ``inside`` [0,1], ``fooling``."""
+
+    index: Tensor
+    apart: Tensor
+    inside: Tensor
+    fooling: Tensor
+
+    def distance(self, count: int) -> Tensor:
+        """(count,) float64: of the points that are what they claim to be; infinite elsewhere."""
+        found = torch.full((count,), torch.inf, dtype=torch.float64)
+        good = self.inside & self.fooling
+        found[self.index[good]] = self.apart[good]
+        return found
+
+
+def tried_points(model: CertifiedClassifier, images: LabelledImages, stored: Perturbations) -> TriedPoints:
+    """Images block by block, and of each block the points that belong to it."""
+    program = float64_program(model)
+    columns: list[tuple[Tensor, Tensor, Tensor]] = []
+    with torch.no_grad():
+        for number, (x, y) in enumerate(images.blocks(_BLOCK, model.dtype)):
+            of_block = (stored.index >= number * _BLOCK) & (stored.index < (number + 1) * _BLOCK)
+            if not bool(of_block.any()):
+                continue
+            rows = stored.index[of_block] - number * _BLOCK
+            image = x[rows].to(model.device)
+            points = adversarial_points(image, stored.delta[of_block].to(model.device))
+            fooling = program(points).argmax(dim=1).cpu() != y[rows]
+            columns.append((distances(points, image).cpu(), in_box(points).cpu(), fooling))
+    if not columns:
+        nothing = torch.empty(0)
+        return TriedPoints(stored.index, nothing.double(), nothing.bool(), nothing.bool())
+    return TriedPoints(stored.index, *(torch.cat(column) for column in zip(*columns, strict=True)))
+
+
+def point_checks(tried: TriedPoints, claims: Claims) -> Iterator[Check]:
+    """The first few points that are not what is claimed, then how many are."""
+    wrong = list(_wrong_points(tried, claims))
+    yield from wrong[:_SHOWN]
+    indices = set(tried.index.tolist())
+    missing = [at for at, distance in enumerate(claims.distance) if distance and at not in indices]
+    for at in islice(missing, _SHOWN):
+        yield check(
+            PERTURBATIONS, f"point of image {at}", f"at distance {claims.distance[at]}", "missing", agrees=False
+        )
+    claimed = sum(bool(distance) for distance in claims.distance)
+    yield check(PERTURBATIONS, "points in the box, misclassified, within eps", claimed, len(tried.index) - len(wrong))
+
+
+def _wrong_points(tried: TriedPoints, claims: Claims) -> Iterator[Check]:
+    largest = max(claims.eps)
+    rows = zip(tried.index.tolist(), tried.apart.tolist(), tried.inside.tolist(), tried.fooling.tolist(), strict=True)
+    for index, apart, inside, fooling in rows:
+        what = f"point of image {index}"
+        claimed = _number(claims.distance[index])
+        if not inside:
+            yield check(PERTURBATIONS, what, "inside [0,1]", "outside", agrees=False)
+        elif not fooling:
+            yield check(PERTURBATIONS, what, "misclassified", "classified as its label", agrees=False)
+        elif apart > largest:
+            yield check(PERTURBATIONS, what, f"within eps {largest:.9g}", f"at distance {apart:.9g}", agrees=False)
+        elif claimed is None or not numbers_agree(claimed, apart):
+            yield check(PERTURBATIONS, what, f"at distance {claims.distance[index]}", f"{apart:.9g}", agrees=False)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,75 @@
+"""The report of a bundle, measured again: proofs from the weights, distances from the stored adversarial points."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from lip_plugin.data import LabelledImages
+from lip_plugin.evaluate import Report, certify_images
+from lip_plugin.evaluate.restated import restated
+from lip_plugin.evaluate.results import Status, summarise_model
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.verification.claims import Claims
+from lip_plugin.zoo import ModelCard
+
+TRUSTED = (
+    "which attack found a point",
+    "that the attacks ran as described (seed, stages, forwards, audit) and found nothing more",
+    "seconds, versions and the device",
+    "where the images come from, beyond their sha256",
+    "drawings, and what the card says of training and of other evaluations",
+)
+"""What only running the attacks again could tell; taken from the claim."""
+
+
+def proved_report(
+    model: CertifiedClassifier, card: ModelCard, images: LabelledImages, claims: Claims, *, progress: bool = False
+) -> Report:
+    """Bound, certificate and accuracies from weights and images. Raises as `certify_images`."""
+    report = certify_images(
+        model,
+        images,
+        eps=claims.eps,
+        arithmetic=claims.report.arithmetic,
+        batch_size=claims.report.request.batch_size,
+        progress=progress,
+    )
+    summary = summarise_model(model, name=card.name, architecture=card.architecture or "", sha256=card.sha256)
+    return report.described(model=summary, dataset=claims.dataset(len(images)))
+
+
+def measured_report(proved: Report, distance: Tensor, claims: Claims) -> Report:
+    """With the distances (N,) float64 of the stored points, and what `TRUSTED` names from the claim."""
+    claimed = dataclasses.replace(
+        proved,
+        attacks=tuple(claims.report.attacks),
+        skipped_certified=claims.report.skipped_certified,
+        cost=claims.cost(),
+        environment=dict(claims.report.environment),
+        request=claims.request(),
+        command=claims.report.request.command,
+        differences=claims.differences(),
+        stages=claims.stages(),
+    )
+    attack = [name if found else "" for name, found in zip(claims.attack, distance.isfinite().tolist(), strict=True)]
+    report = restated(claimed, distance, attack, attacked_certified=claims.report.audit.attacked_certified)
+    eps = [
+        dataclasses.replace(result, empirical_robust_accuracy=_surviving(result.counts, claim, claims.report.attacks))
+        for result, claim in zip(report.eps, claims.survives, strict=True)
+    ]
+    return dataclasses.replace(report, eps=tuple(eps))
+
+
+def _surviving(counts: Mapping[Status, int], claimed: Mapping[str, float], attacks: list[str]) -> dict[str, float]:
+    """Per attack. One attack leaves standing what is not broken; of several each leaves at least that much.
+
+    What several attacks claim is taken where it lies between that and the clean accuracy.
+    """
+    total = sum(counts.values())
+    standing, clean = (counts["certified"] + counts["undecided"]) / total, (total - counts["wrong"]) / total
+    if len(attacks) == 1:
+        return {attacks[0]: standing}
+    return {attack: min(max(claimed.get(attack, standing), standing), clean) for attack in attacks}

@@ -1,0 +1,379 @@
+"""A bundle that is honest verifies; whatever is changed in one is found, also where its hashes are changed with it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+import lip_plugin as lp
+from lip_plugin.data import load_npz
+from lip_plugin.submission.manifest import file_record
+from lip_plugin.submission.write import write_bundle
+from lip_plugin.verification import Verification, verify_bundle
+
+from .conftest import Lip, Made
+
+Rehash = Callable[[Path], None]
+
+
+@pytest.fixture(scope="session")
+def honest(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("honest") / "bundle"
+    write_bundle(made.submission, made.perturbations, made.images, directory)
+    return directory
+
+
+@pytest.fixture
+def bundle(honest: Path, tmp_path: Path) -> Path:
+    """A copy to tamper with."""
+    return Path(shutil.copytree(honest, tmp_path / "bundle"))
+
+
+def rehash(bundle: Path) -> None:
+    """What a forger does last: the manifest fits again."""
+    path = bundle / "bundle.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"] = {name: file_record(bundle / name).model_dump() for name in manifest["files"]}
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def verified(data_file: Path) -> Callable[[Path], Verification]:
+    return lambda directory: verify_bundle(directory, images=lambda card, count: load_npz(data_file).first(count))
+
+
+def edit_json(path: Path, change: Callable[[Any], None]) -> None:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def edit_points(bundle: Path, change: Callable[[torch.Tensor, torch.Tensor], None]) -> None:
+    """``change`` gets index and delta and writes into them."""
+    path = bundle / "adversarial.safetensors"
+    tensors = load_file(path)
+    change(tensors["index"], tensors["delta"])
+    save_file(tensors, path)
+
+
+# --- the honest one ----------------------------------------------------------------------------------------------
+
+
+def test_an_honest_bundle_verifies(lip: Lip, honest: Path, data_file: Path) -> None:
+    outcome = lip("verify", honest, "--data", data_file)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "VERIFIED" in outcome.out.splitlines()[-1]
+    assert "only attacking again could tell" in outcome.out
+
+
+def test_every_number_of_the_report_was_measured(honest: Path, verified: Callable[[Path], Verification]) -> None:
+    found = verified(honest)
+    assert {one.verdict for one in found.checks} == {"agrees"}
+    files = {one.file for one in found.checks}
+    listed = set(json.loads((honest / "bundle.json").read_text())["files"])
+    # Weights and card were read, and the curve is a drawing.
+    assert listed - files == {"model/card.json", "model/model.safetensors", "curve.svg"}
+
+
+def test_json_has_every_check(lip: Lip, honest: Path, data_file: Path) -> None:
+    document = json.loads(lip("verify", honest, "--data", data_file, "--json").out)
+    assert document["verdict"] == "verified"
+    assert document["name"] == "tiny"
+    assert {check["verdict"] for check in document["checks"]} == {"agrees"}
+    assert any("radius" in one or "attack" in one for one in document["trusted"])
+
+
+def test_without_the_images_it_is_verified_in_part(lip: Lip, honest: Path) -> None:
+    outcome = lip("verify", honest)
+    assert outcome.code == 2
+    assert "VERIFIED" not in outcome.out
+    assert "in part only" in outcome.err
+    assert "--data-dir" in outcome.err
+
+
+def test_included_images_need_no_others(lip: Lip, made: Made, tmp_path: Path) -> None:
+    directory = tmp_path / "whole"
+    write_bundle(made.submission, made.perturbations, made.images, directory, include_images=True)
+    outcome = lip("verify", directory)
+    assert (outcome.code, outcome.err) == (0, "")
+    (directory / "images.npz").write_bytes(b"PK\x05\x06" + bytes(18))
+    rehash(directory)
+    assert lip("verify", directory).code == 2
+
+
+def test_adversarial_images_for_robustbench_are_compared(lip: Lip, made: Made, tmp_path: Path) -> None:
+    directory = tmp_path / "whole"
+    write_bundle(made.submission, made.perturbations, made.images, directory, include_images=True)
+    path = directory / "robustbench" / "x_adv.pt"
+    x = torch.load(path, weights_only=True)
+    x[3, 0, 1, 1] += 0.01
+    torch.save(x, path)
+    rehash(directory)
+    outcome = lip("verify", directory)
+    assert outcome.code == 1
+    assert "robustbench/x_adv.pt" in outcome.err
+
+
+def test_other_images_are_other_images(lip: Lip, honest: Path, data_file: Path, tmp_path: Path) -> None:
+    with np.load(data_file) as archive:
+        x, y = archive["x"].copy(), archive["y"]
+    x[5, 0, 2, 2] ^= 1
+    np.savez(tmp_path / "other.npz", x=x, y=y)
+    outcome = lip("verify", honest, "--data", tmp_path / "other.npz")
+    assert outcome.code == 1
+    assert "images (sha256)" in outcome.err
+
+
+# --- changed files -----------------------------------------------------------------------------------------------
+
+
+def test_one_flipped_byte_of_the_weights(lip: Lip, bundle: Path, data_file: Path) -> None:
+    path = bundle / "model" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 4
+    path.write_bytes(content)
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert "model/model.safetensors: sha256" in outcome.err
+    rehash(bundle)  # the card still names the former hash
+    assert lip("verify", bundle, "--data", data_file).code == 1
+
+
+@given(st.data())
+def test_any_changed_byte_is_noticed(
+    honest: Path, data_file: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    directory = Path(shutil.copytree(honest, tmp_path_factory.mktemp("flip") / "bundle"))
+    names = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+    path = directory / data.draw(st.sampled_from([name for name in names if name != "bundle.json"]))
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    found = verify_bundle(directory, images=lambda card, count: load_npz(data_file).first(count))
+    assert any(one.file == path.relative_to(directory).as_posix() for one in found.failures)
+    shutil.rmtree(directory)
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from leaves(part, (*path, name))
+    elif isinstance(value, list):
+        for position, part in enumerate(value):
+            yield from leaves(part, (*path, position))
+    else:
+        yield path
+
+
+def changed(document: Any, path: tuple[Any, ...]) -> Any:
+    """The document with the value at this place made a little wrong."""
+    forged = copy.deepcopy(document)
+    parent = forged
+    for name in path[:-1]:
+        parent = parent[name]
+    value = parent[path[-1]]
+    parent[path[-1]] = (
+        not value
+        if isinstance(value, bool)
+        else value + 1
+        if isinstance(value, int)
+        else value * (1 + 1e-6) + 1e-8
+        if isinstance(value, float)
+        else 0.5
+        if value is None
+        else f"{value}x"
+    )
+    return forged
+
+
+@pytest.mark.parametrize("part", range(8))  # for as many processes as there are
+def test_every_value_of_the_report_is_held_against_something(
+    bundle: Path, verified: Callable[[Path], Verification], part: int
+) -> None:
+    """With the hashes made to fit: words and numbers alike, one at a time."""
+    path = bundle / "report" / "report.json"
+    document = json.loads(path.read_text())
+    places = list(leaves(document))[part::8]
+    assert len(places) > 12
+    for place in places:
+        path.write_text(json.dumps(changed(document, place), indent=1) + "\n")
+        rehash(bundle)
+        assert verified(bundle).failures, place
+
+
+@pytest.mark.parametrize("column", [1, 2, 3, 4, 5, 7, 8, 9])  # 6, who found a point, only attacking could tell
+def test_every_column_of_the_points_is_held_against_something(
+    bundle: Path, verified: Callable[[Path], Verification], column: int
+) -> None:
+    path = bundle / "report" / "points.csv"
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    row = next(row for row in lines[1:] if row[5])
+    other = {
+        1: str((int(row[1]) + 1) % 4),
+        2: str((int(row[2]) + 1) % 4),
+        3: repr(float(row[3]) + 1e-6),
+        4: repr(float(row[4]) * 1.01),
+        5: repr(float(row[5]) * 0.9),
+    }
+    statuses = [status for status in ("certified", "broken", "undecided", "wrong") if status != row[column]]
+    row[column] = other.get(column, statuses[0])
+    path.write_text("\n".join(",".join(line) for line in lines) + "\n")
+    rehash(bundle)
+    assert any(one.file == "report/points.csv" for one in verified(bundle).failures)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "forged"),
+    [
+        ("README.md", "83.3 %", "93.3 %"),
+        ("CERTIFICATE.md", " of 24 |", " of 25 |"),
+        ("curve.csv", "\n0.5,", "\n0.4999,"),
+        ("attack.log", "at 0.5: 0.", "at 0.5: 0.9"),
+        ("report/report.md", "83.3 %", "93.3 %"),
+        ("report/report.html", "83.3 %", "93.3 %"),
+    ],
+)
+def test_a_number_changed_in_a_document_is_named(
+    lip: Lip, bundle: Path, data_file: Path, name: str, written: str, forged: str
+) -> None:
+    path = bundle / name
+    text = path.read_text()
+    assert written in text
+    path.write_text(text.replace(written, forged, 1))
+    rehash(bundle)
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert f"lip: {name}: " in outcome.err
+
+
+# --- changed perturbations ---------------------------------------------------------------------------------------
+
+
+def zeroed(index: torch.Tensor, delta: torch.Tensor) -> None:
+    delta[1] = 0
+
+
+def outside_its_ball(index: torch.Tensor, delta: torch.Tensor) -> None:
+    delta[1] *= 40
+
+
+def moved_a_little(index: torch.Tensor, delta: torch.Tensor) -> None:
+    delta[1] *= 1.001
+
+
+def outside_the_box(index: torch.Tensor, delta: torch.Tensor) -> None:
+    delta[1, 0, 0, 0] = 2
+
+
+@pytest.mark.parametrize("hashes", ["stale", "forged"])
+@pytest.mark.parametrize("change", [zeroed, outside_its_ball, moved_a_little, outside_the_box])
+def test_a_changed_perturbation_is_named(
+    lip: Lip, bundle: Path, made: Made, data_file: Path, change: Callable[..., None], hashes: str
+) -> None:
+    edit_points(bundle, change)
+    if hashes == "forged":
+        rehash(bundle)
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert f"adversarial.safetensors: point of image {int(made.perturbations.index[1])}:" in outcome.err
+
+
+def test_a_missing_perturbation_is_named(lip: Lip, bundle: Path, made: Made, data_file: Path) -> None:
+    path = bundle / "adversarial.safetensors"
+    save_file({name: value[1:].contiguous() for name, value in load_file(path).items()}, path)
+    rehash(bundle)
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert f"point of image {int(made.perturbations.index[0])}: claimed at distance" in outcome.err
+    assert "measured missing" in outcome.err
+
+
+# --- strangers ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_bundle_is_bad_input(lip: Lip, tmp_path: Path, model_dir: Path) -> None:
+    for directory in (tmp_path / "missing", tmp_path, model_dir):
+        outcome = lip("verify", directory)
+        assert outcome.code == 2
+        assert "is not a bundle" in outcome.err
+
+
+@pytest.mark.parametrize("damage", ["more", "fewer", "link", "folder"])
+def test_files_that_are_not_as_listed(lip: Lip, bundle: Path, data_file: Path, damage: str, tmp_path: Path) -> None:
+    victim = bundle / "attack.log"
+    if damage == "more":
+        (bundle / "extra.txt").write_text("more")
+    else:
+        victim.unlink()
+    if damage == "link":
+        (tmp_path / "elsewhere").write_text("x")
+        victim.symlink_to(tmp_path / "elsewhere")
+    if damage == "folder":
+        victim.mkdir()
+        (victim / "x").write_text("x")
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert ("extra.txt" if damage == "more" else "attack.log") in outcome.err
+
+
+@pytest.mark.parametrize("name", ["report/report.json", "report/points.csv", "adversarial.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", b"{" * 10_000, b"\x1b[2J"])
+def test_rubbish_is_a_failed_check_in_one_line(
+    lip: Lip, bundle: Path, data_file: Path, name: str, content: bytes
+) -> None:
+    (bundle / name).write_bytes(content)
+    rehash(bundle)
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert "\x1b" not in outcome.out + outcome.err
+    assert all(line.startswith("lip: ") for line in outcome.err.splitlines())
+
+
+def test_a_pickle_in_the_state_dict_is_not_run(lip: Lip, bundle: Path, data_file: Path, tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "ran",))
+
+    (path,) = (bundle / "robustbench").glob("*.pt")
+    torch.save({"x": Trap()}, path)
+    rehash(bundle)
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert not (tmp_path / "ran").exists()
+    assert f"robustbench/{path.name}" in outcome.err
+
+
+def test_other_weights_in_the_state_dict_are_noticed(lip: Lip, bundle: Path, data_file: Path) -> None:
+    (path,) = (bundle / "robustbench").glob("*.pt")
+    tensors = torch.load(path, weights_only=True)
+    name = next(iter(tensors))
+    tensors[name] = tensors[name] + 1e-6
+    torch.save(tensors, path)
+    rehash(bundle)
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert f"other values in {name}" in outcome.err
+
+
+def test_a_more_flattering_model_name_or_version_is_noticed(lip: Lip, bundle: Path, data_file: Path) -> None:
+    for name, value in (("name", "other"), ("lip_plugin", "9.9"), ("n", 23), ("board", "sok"), ("dataset", "cifar10")):
+        edit_json(bundle / "bundle.json", lambda document, name=name, value=value: document.update({name: value}))
+        assert lip("verify", bundle, "--data", data_file).code != 0, name
+
+
+def test_lp_has_the_checks_as_values(honest: Path, data_file: Path) -> None:
+    found = verify_bundle(honest, images=lambda card, count: load_npz(data_file).first(count))
+    assert isinstance(found, Verification)
+    bound = next(one for one in found.checks if one.what == "Lipschitz upper bound")
+    assert float(bound.measured) == pytest.approx(lp.lipschitz_upper_bound(lp.load_model(honest / "model")).value)
