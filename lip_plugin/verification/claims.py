@@ -14,7 +14,7 @@ from lip_plugin.errors import CheckpointError
 from lip_plugin.evaluate import DatasetSummary
 from lip_plugin.evaluate.results import Cost, Difference, Request, StageRecord
 from lip_plugin.types import LARGEST_EPS
-from lip_plugin.untrusted import is_plain_text, parse_document, printable, read_regular
+from lip_plugin.untrusted import is_plain_name, is_plain_text, parse_document, printable, read_regular
 
 LARGEST_DOCUMENT = 2**30
 _MOST_EPS = 64
@@ -24,6 +24,12 @@ def _plain(text: str) -> str:
     if not is_plain_text(text):
         raise ValueError("expected text without control characters")
     return text
+
+
+def _plain_name(name: str) -> str:
+    if not is_plain_name(name):
+        raise ValueError("expected one printable line without path separators")
+    return name
 
 
 Text = Annotated[str, Field(max_length=1000), AfterValidator(_plain)]
@@ -37,7 +43,7 @@ class _Part(BaseModel):
 
 
 class _Dataset(_Part):
-    name: Text
+    name: Annotated[str, AfterValidator(_plain_name)]  # it becomes a part of paths
     split: Text
     n: Annotated[int, Field(strict=True, ge=1)]
     source: Text

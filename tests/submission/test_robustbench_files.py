@@ -54,8 +54,13 @@ def test_the_files_and_their_places() -> None:
     ],
     ids=["fashion_mnist", "imagenet", "other images", "other classes"],
 )
-def test_what_robustbench_could_not_read_makes_no_claim(settings: dict[str, Any]) -> None:
-    assert set(robustbench_files(submission(**settings))) == {"robustbench/architecture.py"}
+def test_images_that_robustbench_does_not_have_make_no_zoo_entry(settings: dict[str, Any]) -> None:
+    dataset = settings.get("dataset", "cifar10")
+    files = robustbench_files(submission(**settings))
+    info = f"robustbench/model_info/{dataset}/L2/{NAME}.json"
+    assert set(files) == {"robustbench/architecture.py", "robustbench/new_model.md", info}
+    assert json.loads(files[info])["dataset"] == dataset
+    assert "RobustBench does not have these images" in files["robustbench/new_model.md"]
 
 
 def test_the_files_follow_from_the_submission_alone() -> None:

@@ -340,6 +340,15 @@ def test_rubbish_is_a_failed_check_in_one_line(
     assert all(line.startswith("lip: ") for line in outcome.err.splitlines())
 
 
+def test_names_lead_nowhere(lip: Lip, bundle: Path, data_file: Path) -> None:
+    """The data set's name is a part of a path that is read."""
+    edit_json(bundle / "report" / "report.json", lambda document: document["dataset"].update(name="../../../elsewhere"))
+    rehash(bundle)
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert "dataset/name" in outcome.err
+
+
 def test_a_pickle_in_the_state_dict_is_not_run(lip: Lip, bundle: Path, data_file: Path, tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> Any:

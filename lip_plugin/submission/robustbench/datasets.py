@@ -45,3 +45,10 @@ TEST_SETS = {
     )
 }
 """Those that can be evaluated as RobustBench does. Of ImageNet it takes 5,000 images of its own choice."""
+
+
+def test_set_of(name: str, image_shape: ImageShape, num_classes: int) -> WholeSplit | None:
+    """The data set of RobustBench that these images are; None where it has none such."""
+    known = TEST_SETS.get(name)
+    fits = known is not None and (known.image_shape, known.num_classes) == (image_shape, num_classes)
+    return known if fits else None

@@ -31,8 +31,11 @@ _FIELDS = (
 _ARCHITECTURES = "https://github.com/RobustBench/robustbench/tree/master/robustbench/model_zoo/architectures"
 
 
-def new_model_issue(submission: Submission, test_set: WholeSplit) -> str:
-    """Title and label as front matter, as in the template, then the text. The address of the weights stays open."""
+def new_model_issue(submission: Submission, test_set: WholeSplit | None) -> str:
+    """Title and label as front matter, as in the template, then the text. The address of the weights stays open.
+
+    ``test_set`` is None where RobustBench does not have the data set, which the issue then says.
+    """
     card = submission.card
     title = yaml.safe_dump(
         {"title": issue_title(card.name), "labels": "new-model"}, allow_unicode=True, sort_keys=False, width=1000
@@ -50,7 +53,7 @@ def new_model_issue(submission: Submission, test_set: WholeSplit) -> str:
         "# Leaderboard Claim(s)",
         "## Model 1",
         _listed(_claim(submission)),
-        *([] if test_set.leaderboard else [_no_leaderboard(test_set)]),
+        *_no_leaderboard(submission, test_set),
         "# Model Zoo:",
         _boxes(card.licence),
     ]
@@ -90,11 +93,16 @@ def _evaluation(submission: Submission) -> str:
     )
 
 
-def _no_leaderboard(test_set: WholeSplit) -> str:
-    return (
+def _no_leaderboard(submission: Submission, test_set: WholeSplit | None) -> list[str]:
+    if test_set is None:
+        name = escaped(submission.report.dataset.name)
+        return [f"RobustBench does not have these images ({name}); the claim is in its form, for other readers."]
+    if test_set.leaderboard:
+        return []
+    return [
         f"RobustBench has no L2 leaderboard for {test_set.title} yet: this asks for one, at eps {format_eps(EPS)} as "
         "for CIFAR-10. The entry in zoo_entry.py says where its dictionary goes."
-    )
+    ]
 
 
 def _boxes(licence: str | None) -> str:
