@@ -16,5 +16,5 @@ def curve_svg(report: Report) -> str:
     content = io.StringIO()
     with plot_style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(content, format="svg", metadata={"Date": None})
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     return content.getvalue()

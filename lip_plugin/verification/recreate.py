@@ -20,7 +20,7 @@ TRUSTED = (
     "that the attacks ran as described (seed, stages, forwards, audit) and found nothing more",
     "seconds, versions and the device",
     "where the images come from, beyond their sha256",
-    "drawings, and what the card says of training and of other evaluations",
+    "the lines of drawings, and what the card says of training and of other evaluations",
 )
 """What only running the attacks again could tell; taken from the claim."""
 

@@ -82,8 +82,8 @@ def test_every_number_of_the_report_was_measured(honest: Path, verified: Callabl
     assert {one.verdict for one in found.checks} == {"agrees"}
     files = {one.file for one in found.checks}
     listed = set(json.loads((honest / "bundle.json").read_text())["files"])
-    # Weights and card were read, and the curve is a drawing.
-    assert listed - files == {"model/card.json", "model/model.safetensors", "curve.svg"}
+    # Weights and card were read: they are what all else is made from.
+    assert listed - files == {"model/card.json", "model/model.safetensors"}
 
 
 def test_json_has_every_check(lip: Lip, honest: Path, data_file: Path) -> None:
@@ -242,6 +242,14 @@ def test_every_column_of_the_points_is_held_against_something(
         ("attack.log", "at 0.5: 0.", "at 0.5: 0.9"),
         ("report/report.md", "83.3 %", "93.3 %"),
         ("report/report.html", "83.3 %", "93.3 %"),
+        ("report/report.html", ">clean accuracy<", ">true accuracy<"),
+        (
+            "report/report.html",
+            'aria-label="Accuracy against eps. Clean 83.3',
+            'aria-label="Accuracy against eps. Clean 93.3',
+        ),
+        ("report/report.html", "% of all images", "% of most images"),
+        ("curve.svg", "% of all images", "% of most images"),
     ],
 )
 def test_a_number_changed_in_a_document_is_named(
@@ -307,6 +315,38 @@ def test_what_is_no_bundle_is_bad_input(lip: Lip, tmp_path: Path, model_dir: Pat
         outcome = lip("verify", directory)
         assert outcome.code == 2
         assert "is not a bundle" in outcome.err
+
+
+def test_a_listed_file_that_no_bundle_has_is_named(lip: Lip, bundle: Path, data_file: Path) -> None:
+    (bundle / "install.sh").write_text("echo")
+    edit_json(
+        bundle / "bundle.json",
+        lambda document: document["files"].update({"install.sh": file_record(bundle / "install.sh").model_dump()}),
+    )
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert "install.sh: purpose" in outcome.err
+
+
+def test_a_bundle_without_its_state_dict_is_not_whole(lip: Lip, bundle: Path, data_file: Path) -> None:
+    (path,) = (bundle / "robustbench").glob("*.pt")
+    path.unlink()
+    edit_json(bundle / "bundle.json", lambda document: document["files"].pop(f"robustbench/{path.name}"))
+    assert f"robustbench/{path.name}" in lip("verify", bundle, "--data", data_file).err
+
+
+def test_a_bundle_that_its_board_would_refuse(lip: Lip, bundle: Path, data_file: Path) -> None:
+    """Also where its README is the one of that board."""
+    edit_json(bundle / "bundle.json", lambda document: document.update(board="sok"))
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert "bundle.json: board sok, data set: claimed cifar10 or imagenet, measured images" in outcome.err
+    edit_json(bundle / "bundle.json", lambda document: document.update(board="nobody"))
+    assert lip("verify", bundle, "--data", data_file).code == 1
+
+
+def test_an_unusable_device_is_bad_input(lip: Lip, honest: Path, data_file: Path) -> None:
+    assert lip("verify", honest, "--data", data_file, "--device", "nonsense").code == 2
 
 
 @pytest.mark.parametrize("damage", ["more", "fewer", "link", "folder"])
