@@ -14,7 +14,7 @@ import torch
 import lip_plugin as lp
 from lip_plugin.certificates import LayerBound
 from lip_plugin.evaluate import AuditResult, DatasetSummary, EpsResult, ModelSummary
-from lip_plugin.evaluate.results import AdversarialImage, Cost, Difference, Points, Request
+from lip_plugin.evaluate.results import AdversarialImage, Cost, Difference, Points, Request, StageRecord
 from lip_plugin.report import html
 
 EPS = 36 / 255
@@ -49,6 +49,10 @@ def report() -> lp.Report:
         differences=(Difference(EPS, 3, "undecided", "broken"),),
         input_shape=(1, 2, 2),
         request=Request(audit=2, batch_size=256),
+        stages=(
+            StageRecord(EPS, "audit autoattack:apgd-ce", 1, 0, 111),
+            StageRecord(EPS, "autoattack:fab-t", 2, 1, 889),
+        ),
         adversarial=(AdversarialImage(2, torch.zeros(1, 2, 2), torch.full((1, 2, 2), 0.0625)),),
     )
 
@@ -71,6 +75,7 @@ def hostile_report(report: lp.Report) -> lp.Report:
         points=dataclasses.replace(report.points, attack=("", "", HOSTILE, "")),
         environment={**report.environment, HOSTILE: HOSTILE},
         command=HOSTILE,
+        stages=(StageRecord(EPS, HOSTILE, 1, 0, 1),),
         status="failed",
         problems=(HOSTILE,),
     )

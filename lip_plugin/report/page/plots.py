@@ -55,8 +55,9 @@ def _distances(report: Report) -> str:
     found = comparable(report.points)
     below = int((report.points.distance < report.points.certificate.radius).sum())
     place = "all of them above the diagonal" if below == 0 else f"{below} of them BELOW the diagonal"
+    count = int(found.sum())
     return (
-        f"{int(found.sum()):,} images with an adversarial point, {place}. "
+        f"{count:,} image{'' if count == 1 else 's'} with an adversarial point, {place}. "
         f"For the other {int((~found).sum()):,} none was found, or none was looked for."
     )
 
