@@ -52,6 +52,7 @@ FOREIGN: dict[str, tuple[Callable[[nn.Sequential, nn.Linear], tuple[Any, Any]], 
 
 @pytest.mark.parametrize("name", FOREIGN)
 @pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore:.*torch.ao.quantization", "ignore:.*TypedStorage")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")  # once per process, whichever test comes first
 def test_modules_of_other_classes_are_refused(name: str) -> None:
     replace, words = FOREIGN[name]
     features, head = replace(*modules(numbers()))
