@@ -105,6 +105,6 @@ def _line_difference(claimed: str, measured: str) -> tuple[str, str] | None:
 
 
 def _shown(value: Any) -> str:
-    if value is None:
+    if value is None or value == "":
         return "nothing"
     return printable(str(value), longest=_LONGEST_SHOWN)

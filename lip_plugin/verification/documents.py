@@ -37,7 +37,7 @@ def document_checks(directory: Path, expected: Mapping[str, str], *, written_by:
             claimed = read_regular(directory / file, limit=LARGEST_DOCUMENT).decode("utf-8")
             differences = list(islice(_disagreements(file, claimed, content), _SHOWN + 1))
         except (OSError, UnicodeDecodeError, CheckpointError) as error:
-            yield check(file, "content", str(error), "readable", agrees=False)
+            yield check(file, "content", "readable", unreadable(error), agrees=False)
             continue
         if not differences:
             yield check(file, "content", "as written", "the same", agrees=True)
@@ -45,6 +45,11 @@ def document_checks(directory: Path, expected: Mapping[str, str], *, written_by:
             yield check(file, one.where, one.claimed, one.measured, agrees=False)
         if len(differences) > _SHOWN:
             yield check(file, "further numbers", "others", "not shown", agrees=False)
+
+
+def unreadable(error: Exception) -> str:
+    """Why a file cannot be read, without the place where it lies."""
+    return (error.strerror or "unreadable") if isinstance(error, OSError) else str(error)
 
 
 def _disagreements(file: str, claimed: str, measured: str) -> Iterator[Disagreement]:

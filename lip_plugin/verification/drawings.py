@@ -11,6 +11,7 @@ from lip_plugin.untrusted import read_regular
 from lip_plugin.verification.agreement import text_disagreements
 from lip_plugin.verification.checks import Check, check, not_checked
 from lip_plugin.verification.claims import LARGEST_DOCUMENT
+from lip_plugin.verification.documents import unreadable
 
 _DRAWING = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 _WORDS = re.compile(r'(?<=aria-label=")[^"]*|(?<=>)[^<>]+(?=<)')
@@ -26,7 +27,7 @@ def drawing_check(directory: Path, file: str, draw: Callable[[], str]) -> Check:
     try:
         claimed = read_regular(directory / file, limit=LARGEST_DOCUMENT).decode("utf-8")
     except (OSError, UnicodeDecodeError, CheckpointError) as error:
-        return check(file, "words", "readable", error, agrees=False)
+        return check(file, "words", "readable", unreadable(error), agrees=False)
     difference = next(text_disagreements(_words(claimed), _words(expected)), None)
     if difference is None:
         return check(file, "words, not lines", "as written", "the same", agrees=True)

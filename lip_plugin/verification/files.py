@@ -9,6 +9,7 @@ from lip_plugin.errors import CheckpointError
 from lip_plugin.submission.layout import MANIFEST
 from lip_plugin.submission.manifest import Manifest, bundle_files, file_record
 from lip_plugin.verification.checks import Check, check
+from lip_plugin.verification.documents import unreadable
 
 
 def file_checks(directory: Path, manifest: Manifest) -> Iterator[Check]:
@@ -16,7 +17,7 @@ def file_checks(directory: Path, manifest: Manifest) -> Iterator[Check]:
     try:
         present = set(bundle_files(directory))
     except (CheckpointError, OSError) as error:
-        yield check(MANIFEST, "files", "regular files only", error, agrees=False)
+        yield check(MANIFEST, "files", "regular files only", unreadable(error), agrees=False)
         present = set(manifest.files)
     for file in sorted(present - set(manifest.files)):
         yield check(file, "presence", "not listed in bundle.json", "there", agrees=False)
@@ -25,7 +26,7 @@ def file_checks(directory: Path, manifest: Manifest) -> Iterator[Check]:
         try:
             found = file_record(directory / file)
         except (CheckpointError, OSError) as error:
-            yield check(file, "presence", "listed in bundle.json", error, agrees=False)
+            yield check(file, "presence", "listed in bundle.json", unreadable(error), agrees=False)
             continue
         good += found == claimed
         if found != claimed:
