@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from torch import Tensor
+
+from lip_plugin.cli import run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -49,6 +52,30 @@ def browser() -> Generator[Browser]:
             pytest.skip(f"no Chromium; on Debian: apt install chromium-headless-shell ({str(error).splitlines()[0]})")
         yield found
         found.close()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Exit code and what was printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Lip = Callable[..., Outcome]
+
+
+@pytest.fixture
+def lip(capsys: pytest.CaptureFixture[str]) -> Lip:
+    """Run the command line in this process."""
+
+    def call(*arguments: object) -> Outcome:
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
 
 
 @pytest.fixture

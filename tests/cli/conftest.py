@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,33 +10,8 @@ import torch
 from torch import nn
 
 import lip_plugin as lp
-from lip_plugin.cli import run
 
 SHAPE = (1, 4, 4)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Exit code and what was printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-Lip = Callable[..., Outcome]
-
-
-@pytest.fixture
-def lip(capsys: pytest.CaptureFixture[str]) -> Lip:
-    """Run the command line in this process."""
-
-    def call(*arguments: object) -> Outcome:
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return call
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 
-from lip_plugin.cli import run
-
 PROVED = "product of verified operator norms"
 
 # 200 images: 180 right; at 0.25 150 certified and 160 survive, at 36/255 170 and 175, of the weaker attack 178.
@@ -71,27 +69,6 @@ def save(tmp_path: Path) -> Callable[..., Path]:
         return directory
 
     return write
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Exit code and what was printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def lip(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Run the command line in this process."""
-
-    def call(*arguments: object) -> Outcome:
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return call
 
 
 @dataclass

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 import lip_plugin as lp
-from lip_plugin.cli import run
 from lip_plugin.data import LabelledImages, load_npz
 from lip_plugin.evaluate import EmpiricalAttack, compare_images
 from lip_plugin.evaluate.results import Cost
@@ -27,30 +26,6 @@ from lip_plugin.zoo import ModelCard
 
 SHAPE = (1, 4, 4)
 EPS = (0.02, 0.1, 0.5)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Exit code and what was printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-Lip = Callable[..., Outcome]
-
-
-@pytest.fixture
-def lip(capsys: pytest.CaptureFixture[str]) -> Lip:
-    """Run the command line in this process."""
-
-    def call(*arguments: object) -> Outcome:
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return call
 
 
 @pytest.fixture(scope="session")

@@ -22,9 +22,9 @@ from lip_plugin.submission.manifest import file_record
 from lip_plugin.submission.write import write_bundle
 from lip_plugin.verification import Verification, verify_bundle
 
-from .conftest import Lip, Made
+from .conftest import Made
 
-Rehash = Callable[[Path], None]
+Lip = Any
 
 
 @pytest.fixture(scope="session")
