@@ -70,6 +70,12 @@ def test_the_files_follow_from_the_submission_alone() -> None:
 # -- model_info -----------------------------------------------------------------------------------
 
 
+def test_a_model_based_on_a_paper_is_not_that_papers() -> None:
+    fields = {"paper": "A Paper", "based_on": "A Paper (B and C, 2023)"}
+    assert info_of(**fields)["name"] == f"{NAME}, based on A Paper (B and C, 2023)"
+    assert info_of(paper="A Paper")["name"] == "A Paper"
+
+
 def test_model_info_has_robustbenchs_keys_and_types() -> None:
     info = info_of(
         wrong=200,

@@ -10,8 +10,11 @@ from lip_plugin.zoo import ModelCard
 
 
 def paper_title(card: ModelCard) -> str:
-    """The paper that the card names, else the model: RobustBench lists papers."""
-    return card.paper or card.name
+    """The paper that the card names, else the model: boards list papers.
+
+    A model that is ``based_on`` somebody's paper is not theirs: they must not be credited, or blamed, with its figures.
+    """
+    return f"{card.name}, based on {card.based_on}" if card.based_on else card.paper or card.name
 
 
 def venue(card: ModelCard) -> str:
