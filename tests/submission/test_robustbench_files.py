@@ -339,7 +339,8 @@ def test_hostile_text_is_shown_and_does_nothing() -> None:
         page.feed(f"<td>{info[field]}</td>")
         page.close()
         assert page.tags == ["td"]
-        assert page.seen == " ".join(HOSTILE.split())
+        before = f"{NAME}, based on " if field == "name" else ""
+        assert page.seen == before + " ".join(HOSTILE.split())
     issue = files["robustbench/new_model.md"]
     fields = fields_of(issue)
     assert fields["eps"] == "0.5"
