@@ -29,6 +29,7 @@ _Params = Annotated[int, Field(strict=True, ge=1)]
 class PublishedModel(Record):
     """One model on one data set, figures in percent. ``params`` is as rounded as its source.
 
+    ``link``: where its figures stand, if that is not the paper's link.
     ``additional_data``: trained on generated or other images beside the data set's own; None where that is unknown.
     """
 
@@ -43,6 +44,7 @@ class PublishedModel(Record):
     survived: SurvivedByEps = Field(default_factory=dict)
     additional_data: Flag | None = None
     source: Named
+    link: WebAddress | None = None
 
 
 class PublishedPaper(Record):
@@ -67,7 +69,12 @@ def published_papers() -> list[PublishedPaper]:
 
 def published_entries() -> list[Entry]:
     """Every published model as a row."""
-    return [_entry(paper, model) for paper in published_papers() for model in paper.models]
+    return [entry for paper in published_papers() for entry in entries_of_paper(paper)]
+
+
+def entries_of_paper(paper: PublishedPaper) -> list[Entry]:
+    """A row per model. A model's own link wins over the paper's."""
+    return [_entry(paper, model) for model in paper.models]
 
 
 def _entry(paper: PublishedPaper, model: PublishedModel) -> Entry:
@@ -84,5 +91,5 @@ def _entry(paper: PublishedPaper, model: PublishedModel) -> Entry:
         proved={eps: Proved(share) for eps, share in shares_by_eps(model.certified).items()},
         survived=survived_shares(model.survived),
         additional_data=model.additional_data,
-        link=paper.link or "",
+        link=model.link or paper.link or "",
     )

@@ -23,14 +23,19 @@ _STANDARD_EPS = {
 class Table:
     """The models of one data set, best first.
 
-    ``grid``: the radii, ascending; those of which only probabilistic rows speak come last. ``standard_eps``: the one
-    that rows are sorted by, None without any.
+    ``grid``: the radii, ascending. ``standard_eps``: the one that rows are sorted by, None without any.
     """
 
     dataset: str
     grid: tuple[float, ...]
     standard_eps: float | None
     entries: tuple[Entry, ...]
+
+    @property
+    def unranked(self) -> int:
+        """How many rows have no figure at the radius that the others are sorted by. Refuted ones do not count."""
+        standing = [entry for entry in self.entries if entry.certificate is not Certificate.CONTRADICTED]
+        return 0 if self.standard_eps is None else sum(self.standard_eps not in entry.proved for entry in standing)
 
     @property
     def columns(self) -> list[Column]:
@@ -61,13 +66,9 @@ def _measured(entry: Entry) -> bool:
 
 
 def _table(dataset: str, entries: Sequence[Entry]) -> Table:
-    radii = {eps for entry in entries for eps in (*entry.proved, *entry.survived)}
-    deterministic = {
-        eps for entry in entries if entry.certificate is not Certificate.PROBABILISTIC for eps in entry.proved
-    }
-    grid = sorted(radii, key=lambda eps: (eps not in deterministic, eps))
+    grid = tuple(sorted({eps for entry in entries for eps in (*entry.proved, *entry.survived)}))
     standard = _standard_eps(dataset, entries)
-    return Table(dataset, tuple(grid), standard, tuple(sorted(entries, key=lambda row: _rank(row, standard))))
+    return Table(dataset, grid, standard, tuple(sorted(entries, key=lambda row: _place(row, standard))))
 
 
 def _standard_eps(dataset: str, entries: Sequence[Entry]) -> float | None:
@@ -79,8 +80,10 @@ def _standard_eps(dataset: str, entries: Sequence[Entry]) -> float | None:
     return min(having, key=lambda eps: (-having[eps], eps), default=None)
 
 
-def _rank(entry: Entry, eps: float | None) -> tuple[bool, bool, float, float, str]:
-    """Refuted rows last, before them those without a figure at the radius."""
+def _place(entry: Entry, standard: float | None) -> tuple[bool, bool, bool, float, float, str]:
+    """Refuted rows last, before them those without a figure at the radius, by the smallest radius that they have."""
+    unranked = standard not in entry.proved
+    eps = min(entry.proved, default=None) if unranked else standard
     share = None if eps is None else entry.proved_at(eps)
     refuted = entry.certificate is Certificate.CONTRADICTED
-    return refuted, share is None, -(share or 0.0), -(entry.clean or 0.0), entry.name
+    return refuted, unranked, share is None, -(share or 0.0), -(entry.clean or 0.0), entry.name

@@ -20,4 +20,5 @@ def caption(table: Table) -> str:
     """How many rows of which kind, and their order."""
     reported = sum(entry.origin is Origin.PUBLISHED for entry in table.entries)
     order = "" if table.standard_eps is None else f"; sorted by VRA at {format_eps(table.standard_eps)}"
-    return f"{len(table.entries) - reported} measured, {reported} reported{order}. L2, accuracies in percent."
+    rest = "; rows without that radius follow, not ranked" if table.unranked else ""
+    return f"{len(table.entries) - reported} measured, {reported} reported{order}{rest}. L2, accuracies in percent."

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from pydantic import ValidationError
 
 from lip_plugin.leaderboard.entry import Certificate, Entry, Origin
-from lip_plugin.leaderboard.published import published_entries, published_papers
+from lip_plugin.leaderboard.published import PublishedPaper, entries_of_paper, published_entries, published_papers
 
 ENTRIES = published_entries()
 DATASETS = {"cifar10", "cifar100", "tiny_imagenet", "imagenet"}
@@ -42,11 +45,34 @@ def test_power_iteration_is_called_an_estimate_and_nothing_is_called_sound() -> 
         assert ("power iteration" in entry.method) == (entry.certificate is Certificate.ESTIMATED)
 
 
+def paper(**of_the_model: Any) -> dict[str, Any]:
+    model = {"name": "net", "dataset": "cifar10", "certified": {"36/255": 40.0}, "source": "table"}
+    return {
+        "schema": "lip-published/1",
+        "paper": "Nobody (never)",
+        "link": "https://example.org/paper",
+        "certificate": "not stated",
+        "method": "none",
+        "models": [{**model, **of_the_model}, model],
+    }
+
+
+def test_a_models_link_wins_over_the_papers() -> None:
+    own, inherited = entries_of_paper(PublishedPaper.model_validate(paper(link="https://example.org/table")))
+    assert (own.link, inherited.link) == ("https://example.org/table", "https://example.org/paper")
+    for models_link in ("http://example.org", "javascript:alert(1)", "", 1):
+        with pytest.raises(ValidationError, match=r"models\.0\.link"):
+            PublishedPaper.model_validate(paper(link=models_link))
+    with pytest.raises(ValidationError, match=r"models\.0\.url"):
+        PublishedPaper.model_validate(paper(url="https://example.org"))
+
+
 @pytest.mark.parametrize(
     ("dataset", "name", "clean", "certified"),
     [
         ("cifar10", "LiResNet++ + EDM data", 0.87, {36: 0.781, 72: 0.666, 108: 0.535}),
         ("imagenet", "BRONet + LA", 0.493, {36: 0.376, 72: 0.279, 108: 0.196}),
+        ("cifar10", "BCOP, size L, 24 h", 0.7463, {36: 0.6145, 72: 0.4641, 108: 0.3323, 255: 0.0352}),
         ("cifar10", "AOL-Large", 0.714, {36: 0.641, 72: 0.565, 108: 0.494, 255: 0.238}),
     ],
 )

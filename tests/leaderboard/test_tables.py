@@ -7,6 +7,7 @@ import pytest
 from lip_plugin.leaderboard import Entry, make_tables, shown
 from lip_plugin.leaderboard.entry import Certificate, Origin, Proved
 from lip_plugin.leaderboard.tables import legend
+from lip_plugin.leaderboard.words import caption
 
 E = 36 / 255
 
@@ -53,9 +54,40 @@ def test_another_radius_where_no_row_has_the_standard_one() -> None:
     assert (table.standard_eps, table.grid) == (None, ())
 
 
-def test_radii_of_smoothing_alone_come_last() -> None:
-    rows = [entry("a", {E: 0.5, 1.0: 0.1}), entry("s", {0.25: 0.7, 1.0: 0.2}, certificate=Certificate.PROBABILISTIC)]
-    assert make_tables(rows)[0].grid == (E, 1.0, 0.25)
+def test_columns_of_radii_ascend_whatever_is_sorted_by() -> None:
+    rows = [
+        entry("a", {1.0: 0.1, E: 0.5}, survived={0.5: {"attack": 0.6}}),
+        entry("s", {0.25: 0.7, 1.0: 0.2, 0.1: 0.8}, certificate=Certificate.PROBABILISTIC),
+    ]
+    (table,) = make_tables(rows)
+    assert (table.standard_eps, table.grid) == (E, (0.1, E, 0.25, 0.5, 1.0))
+    vra = [column.key for column in table.columns if column.kind == "proved"]
+    assert vra == ["vra@0.1", "vra@36/255", "vra@0.25", "vra@1"]
+
+
+def test_rows_without_the_radius_follow_unranked_by_the_smallest_that_they_have() -> None:
+    rows = [
+        entry("refuted", {1.0: 0.9}, certificate=Certificate.CONTRADICTED),
+        entry("nothing proved", {}, clean=1.0),
+        entry("large radius", {1.0: 0.6}),
+        entry("small radius", {0.25: 0.7, 1.0: 0.1}),
+        entry("worst", {0.25: 0.3, 0.5: 0.29}),
+        entry("ranked", {E: 0.01}),
+    ]
+    for order in (rows, rows[::-1]):
+        (table,) = make_tables(order)
+        names = [row.name for row in table.entries]
+        assert names == ["ranked", "small radius", "large radius", "worst", "nothing proved", "refuted"]
+        assert table.unranked == 4
+        assert "sorted by VRA at 36/255; rows without that radius follow, not ranked." in caption(table)
+
+
+def test_the_caption_speaks_of_unranked_rows_only_where_there_are_any() -> None:
+    refuted = entry("refuted", {1.0: 0.9}, certificate=Certificate.CONTRADICTED)
+    for rows in ([entry("a", {E: 0.5}), refuted], [entry("a", {})]):
+        (table,) = make_tables(rows)
+        assert table.unranked == 0
+        assert "not ranked" not in caption(table)
 
 
 def test_columns_that_say_nothing_are_left_out() -> None:
