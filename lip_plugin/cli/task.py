@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from lip_plugin.cli.reproduce import command_line
 from lip_plugin.cli.selection import select_images, select_model
 from lip_plugin.data import LabelledImages
 from lip_plugin.evaluate import Report
 from lip_plugin.evaluate.results import summarise_model
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.ranks import Ranks
+from lip_plugin.report.command import MODEL_DIR, command_line
 from lip_plugin.zoo import ModelCard
 
 
@@ -61,4 +62,6 @@ def described_report(report: Any, task: Task, options: Mapping[str, Any]) -> Rep
     card = task.card
     summary = summarise_model(task.model, name=card.name, architecture=card.architecture or "", sha256=card.sha256)
     described: Report = report.described(model=summary)
-    return described.described(command=command_line(described, options["name"], options))
+    named: str | None = options["name"]
+    model = MODEL_DIR if named is not None and Path(named).is_dir() else card.name
+    return described.described(command=command_line(described, model=model, options=options))

@@ -16,14 +16,15 @@ def markdown(report: Report) -> str:
     layers = [
         [layer.name, f"{layer.value:.6f}", layer.method] for layer in report.lipschitz.layers if layer.value != 1.0
     ]
+    environment = ", ".join(f"{name} {value}" for name, value in report.environment.items())
     parts = [
         f"# {escaped(report.model.name)}",
         escaped(headline(report)),
         table(table_header(report), table_rows(report)),
-        "\n".join(f"- {remark}" for remark in remarks(report)),
+        "\n".join(f"- {escaped(remark)}" for remark in remarks(report)),
         "## Lipschitz constants, layer by layer (1-Lipschitz layers left out)",
         table(["layer", "upper bound", "proved by"], layers),
-        f"Environment: {', '.join(f'{name} {value}' for name, value in report.environment.items())}.",
+        f"Environment: {escaped(environment)}.",
     ]
     return "\n\n".join(parts) + "\n"
 

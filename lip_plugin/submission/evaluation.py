@@ -13,6 +13,7 @@ from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.storage import dump_weights, technical_record
 from lip_plugin.submission.boards import Board, Refusal
 from lip_plugin.submission.images_digest import images_sha256
+from lip_plugin.submission.layout import ADVERSARIAL_IMAGES, state_dict_file
 from lip_plugin.submission.perturbations import Perturbations, stored_perturbations
 from lip_plugin.submission.submission import Submission
 from lip_plugin.types import parse_eps_grid
@@ -22,17 +23,24 @@ from lip_plugin.zoo import ModelCard
 COMMON_EPS = ("36/255", "72/255", "108/255", "0.5")
 """Both conventions: the literature on Lipschitz networks, and RobustBench."""
 
+MOST_EPS = 64
+"""Radii of one bundle: as many as `lip verify` reads."""
+
+_LONGEST_FILE_NAME = 255  # bytes, of the usual file systems
+
 
 def submission_eps(board: Board, card: ModelCard, chosen: Sequence[float] | None) -> tuple[float, ...]:
     """The grid: what was ``chosen``, else the card's radii and those that are usual; the board's own in any case.
 
-    Raises ConfigError where the board prescribes what is evaluated and something was chosen.
+    Raises ConfigError where the board prescribes what is evaluated and something was chosen, and for too many radii.
     """
-    if chosen is None:
-        return parse_eps_grid([*card.eps_grid, *COMMON_EPS, *board.radii])
-    if board.attacks is not None:
+    if chosen is not None and board.attacks is not None:
         raise ConfigError(f"board {board.name} prescribes the radii; leave out --eps, or choose --board own")
-    return parse_eps_grid([*chosen, *board.radii])
+    grid = parse_eps_grid([*((*card.eps_grid, *COMMON_EPS) if chosen is None else chosen), *board.radii])
+    if len(grid) > MOST_EPS:
+        source = "the card's, the usual and the board's" if chosen is None else "those of --eps and the board's"
+        raise ConfigError(f"{len(grid)} radii in all, {source}; a bundle holds at most {MOST_EPS}")
+    return grid
 
 
 def require_free_attacks(board: Board, attacks: Sequence[str]) -> None:
@@ -47,10 +55,31 @@ def require_free_attacks(board: Board, attacks: Sequence[str]) -> None:
 
 def require_accepted_before(board: Board, card: ModelCard, model: CertifiedClassifier, images: LabelledImages) -> None:
     """Before any work: raises RefusedError naming every rule that is known to be broken; ConfigError for a name."""
-    if not is_plain_name(images.name):
-        shown = printable(images.name, longest=80)
-        raise ConfigError(f"'{shown}' cannot name images in a bundle; give the file a printable name")
+    _require_model_name(card.name)
+    _require_images_name(images.name)
     _raise_for(board, board.refusals_before(card, model, images))
+
+
+def _require_model_name(name: str) -> None:
+    """It is in the names of files of a bundle; ``.json`` is the longest ending."""
+    shown = printable(name, longest=80)
+    if not _is_file_name(f"{name}.json"):
+        raise ConfigError(f"'{shown}' cannot name files of a bundle; give the model a shorter name")
+    if state_dict_file(name).casefold() == ADVERSARIAL_IMAGES:  # the same file for file systems that ignore case
+        raise ConfigError(f"'{shown}' names a file of every bundle, {ADVERSARIAL_IMAGES}; give the model another name")
+
+
+def _require_images_name(name: str) -> None:
+    """It is a folder of a bundle, and on RobustBench's page as it is."""
+    shown = printable(name, longest=80)
+    if not _is_file_name(name):
+        raise ConfigError(f"'{shown}' cannot name images in a bundle; give the file a short, printable name")
+    if {"<", ">"} & set(name):
+        raise ConfigError(f"'{shown}' cannot name images in a bundle; give the file a name without < and >")
+
+
+def _is_file_name(name: str) -> bool:
+    return is_plain_name(name) and len(name.encode("utf-8")) <= _LONGEST_FILE_NAME
 
 
 def require_accepted_after(board: Board, submission: Submission) -> None:

@@ -17,7 +17,7 @@ from lip_plugin.untrusted import is_plain_name, open_regular, parse_document, pr
 _LARGEST_MANIFEST = 2**20
 _MOST_FILES = 256
 _DEEPEST = 6
-_LARGEST_FILE = 2**40
+_LARGEST_FILE = 2**36
 _CHUNK = 2**20
 
 

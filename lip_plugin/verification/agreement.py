@@ -18,7 +18,8 @@ from lip_plugin.untrusted import printable
 TOLERANCE = 1e-9
 """Relative, and absolute below 1. Kernels of other machines move a margin by about 1e-13."""
 
-_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.]*\w)")
+_TOKEN = re.compile(r"[\w.+-]+")
+_NUMBER = re.compile(r"-?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,4})?\.?")
 _INTEGER = re.compile(r"-?\d+")
 _LONGEST_SHOWN = 60
 _CONTEXT = 20
@@ -49,8 +50,8 @@ def text_disagreements(claimed: str, measured: str) -> Iterator[Disagreement]:
 
 
 def table_disagreements(claimed: str, measured: str) -> Iterator[Disagreement]:
-    """CSV with the same header, cell by cell."""
-    theirs, ours = (list(csv.reader(io.StringIO(text))) for text in (claimed, measured))
+    """CSV with the same header, cell by cell. Raises csv.Error where it is none."""
+    theirs, ours = (list(csv.reader(io.StringIO(text, newline=""))) for text in (claimed, measured))
     header = ours[0]
     if theirs[:1] != [header] or len(theirs) != len(ours):
         yield from text_disagreements(claimed, measured)
@@ -93,15 +94,22 @@ def _values_agree(claimed: Any, measured: Any) -> bool:
 
 def _line_difference(claimed: str, measured: str) -> tuple[str, str] | None:
     """The first differing numbers, or the lines where their words differ; None where the lines agree."""
-    if _NUMBER.split(claimed) != _NUMBER.split(measured):
-        same = next((at for at, pair in enumerate(zip(claimed, measured, strict=False)) if pair[0] != pair[1]), 0)
-        start = max(0, same - _CONTEXT)
-        return _shown(claimed[start:]), _shown(measured[start:])
-    for theirs, ours in zip(_NUMBER.findall(claimed), _NUMBER.findall(measured), strict=True):
-        exact = _INTEGER.fullmatch(theirs) or _INTEGER.fullmatch(ours)
-        if theirs != ours and (exact or not numbers_agree(float(theirs), float(ours))):
-            return theirs, ours
-    return None
+    if _TOKEN.split(claimed) == _TOKEN.split(measured):
+        for theirs, ours in zip(_TOKEN.findall(claimed), _TOKEN.findall(measured), strict=True):
+            if theirs != ours and not _tokens_agree(theirs, ours):
+                return _shown(theirs), _shown(ours)
+        return None
+    same = next((at for at, pair in enumerate(zip(claimed, measured, strict=False)) if pair[0] != pair[1]), 0)
+    start = max(0, same - _CONTEXT)
+    return _shown(claimed[start:]), _shown(measured[start:])
+
+
+def _tokens_agree(claimed: str, measured: str) -> bool:
+    """Two numbers, not both integers, that are one up to the tolerance."""
+    numbers = _NUMBER.fullmatch(claimed) and _NUMBER.fullmatch(measured)
+    if not numbers or _INTEGER.fullmatch(claimed) or _INTEGER.fullmatch(measured):
+        return False
+    return numbers_agree(float(claimed.rstrip(".")), float(measured.rstrip(".")))
 
 
 def _shown(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import zipfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from lip_plugin.errors import LipPluginError
 from lip_plugin.untrusted import read_regular
 from lip_plugin.verification.checks import Check, check
 
+_BY_STACK = frozenset({"STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"})
 _ROOM = 2**20
 """For names and headers of a zip file beside its tensors."""
 
@@ -26,18 +28,34 @@ def saved_tensors_check(directory: Path, file: str, what: str, expected: bytes) 
     """Byte for byte what is written for this network, or, by another release of torch, the same tensors."""
     try:
         content = read_regular(directory / file, limit=len(expected) + _ROOM)
-        difference = "" if content == expected else _difference(_loaded(content), _loaded(expected))
+        known = _globals(expected)
+        difference = "" if content == expected else _difference(_loaded(content, known), _loaded(expected, known))
     except _DAMAGED as error:
         difference = " ".join(str(error).split())[:200] or type(error).__name__
     return check(file, what, "as written", difference or "the same", agrees=not difference)
 
 
-def _loaded(content: bytes) -> object:
-    """Tensors only; of a zip file whose entries are stored as they are, so that nothing unpacks to more."""
+def _loaded(content: bytes, known: set[object]) -> object:
+    """Tensors only: of a zip file whose entries are stored as they are, and that names no more than ours does.
+
+    So nothing unpacks to more than it is, and no other constructor is called; `weights_only` allows some that allocate.
+    """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("compressed entries, which torch.save does not write")
+    if not _globals(content) <= known:
+        raise ValueError("constructors that our file does not have")
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _globals(content: bytes) -> set[object]:
+    """What the pickles inside name."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        pickles = [archive.read(name) for name in archive.namelist() if name.endswith(".pkl")]
+    operations = [operation for one in pickles for operation in pickletools.genops(one)]
+    if any(code.name in _BY_STACK for code, _, _ in operations):
+        raise ValueError("a pickle that names constructors in another way than ours")
+    return {argument for code, argument, _ in operations if code.name == "GLOBAL"}
 
 
 def _difference(found: object, expected: object) -> str:

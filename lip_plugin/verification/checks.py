@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lip_plugin.untrusted import printable
+
 Verdict = Literal["agrees", "DIFFERS", "not checked"]
 
 
@@ -28,11 +30,12 @@ class Check:
 def check(file: str, what: str, claimed: object, measured: object, *, agrees: bool | None = None) -> Check:
     """Agrees where the two are equal, or as ``agrees`` says."""
     same = claimed == measured if agrees is None else agrees
-    return Check(file, what, str(claimed), str(measured), "agrees" if same else "DIFFERS")
+    shown = printable(str(claimed)), printable(str(measured))  # a stranger's words, on their way to a terminal
+    return Check(printable(file), printable(what), *shown, "agrees" if same else "DIFFERS")
 
 
 def not_checked(file: str, what: str, why: str) -> Check:
-    return Check(file, what, "", f"not checked: {why}", "not checked")
+    return Check(printable(file), printable(what), "", f"not checked: {printable(why)}", "not checked")
 
 
 @dataclass

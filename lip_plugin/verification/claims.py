@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lip_plugin.errors import CheckpointError
 from lip_plugin.evaluate import DatasetSummary
@@ -32,7 +33,18 @@ def _plain_name(name: str) -> str:
     return name
 
 
-Text = Annotated[str, Field(max_length=1000), AfterValidator(_plain)]
+def _line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("expected one printable line")
+    return text
+
+
+Line = Annotated[str, Field(max_length=300), AfterValidator(_line)]
+Eps = Annotated[float, Field(ge=0, le=LARGEST_EPS)]
+Library = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
+Version = Annotated[str, Field(pattern=r"^[0-9][A-Za-z0-9.+!_-]{0,59}$")]
+_LIBRARIES = TypeAdapter(dict[Library, Version])
+Device = Annotated[str, Field(pattern=r"^[a-z]{1,20}(:[0-9]{1,4})?$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -44,14 +56,20 @@ class _Part(BaseModel):
 
 class _Dataset(_Part):
     name: Annotated[str, AfterValidator(_plain_name)]  # it becomes a part of paths
-    split: Text
+    split: Line
     n: Annotated[int, Field(strict=True, ge=1)]
-    source: Text
+    source: Line
 
 
 class _Eps(_Part):
-    eps: Annotated[float, Field(ge=0, le=LARGEST_EPS)]
-    empirical_robust_accuracy: dict[Text, Share]
+    eps: Eps
+    empirical_robust_accuracy: dict[Line, Share]
+
+
+def _ascending(grid: list[_Eps]) -> list[_Eps]:
+    if any(second.eps <= first.eps for first, second in pairwise(grid)):
+        raise ValueError("expected ascending radii")
+    return grid
 
 
 class _Cost(_Part):
@@ -63,7 +81,7 @@ class _Cost(_Part):
 class _Request(_Part):
     command: Annotated[str, Field(max_length=10_000), AfterValidator(_plain)]
     audit: Count | Literal["all"] | None
-    batch_size: Annotated[int, Field(strict=True, ge=1)] | None
+    batch_size: Annotated[int, Field(strict=True, ge=1, le=2**20)] | None
 
 
 class _Audit(_Part):
@@ -71,15 +89,32 @@ class _Audit(_Part):
 
 
 class _Difference(_Part):
-    eps: float
+    eps: Eps
     index: Count
     certificate_aware: Literal["wrong", "certified", "broken", "undecided"]
     full: Literal["wrong", "certified", "broken", "undecided"]
 
 
+class _Named(_Part):
+    """What every environment has."""
+
+    lip_plugin: Version
+    torch: Version
+    device: Device
+    seed: Annotated[int, Field(strict=True, ge=0)]
+    threads: Annotated[int, Field(strict=True, ge=1)]
+
+
+def _environment(environment: dict[str, str | int]) -> dict[str, str | int]:
+    """Beside what every environment has: other libraries, with their versions."""
+    _Named.model_validate(environment)
+    _LIBRARIES.validate_python({name: of for name, of in environment.items() if name not in _Named.model_fields})
+    return environment
+
+
 class _Stage(_Part):
-    eps: float
-    attack: Text
+    eps: Eps
+    attack: Line
     images: Count
     broken: Count
     forwards: Count
@@ -91,13 +126,13 @@ class ReportClaim(_Part):
     status: Literal["ok"]
     dataset: _Dataset
     arithmetic: Literal["real", "float64", "float32", "plain_float32"]
-    attacks: Annotated[list[Text], Field(max_length=64)]
+    attacks: Annotated[list[Line], Field(max_length=64)]
     skipped_certified: Annotated[bool, Field(strict=True)]
-    eps: Annotated[list[_Eps], Field(min_length=1, max_length=_MOST_EPS)]
+    eps: Annotated[list[_Eps], Field(min_length=1, max_length=_MOST_EPS), AfterValidator(_ascending)]
     audit: _Audit
     protocol_differences: list[_Difference]
     cost: _Cost
-    environment: dict[Text, Text | Annotated[int, Field(strict=True)]]
+    environment: Annotated[dict[str, str | int], AfterValidator(_environment)]
     request: _Request
     stages: list[_Stage]
 
@@ -119,6 +154,10 @@ class Claims:
     def survives(self) -> tuple[dict[str, float], ...]:
         """Per eps: attack -> share of all images that it left standing."""
         return tuple(result.empirical_robust_accuracy for result in self.report.eps)
+
+    @property
+    def environment(self) -> dict[str, str | int]:
+        return dict(self.report.environment)
 
     def dataset(self, count: int) -> DatasetSummary:
         of = self.report.dataset
@@ -158,7 +197,7 @@ def _columns(path: Path, names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
         rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
         header = rows[0]
         found = tuple(tuple(row[header.index(name)] for row in rows[1:]) for name in names)
-    except (ValueError, IndexError, csv.Error) as error:
+    except (ValueError, IndexError, csv.Error) as error:  # of a line that is cut short, too
         raise CheckpointError(f"{path} is not a table with the columns {', '.join(names)}: {error}") from error
     if not all(is_plain_text(cell) for column in found for cell in column):
         raise CheckpointError(f"{path}: text with control characters")

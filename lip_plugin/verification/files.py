@@ -12,14 +12,18 @@ from lip_plugin.verification.checks import Check, check
 from lip_plugin.verification.documents import unreadable
 
 
-def file_checks(directory: Path, manifest: Manifest) -> Iterator[Check]:
-    """Failures one by one, then how many files are as listed."""
+def listing_check(directory: Path) -> Check | None:
+    """A failure where there is more than regular files in folders: a link leads to somebody else's files."""
     try:
-        present = set(bundle_files(directory))
+        bundle_files(directory)
     except (CheckpointError, OSError) as error:
-        yield check(MANIFEST, "files", "regular files only", unreadable(error), agrees=False)
-        present = set(manifest.files)
-    for file in sorted(present - set(manifest.files)):
+        return check(MANIFEST, "files", "regular files only", unreadable(error), agrees=False)
+    return None
+
+
+def file_checks(directory: Path, manifest: Manifest) -> Iterator[Check]:
+    """Failures one by one, then how many files are as listed. Only after `listing_check`."""
+    for file in sorted(set(bundle_files(directory)) - set(manifest.files)):
         yield check(file, "presence", "not listed in bundle.json", "there", agrees=False)
     good = 0
     for file, claimed in manifest.files.items():

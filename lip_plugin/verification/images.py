@@ -11,11 +11,11 @@ import numpy as np
 
 from lip_plugin.data import ImageSet, LabelledImages, checked_image_set, load_shipped, shipped_datasets
 from lip_plugin.data.archives import UNREADABLE
-from lip_plugin.errors import DataError, LipPluginError
+from lip_plugin.errors import CheckpointError, DataError
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.submission.layout import IMAGES
 from lip_plugin.submission.manifest import Manifest
-from lip_plugin.untrusted import read_regular
+from lip_plugin.untrusted import few, read_regular
 from lip_plugin.zoo import ModelCard
 
 Images = Callable[[ModelCard, int], LabelledImages]
@@ -28,29 +28,32 @@ _ROOM = 2**16
 def bundle_images(
     directory: Path, manifest: Manifest, card: ModelCard, model: CertifiedClassifier, given: Images | None
 ) -> LabelledImages:
-    """Those that were given, else those of the bundle, else the shipped ones. Raises DataError, ConfigError."""
+    """Those that were given, else those of the bundle, else the shipped ones.
+
+    Raises DataError where there are none, ConfigError, and CheckpointError where those of the bundle are none.
+    """
     if given is not None:
         return given(card, manifest.n)
     if IMAGES in manifest.files:
-        return _included(directory, manifest, model)
+        return included_images(directory, manifest, model)
     if card.dataset not in shipped_datasets():
         raise DataError(f"no images of {card.dataset} are shipped; give --data-dir DIR or --data FILE.npz")
     return load_shipped(card.dataset).first(manifest.n)
 
 
-def _included(directory: Path, manifest: Manifest, model: CertifiedClassifier) -> ImageSet:
-    """A stranger's archive: nothing is unpacked that is larger than the images it should hold."""
+def included_images(directory: Path, manifest: Manifest, model: CertifiedClassifier) -> ImageSet:
+    """A stranger's archive: nothing is unpacked beyond the size of the images it should hold. Raises CheckpointError."""
     channels, height, width = model.input_shape
     limit = manifest.n * (channels * height * width + 1) * _LARGEST_ITEM + _ROOM
     try:
         content = io.BytesIO(read_regular(directory / IMAGES, limit=limit))
         with zipfile.ZipFile(content) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > limit:
-                raise DataError(f"{IMAGES} would unpack to more than {manifest.n} images")
+                raise CheckpointError(f"{IMAGES} would unpack to more than {manifest.n} images")
         with np.load(content, allow_pickle=False) as arrays:
+            if set(arrays.files) != {"x", "y"}:
+                raise CheckpointError(f"{IMAGES} holds {few(arrays.files)}; expected x and y")
             pixels, labels = arrays["x"], arrays["y"]
         return checked_image_set(pixels, labels, name=manifest.dataset, source=IMAGES)
-    except LipPluginError as error:
-        raise DataError(str(error)) from error
-    except UNREADABLE as error:
-        raise DataError(f"{IMAGES} cannot be read: {error}") from error
+    except (DataError, *UNREADABLE) as error:
+        raise CheckpointError(f"{IMAGES} cannot be read: {error}") from error

@@ -12,17 +12,9 @@ from lip_plugin.evaluate import Report, certify_images
 from lip_plugin.evaluate.restated import restated
 from lip_plugin.evaluate.results import Status, summarise_model
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.report.command import recited
 from lip_plugin.verification.claims import Claims
 from lip_plugin.zoo import ModelCard
-
-TRUSTED = (
-    "which attack found a point",
-    "that the attacks ran as described (seed, stages, forwards, audit) and found nothing more",
-    "seconds, versions and the device",
-    "where the images come from, beyond their sha256",
-    "the lines of drawings, and what the card says of training and of other evaluations",
-)
-"""What only running the attacks again could tell; taken from the claim."""
 
 
 def proved_report(
@@ -42,15 +34,14 @@ def proved_report(
 
 
 def measured_report(proved: Report, distance: Tensor, claims: Claims) -> Report:
-    """With the distances (N,) float64 of the stored points, and what `TRUSTED` names from the claim."""
+    """With the distances (N,) float64 of the stored points, and from the claim what cannot be measured."""
     claimed = dataclasses.replace(
         proved,
         attacks=tuple(claims.report.attacks),
         skipped_certified=claims.report.skipped_certified,
         cost=claims.cost(),
-        environment=dict(claims.report.environment),
+        environment=claims.environment,
         request=claims.request(),
-        command=claims.report.request.command,
         differences=claims.differences(),
         stages=claims.stages(),
     )
@@ -60,7 +51,9 @@ def measured_report(proved: Report, distance: Tensor, claims: Claims) -> Report:
         dataclasses.replace(result, empirical_robust_accuracy=_surviving(result.counts, claim, claims.report.attacks))
         for result, claim in zip(report.eps, claims.survives, strict=True)
     ]
-    return dataclasses.replace(report, eps=tuple(eps))
+    report = dataclasses.replace(report, eps=tuple(eps))
+    command = claims.report.request.command
+    return report.described(command=recited(report, command)) if command else report
 
 
 def _surviving(counts: Mapping[Status, int], claimed: Mapping[str, float], attacks: list[str]) -> dict[str, float]:

@@ -37,11 +37,12 @@ from lip_plugin.verification.checks import Check, Verification, check, not_check
 from lip_plugin.verification.claims import Claims, read_claims
 from lip_plugin.verification.documents import document_checks
 from lip_plugin.verification.drawings import drawing_check
-from lip_plugin.verification.files import file_checks
+from lip_plugin.verification.files import file_checks, listing_check
 from lip_plugin.verification.headlines import REPORT_JSON, headline_checks, network_checks
-from lip_plugin.verification.images import Images, bundle_images
+from lip_plugin.verification.images import Images, bundle_images, included_images
 from lip_plugin.verification.points import point_checks, tried_points
-from lip_plugin.verification.recreate import TRUSTED, measured_report, proved_report
+from lip_plugin.verification.recreate import measured_report, proved_report
+from lip_plugin.verification.trust import TRUSTED, trust_checks
 from lip_plugin.zoo import ModelCard, read_card
 from lip_plugin.zoo.load import load_model
 
@@ -71,27 +72,39 @@ def verify_bundle(
     """
     manifest = read_manifest(directory)
     found = Verification(manifest.name, manifest.board, trusted=TRUSTED)
+    if (strange := listing_check(directory)) is not None:
+        found.add([strange])
+        return found
     found.add(file_checks(directory, manifest))
     try:
         bundle = _read(directory, manifest)
+        found.add(_network_checks(bundle))
     except (LipPluginError, OSError) as error:
         found.add([check(MODEL, "model, report and perturbations", "readable", error, agrees=False)])
         return found
-    found.add(_network_checks(bundle))
     bundle = dataclasses.replace(bundle, model=load_model(directory / MODEL, device=device))
     try:
         evaluated = bundle_images(directory, manifest, bundle.card, bundle.model, images)
     except DataError as error:
         found.add([not_checked(MANIFEST, "images, certificates, accuracies and adversarial points", str(error))])
         return found
+    except CheckpointError as error:
+        found.add([check(IMAGES, "images", "readable", error, agrees=False)])
+        return found
     same = _images_check(bundle, evaluated)
     found.add([same])
+    if images is not None and IMAGES in manifest.files:
+        found.add(_included_check(bundle))
     if same.verdict == "agrees":
         try:
             found.add(_evaluation_checks(bundle, evaluated, progress))
-        except LipPluginError as error:  # of a claim that no file can be made of, or a network without a proof
+        except _IMPOSSIBLE as error:
             found.add([check(REPORT, "evaluation", "one that can be made again", error, agrees=False)])
     return found
+
+
+_IMPOSSIBLE = (LipPluginError, ValueError, ArithmeticError, LookupError, TypeError)
+"""What a claim that no evaluation can have made ends in, or a network that has no proof."""
 
 
 def _read(directory: Path, manifest: Manifest) -> _Bundle:
@@ -112,7 +125,8 @@ def _network_checks(bundle: _Bundle) -> Iterator[Check]:
     """What follows from the weights alone."""
     manifest, card = bundle.manifest, bundle.card
     yield check(MANIFEST, "name", manifest.name, card.name)
-    yield check(MANIFEST, "lip-plugin", manifest.lip_plugin, bundle.claims.report.environment.get("lip_plugin"))
+    yield check(MANIFEST, "data set", manifest.dataset, bundle.claims.report.dataset.name)
+    yield check(MANIFEST, "lip-plugin", manifest.lip_plugin, bundle.claims.environment["lip_plugin"])
     yield from network_checks(bundle.claims, bundle.model)
     file = state_dict_file(card.name)
     yield saved_tensors_check(bundle.directory, file, "weights of the model", state_dict_bytes(bundle.model))
@@ -128,12 +142,22 @@ def _images_check(bundle: _Bundle, images: LabelledImages) -> Check:
     return check(MANIFEST, f"{len(images)} images (sha256)", claimed, measured)
 
 
+def _included_check(bundle: _Bundle) -> Iterator[Check]:
+    """``images.npz`` where others were given: it must hold the same."""
+    try:
+        measured = images_sha256(included_images(bundle.directory, bundle.manifest, bundle.model))
+    except CheckpointError as error:
+        measured = str(error)
+    yield check(IMAGES, "images (sha256)", bundle.manifest.images_sha256, measured)
+
+
 def _evaluation_checks(bundle: _Bundle, images: LabelledImages, progress: bool) -> Iterator[Check]:
     tried = tried_points(bundle.model, images, bundle.stored)
     yield from point_checks(tried, bundle.claims)
     proved = proved_report(bundle.model, bundle.card, images, bundle.claims, progress=progress)
     report = measured_report(proved, tried.distance(len(images)), bundle.claims)
     yield from headline_checks(bundle.claims, report)
+    yield from trust_checks(bundle.claims, report)
     submission = Submission(bundle.manifest.board, bundle.card, bundle.model, report, bundle.manifest.images_sha256)
     for refusal in get_board(submission.board).refusals_after(submission):
         yield check(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -52,6 +53,17 @@ def test_markdown_and_terminal_show_the_same_row(report: lp.Report, capsys: pyte
             assert fragment in text, fragment
     assert "| 00 conv | 3.000000 | explicit |" in written
     assert "minmax" not in written
+
+
+def test_markdown_holds_no_markup_of_a_stranger(report: lp.Report) -> None:
+    hostile = "2\n\n# Forged <b>*x*</b>"
+    bound = dataclasses.replace(report.lipschitz, method=hostile)
+    environment = {**report.environment, "torch": hostile}
+    named = dataclasses.replace(report, lipschitz=bound, environment=environment, problems=(hostile,))
+    written = markdown(named)
+    headings = [line for line in markdown(report).splitlines() if line.startswith("#")]
+    assert [line for line in written.splitlines() if line.startswith("#")] == headings
+    assert written.count(r"2\\n\\n# Forged \<b\>\*x\*\</b\>") == 3
 
 
 def test_files_appear_together_or_not_at_all(report: lp.Report, tmp_path: Path) -> None:

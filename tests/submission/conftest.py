@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from lip_plugin.submission.boards.own import OwnBoard
 from lip_plugin.submission.evaluation import make_submission, stored_card
 from lip_plugin.submission.perturbations import Perturbations
 from lip_plugin.submission.submission import Submission
+from lip_plugin.submission.write import write_bundle
+from lip_plugin.verification import Verification, verify_bundle
 from lip_plugin.zoo import ModelCard
 
 SHAPE = (1, 4, 4)
@@ -125,3 +128,21 @@ def make(model_dir: Path, data_file: Path) -> Make:
 @pytest.fixture(scope="session")
 def made(make: Make) -> Made:
     return make()
+
+
+@pytest.fixture(scope="session")
+def honest(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("honest") / "bundle"
+    write_bundle(made.submission, made.perturbations, made.images, directory)
+    return directory
+
+
+@pytest.fixture
+def bundle(honest: Path, tmp_path: Path) -> Path:
+    """A copy to tamper with."""
+    return Path(shutil.copytree(honest, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def verified(data_file: Path) -> Callable[[Path], Verification]:
+    return lambda directory: verify_bundle(directory, images=lambda card, count: load_npz(data_file).first(count))

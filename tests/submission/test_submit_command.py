@@ -7,6 +7,8 @@ import dataclasses
 import importlib
 import io
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,19 @@ import pytest
 import torch
 
 import lip_plugin as lp
-from lip_plugin.data import LabelledImages
+from lip_plugin.data import LabelledImages, load_npz
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.submission.boards import registry
 from lip_plugin.submission.boards.board import Board, Refusal
-from lip_plugin.submission.evaluation import submission_eps
+from lip_plugin.submission.evaluation import MOST_EPS, submission_eps
 from lip_plugin.submission.manifest import read_manifest
 from lip_plugin.submission.perturbations import read_perturbations
 from lip_plugin.submission.submission import Submission
+from lip_plugin.verification.claims import read_claims
 from lip_plugin.zoo import ModelCard
 
 ATTACK = "autoattack:apgd-ce"
+SMILE = "\U0001f600"  # four bytes
 
 
 class StrictBoard(Board):
@@ -59,13 +63,32 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> StrictBoard:
 
 @pytest.fixture
 def submit(lip: Any, model_dir: Path, data_file: Path, tmp_path: Path) -> Any:
-    """submit(*options): the tiny model with a cheap attack, into tmp_path/out."""
+    """submit(*options): the tiny model, unless there is another one, with a cheap attack, into tmp_path/out."""
 
-    def call(*options: object, board: str = "own", attacks: str = ATTACK) -> Any:
-        given = ["submit", model_dir, "--board", board, "--data", data_file, "--out", tmp_path / "out"]
+    def call(*options: object, board: str = "own", attacks: str = ATTACK, model: Path = model_dir) -> Any:
+        given = ["submit", model, "--board", board, "--data", data_file, "--out", tmp_path / "out"]
         return lip(*given, "--attacks", attacks, "--audit", 1, *options)
 
     return call
+
+
+@pytest.fixture
+def described(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """described(**fields): the tiny model with these fields in its card."""
+
+    def copied(**fields: object) -> Path:
+        directory = tmp_path_factory.mktemp("described") / "model"
+        shutil.copytree(model_dir, directory)
+        card = json.loads((directory / "card.json").read_text("utf-8"))
+        (directory / "card.json").write_text(json.dumps({**card, **fields}), "utf-8")
+        return directory
+
+    return copied
+
+
+@pytest.fixture
+def no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lip_plugin.evaluate.compare_images", lambda *_, **__: pytest.fail("attacked all the same"))
 
 
 def test_a_bundle_from_end_to_end(submit: Any, model_dir: Path, data_file: Path, tmp_path: Path) -> None:
@@ -114,10 +137,10 @@ def test_a_board_gets_the_protocol_that_it_prescribes(strict: StrictBoard, submi
     assert 0.3 in [result["eps"] for result in report["eps"]]
 
 
+@pytest.mark.usefixtures("no_attack")
 def test_what_is_known_to_be_refused_is_refused_before_the_work(
-    strict: StrictBoard, submit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    strict: StrictBoard, submit: Any, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("lip_plugin.evaluate.compare_images", lambda *_: pytest.fail("attacked all the same"))
     strict.before = (Refusal("data set", "images", "cifar10"), Refusal("number of images", "24", "10000"))
     outcome = submit(board="strict")
     assert outcome.code == 1
@@ -192,12 +215,102 @@ def test_bad_input_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_images_need_a_name_that_a_manifest_can_hold(submit: Any, data_file: Path, tmp_path: Path) -> None:
-    odd = tmp_path / "odd\u202ename.npz"
+def radii(count: int) -> list[float]:
+    return [number * 1e-6 for number in range(1, count + 1)]
+
+
+def test_as_many_radii_as_verify_reads(submit: Any, tmp_path: Path) -> None:
+    assert submit("--eps", ",".join(map(repr, radii(MOST_EPS))), "--n", 2, "--audit", 0).code == 0
+    report = tmp_path / "out/report"
+    assert len(read_claims(report / "report.json", report / "points.csv").eps) == MOST_EPS
+
+
+@pytest.mark.usefixtures("no_attack")
+def test_more_radii_than_verify_reads(submit: Any, described: Callable[..., Path], tmp_path: Path) -> None:
+    for outcome, problem in (
+        (submit("--eps", ",".join(map(repr, radii(70)))), "70 radii in all, those of --eps and the board's; "),
+        (submit(model=described(eps_grid=radii(61))), "65 radii in all, the card's, the usual and the board's; "),
+    ):
+        assert outcome.code == 2
+        assert outcome.err == f"lip: {problem}a bundle holds at most 64\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_attack")
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("x_adv", "'x_adv' names a file of every bundle, robustbench/x_adv.pt; give the model another name"),
+        ("X_Adv", "'X_Adv' names a file of every bundle, robustbench/x_adv.pt; give the model another name"),
+        ("n" * 196, f"'{'n' * 80}...' cannot name files of a bundle; give the model a shorter name"),
+        (SMILE * 63, f"'{SMILE * 63}' cannot name files of a bundle; give the model a shorter name"),
+    ],
+    ids=["x_adv", "X_Adv", "196 characters", "257 bytes"],
+)
+def test_a_model_needs_a_name_that_files_can_have(
+    submit: Any, described: Callable[..., Path], tmp_path: Path, name: str, problem: str
+) -> None:
+    outcome = submit("--include-images", model=described(name=name))
+    assert (outcome.code, outcome.err) == (2, f"lip: {problem}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["n" * 195, SMILE * 62], ids=["195 characters", "253 bytes"])
+def test_a_name_may_be_as_long_as_files_allow(
+    submit: Any, described: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    outcome = submit("--eps", "0.1", "--n", 2, model=described(name=name))
+    assert (outcome.code, outcome.err) == (0, "")
+    assert {f"robustbench/{name}.pt", f"robustbench/model_info/images/L2/{name}.json"} <= set(
+        read_manifest(tmp_path / "out").files
+    )
+
+
+@pytest.mark.usefixtures("no_attack")
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("odd\u202ename", "cannot name images in a bundle; give the file a short, printable name"),
+        ("a<b", "'a<b' cannot name images in a bundle; give the file a name without < and >"),
+        ("a>b", "'a>b' cannot name images in a bundle; give the file a name without < and >"),
+    ],
+)
+def test_images_need_a_name_that_a_bundle_can_hold(
+    submit: Any, data_file: Path, tmp_path: Path, name: str, problem: str
+) -> None:
+    odd = tmp_path / f"{name}.npz"
     odd.write_bytes(data_file.read_bytes())
     outcome = submit("--data", odd)
     assert outcome.code == 2
-    assert "cannot name images in a bundle" in outcome.err
+    assert problem in outcome.err and outcome.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [odd]
+
+
+@pytest.mark.usefixtures("no_attack")
+def test_the_name_of_images_is_measured_in_bytes(
+    submit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_file: Path
+) -> None:
+    named = dataclasses.replace(load_npz(data_file), name=SMILE * 64)  # no file can be called that
+    monkeypatch.setattr("lip_plugin.cli.task.select_images", lambda *_, **__: named)
+    outcome = submit()
+    assert outcome.code == 2
+    assert "cannot name images in a bundle; give the file a short" in outcome.err and outcome.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"), [("Title: ", "Title:"), (" : ", ":"), (" \n", None)], ids=["colon and space", "colon", "blank"]
+)
+def test_what_a_card_says_may_end_in_space(
+    submit: Any, described: Callable[..., Path], tmp_path: Path, said: str, shown: str | None
+) -> None:
+    model = described(paper=said, authors=said, architecture=said)
+    assert submit("--eps", "0.1", "--n", 2, model=model).code == 0
+    lines = (tmp_path / "out/robustbench/new_model.md").read_text("utf-8").splitlines()
+    name = json.loads((model / "card.json").read_text("utf-8"))["name"]
+    assert f"- **Paper Title**: {shown or name}" in lines
+    assert f"- **Paper authors**: {shown or 'not stated'}" in lines
+    assert f"- **Architecture**: {shown or 'not stated'}" in lines
 
 
 def test_out_is_checked_before_the_work(submit: Any, tmp_path: Path) -> None:

@@ -23,48 +23,9 @@ from lip_plugin.submission.write import write_bundle
 from lip_plugin.verification import Verification, verify_bundle
 
 from .conftest import Made
+from .forging import edit_json, edit_points, rehash
 
 Lip = Any
-
-
-@pytest.fixture(scope="session")
-def honest(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("honest") / "bundle"
-    write_bundle(made.submission, made.perturbations, made.images, directory)
-    return directory
-
-
-@pytest.fixture
-def bundle(honest: Path, tmp_path: Path) -> Path:
-    """A copy to tamper with."""
-    return Path(shutil.copytree(honest, tmp_path / "bundle"))
-
-
-def rehash(bundle: Path) -> None:
-    """What a forger does last: the manifest fits again."""
-    path = bundle / "bundle.json"
-    manifest = json.loads(path.read_text())
-    manifest["files"] = {name: file_record(bundle / name).model_dump() for name in manifest["files"]}
-    path.write_text(json.dumps(manifest))
-
-
-@pytest.fixture
-def verified(data_file: Path) -> Callable[[Path], Verification]:
-    return lambda directory: verify_bundle(directory, images=lambda card, count: load_npz(data_file).first(count))
-
-
-def edit_json(path: Path, change: Callable[[Any], None]) -> None:
-    document = json.loads(path.read_text())
-    change(document)
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-
-
-def edit_points(bundle: Path, change: Callable[[torch.Tensor, torch.Tensor], None]) -> None:
-    """``change`` gets index and delta and writes into them."""
-    path = bundle / "adversarial.safetensors"
-    tensors = load_file(path)
-    change(tensors["index"], tensors["delta"])
-    save_file(tensors, path)
 
 
 # --- the honest one ----------------------------------------------------------------------------------------------
@@ -109,7 +70,7 @@ def test_included_images_need_no_others(lip: Lip, made: Made, tmp_path: Path) ->
     assert (outcome.code, outcome.err) == (0, "")
     (directory / "images.npz").write_bytes(b"PK\x05\x06" + bytes(18))
     rehash(directory)
-    assert lip("verify", directory).code == 2
+    assert lip("verify", directory).code == 1
 
 
 def test_adversarial_images_for_robustbench_are_compared(lip: Lip, made: Made, tmp_path: Path) -> None:
@@ -385,6 +346,46 @@ def test_rubbish_is_a_failed_check_in_one_line(
     assert all(line.startswith("lip: ") for line in outcome.err.splitlines())
 
 
+@pytest.mark.parametrize("damage", ["a file", "a link", "a storage"])
+def test_names_do_not_steer_a_terminal(lip: Lip, bundle: Path, data_file: Path, tmp_path: Path, damage: str) -> None:
+    if damage == "a file":
+        (bundle / "\x1b[2Jevil").write_text("x")
+    elif damage == "a link":
+        (bundle / "attack.log").unlink()
+        (bundle / "attack.log").symlink_to(tmp_path / "\x1b[2J")
+    else:
+        (path,) = (bundle / "robustbench").glob("*.pt")
+        path.write_bytes(path.read_bytes().replace(b"storage", b"sto\x1b[2Je"))
+        rehash(bundle)
+    for option in ([], ["--json"]):
+        outcome = lip("verify", bundle, "--data", data_file, *option)
+        assert outcome.code == 1
+        assert "\x1b" not in outcome.out + outcome.err
+
+
+def test_a_link_to_a_folder_is_not_followed(lip: Lip, bundle: Path, data_file: Path, tmp_path: Path) -> None:
+    (bundle / "model").rename(tmp_path / "elsewhere")
+    (bundle / "model").symlink_to(tmp_path / "elsewhere")
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert "digest" not in outcome.out
+
+
+def test_a_pickle_does_not_allocate(lip: Lip, bundle: Path, data_file: Path) -> None:
+    """`weights_only` lets a pickle make a bytearray of any size."""
+
+    class Large:
+        def __reduce__(self) -> Any:
+            return (bytearray, (2**45,))
+
+    (path,) = (bundle / "robustbench").glob("*.pt")
+    torch.save({"x": Large()}, path)
+    rehash(bundle)
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert "constructors that our file does not have" in outcome.err
+
+
 def test_names_lead_nowhere(lip: Lip, bundle: Path, data_file: Path) -> None:
     """The data set's name is a part of a path that is read."""
     edit_json(bundle / "report" / "report.json", lambda document: document["dataset"].update(name="../../../elsewhere"))
@@ -420,10 +421,16 @@ def test_other_weights_in_the_state_dict_are_noticed(lip: Lip, bundle: Path, dat
     assert f"other values in {name}" in outcome.err
 
 
-def test_a_more_flattering_model_name_or_version_is_noticed(lip: Lip, bundle: Path, data_file: Path) -> None:
-    for name, value in (("name", "other"), ("lip_plugin", "9.9"), ("n", 23), ("board", "sok"), ("dataset", "cifar10")):
-        edit_json(bundle / "bundle.json", lambda document, name=name, value=value: document.update({name: value}))
-        assert lip("verify", bundle, "--data", data_file).code != 0, name
+@pytest.mark.parametrize(
+    ("name", "value"), [("name", "other"), ("lip_plugin", "9.9"), ("n", 23), ("board", "sok"), ("dataset", "cifar10")]
+)
+def test_a_more_flattering_manifest_is_noticed(
+    lip: Lip, bundle: Path, data_file: Path, name: str, value: str | int
+) -> None:
+    edit_json(bundle / "bundle.json", lambda document: document.update({name: value}))
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert "bundle.json" in outcome.err
 
 
 def test_lp_has_the_checks_as_values(honest: Path, data_file: Path) -> None:

@@ -11,7 +11,7 @@ from lip_plugin.errors import ConfigError
 from lip_plugin.report.markdown import escaped
 from lip_plugin.submission.robustbench.datasets import EPS, WholeSplit
 from lip_plugin.submission.robustbench.model_info import autoattack_accuracy, footnote
-from lip_plugin.submission.robustbench.texts import paper_title, percent, web_link
+from lip_plugin.submission.robustbench.texts import paper_title, percent, stated, web_link
 from lip_plugin.submission.submission import Submission
 from lip_plugin.types import format_eps
 
@@ -47,7 +47,7 @@ def new_model_issue(submission: Submission, test_set: WholeSplit | None) -> str:
             {
                 "Paper Title": escaped(paper_title(card)),
                 "Paper URL": web_link(card) or "none",
-                "Paper authors": escaped(card.authors or "not stated"),
+                "Paper authors": escaped(stated(card.authors) or "not stated"),
             }
         ),
         "# Leaderboard Claim(s)",
@@ -69,7 +69,7 @@ def _claim(submission: Submission) -> dict[str, str]:
     survived = autoattack_accuracy(report)
     name = escaped(card.name)
     return {
-        "Architecture": escaped(card.architecture or report.model.architecture),
+        "Architecture": escaped(stated(card.architecture) or stated(report.model.architecture) or "not stated"),
         "Threat Model": "L2",
         "eps": format_eps(EPS),
         "Clean accuracy": f"{percent(report.clean_accuracy)}%",
@@ -136,6 +136,7 @@ def validate_issue(text: str, name: str) -> None:
         raise ConfigError(f"new_model.md has the title {title!r}; expected {issue_title(name)!r}")
     lines = pieces[2].splitlines()
     for field in _FIELDS:
-        filled = [line for line in lines if line.startswith(f"- **{field}**: ") and not line.endswith(": ")]
+        label = f"- **{field}**: "
+        filled = [line for line in lines if line.startswith(label) and line.removeprefix(label).strip()]
         if len(filled) != 1:
             raise ConfigError(f"new_model.md has the field {field!r} {len(filled)} times; expected once")

@@ -9,17 +9,23 @@ from lip_plugin.untrusted import printable
 from lip_plugin.zoo import ModelCard
 
 
+def stated(text: str | None) -> str:
+    """What a card says, without the space around it; empty where it says nothing."""
+    return (text or "").strip()
+
+
 def paper_title(card: ModelCard) -> str:
     """The paper that the card names, else the model: boards list papers.
 
     A model that is ``based_on`` somebody's paper is not theirs: they must not be credited, or blamed, with its figures.
     """
-    return f"{card.name}, based on {card.based_on}" if card.based_on else card.paper or card.name
+    based_on = stated(card.based_on)
+    return f"{card.name}, based on {based_on}" if based_on else stated(card.paper) or card.name
 
 
 def venue(card: ModelCard) -> str:
     """RobustBench's own word where there is none."""
-    return card.venue or "Unpublished"
+    return stated(card.venue) or "Unpublished"
 
 
 def web_link(card: ModelCard) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,17 @@ if TYPE_CHECKING:
     from lip_plugin.evaluate import Report
 
 
-def command_line(report: Report, name: str | None, options: Mapping[str, Any]) -> str:
-    """``lip compare ...`` or ``lip certify ...``; MODEL_DIR and DATA_DIR stand for paths, files have only their name.
+MODEL_DIR, DATA_DIR = "MODEL_DIR", "DATA_DIR"
+"""Stand for paths; files have only their name."""
 
-    ``name`` and ``options`` as given on the command line; what was not given shows as the value it had.
+
+def command_line(report: Report, *, model: str, options: Mapping[str, Any]) -> str:
+    """``lip compare ...`` or ``lip certify ...``.
+
+    ``model`` is its name or `MODEL_DIR`. Of ``options``, as given on the command line, those are looked at that the
+    report does not have: dataset, data_file, data_dir, device. What was not given shows as the value it had.
     """
-    words = ["lip", "compare" if report.attacks else "certify", *_model(report, name), *_data(report, options)]
+    words = ["lip", "compare" if report.attacks else "certify", model, *_data(report, options)]
     words += ["--eps", ",".join(format_eps(result.eps) for result in report.eps), "--arithmetic", report.arithmetic]
     if report.request is not None:
         words += ["--batch-size", str(report.request.batch_size)]
@@ -34,14 +40,19 @@ def command_line(report: Report, name: str | None, options: Mapping[str, Any]) -
     return shlex.join(words)
 
 
-def _model(report: Report, name: str | None) -> list[str]:
-    return ["MODEL_DIR" if name is not None and Path(name).is_dir() else report.model.name]
-
-
 def _data(report: Report, options: Mapping[str, Any]) -> list[str]:
     words = [] if options.get("dataset") is None else ["--dataset", options["dataset"]]
     if options.get("data_file") is not None:
         words += ["--data", Path(options["data_file"]).name]
     if options.get("data_dir") is not None:
-        words += ["--data-dir", "DATA_DIR"]
+        words += ["--data-dir", DATA_DIR]
     return [*words, "--n", str(report.dataset.n)]
+
+
+def recited(report: Report, command: str) -> str:
+    """What `command_line` writes for this report where ``command`` is one of its own, up to what only that can know."""
+    words = shlex.split(command)
+    given = dict(pairwise(words))
+    options = {"dataset": given.get("--dataset"), "data_file": given.get("--data"), "device": given.get("--device")}
+    model = MODEL_DIR if words[2:3] == [MODEL_DIR] else report.model.name
+    return command_line(report, model=model, options={**options, "data_dir": given.get("--data-dir")})
