@@ -42,7 +42,7 @@ def bundle_images(
 
 
 def included_images(directory: Path, manifest: Manifest, model: CertifiedClassifier) -> ImageSet:
-    """A stranger's archive: nothing is unpacked beyond the size of the images it should hold. Raises CheckpointError."""
+    """A stranger's archive: nothing is unpacked beyond what the images should take. Raises CheckpointError."""
     channels, height, width = model.input_shape
     limit = manifest.n * (channels * height * width + 1) * _LARGEST_ITEM + _ROOM
     try:
