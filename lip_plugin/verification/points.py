@@ -79,12 +79,12 @@ def _wrong_points(tried: TriedPoints, claims: Claims) -> Iterator[Check]:
     for index, apart, inside, fooling in rows:
         what = f"point of image {index}"
         claimed = _number(claims.distance[index])
-        if not inside:
+        if apart > largest:
+            yield check(PERTURBATIONS, what, f"within eps {largest:.9g}", f"at distance {apart:.9g}", agrees=False)
+        elif not inside:
             yield check(PERTURBATIONS, what, "inside [0,1]", "outside", agrees=False)
         elif not fooling:
             yield check(PERTURBATIONS, what, "misclassified", "classified as its label", agrees=False)
-        elif apart > largest:
-            yield check(PERTURBATIONS, what, f"within eps {largest:.9g}", f"at distance {apart:.9g}", agrees=False)
         elif claimed is None or not numbers_agree(claimed, apart):
             yield check(PERTURBATIONS, what, f"at distance {claims.distance[index]}", f"{apart:.9g}", agrees=False)
 
