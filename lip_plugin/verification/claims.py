@@ -17,7 +17,8 @@ from lip_plugin.evaluate.results import Cost, Difference, Request, StageRecord
 from lip_plugin.types import LARGEST_EPS
 from lip_plugin.untrusted import is_plain_name, is_plain_text, parse_document, printable, read_regular
 
-LARGEST_DOCUMENT = 2**30
+LARGEST_DOCUMENT = 2**26
+"""Bytes: 50,000 images at 64 radii take less. What is parsed takes many times as much memory."""
 _MOST_EPS = 64
 
 
