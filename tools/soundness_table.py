@@ -31,7 +31,7 @@ from lip_plugin.evaluate import get_attack
 from lip_plugin.network.operators import Conv, Dense
 from lip_plugin.types import format_eps
 
-ARITHMETICS = ("real", "float64", "float32", "plain_float32")
+ARITHMETICS = ("real", "float64", "float32", "forward")
 BATCH = 256
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lip_plugin.bounds import row_norms_upper_bound
-from lip_plugin.certificates.arithmetic import certifying_arithmetic, require_arithmetic
+from lip_plugin.certificates.arithmetic import certifying_arithmetic, require_arithmetic, require_own_surroundings
 from lip_plugin.certificates.enclosure import INFLATION, EnclosedForward, Enclosure
 from lip_plugin.certificates.inputs import check_images
 from lip_plugin.certificates.lipschitz import pair_bound, settled_bound
@@ -20,6 +20,9 @@ from lip_plugin.progress import progress_bar
 
 _DEFAULT_BATCH = 256
 _UNDERFLOW = 2.0**-1000
+
+FORWARD_SLACK = 2.0**-10
+"""Of an image's largest logit gap: by how much the gaps of ``model(x)`` may be off before it counts as straying."""
 
 OnImages = Callable[[int], None]
 """Called with the number of images of a block that is done."""
@@ -33,11 +36,17 @@ class Certificate:
     and the runner-up (negative only where rounding leaves the order open); ``radius`` float64 >= 0: no
     input strictly closer in L2 ([0,1] pixels) is classified differently. 0 certifies nothing, and a
     radius certifies eps only where ``radius > eps``. ``digest`` names the network it speaks about.
+
+    ``model(x)`` was run on every image too, whatever the arithmetic. ``disagrees`` bool: it gives another label, or
+    no number, and the radius is 0. ``strays`` bool: its logit gaps are off by more than `FORWARD_SLACK` of the largest,
+    so that it, and gradients through it, say little about the function that is certified.
     """
 
     prediction: Tensor
     margin: Tensor
     radius: Tensor
+    disagrees: Tensor
+    strays: Tensor
     arithmetic: str
     digest: str
 
@@ -58,8 +67,8 @@ def certify(
     radius = min over i != j of (f_j - f_i) / Lip(f_j - f_i), j the prediction, every step rounded so that
     it can only shrink. ``arithmetic`` "real" speaks of the exact function given by the stored weights;
     "float64" also of the rounding of the float64 program at the image and everywhere in the ball; "float32" the
-    same of `float32_program` (float32 storage, float64 inside every operator); "plain_float32" of float32
-    throughout with sums in any order, which leaves little of a deep network's radii.
+    same of `float32_program` (float32 storage, float64 inside every operator); "forward" of ``model(x)`` itself, in
+    the network's own dtype. Where ``model(x)`` gives another label than the certificate, the radius is 0.
     Raises DataError (shape, range, NaN), ConfigError (arithmetic), UnsupportedLayerError (weights).
     """
     require_unaltered(model)
@@ -92,20 +101,36 @@ def certify_blocks(
     with certifying_arithmetic():
         certifier = _Certifier(own, mode)
 
-    def certified(block: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def certified(block: Tensor) -> list[Tensor]:
         with certifying_arithmetic():  # entered for every block: what yields the blocks may change settings
             check_images(own, block)
-            prediction, margin, radius = (column.cpu() for column in certifier(block.detach().to(own.device)))
+            block = block.detach().to(own.device)
+            prediction, margin, radius, logits = certifier(block)
+        disagrees, strays = _beside(_forward(own, block), logits, prediction)
         on_images(len(block))
-        return prediction, margin, radius
+        return [column.cpu() for column in (prediction, margin, radius.masked_fill(disagrees, 0.0), disagrees, strays)]
 
     parts = list(map(certified, blocks))  # a loop would hold on to its block while the next one is made
     if model.digest != digest:
         raise ConfigError("the weights changed while they were being certified; certify again")
     nothing = torch.empty(0, dtype=torch.float64, device="cpu")
-    columns = zip((nothing.long(), nothing, nothing), *parts, strict=True)
-    prediction, margin, radius = (torch.cat(column) for column in columns)
-    return Certificate(prediction, margin, radius, mode, digest)
+    columns = zip([nothing.long(), nothing, nothing, nothing.bool(), nothing.bool()], *parts, strict=True)
+    return Certificate(*map(torch.cat, columns), arithmetic=mode, digest=digest)
+
+
+def _forward(model: CertifiedClassifier, x: Tensor) -> Tensor:
+    """Logits of the very forward that users call, under the settings that the caller has made."""
+    require_own_surroundings()
+    with torch.no_grad():
+        return model(x.to(model.dtype)).double()
+
+
+def _beside(forward: Tensor, logits: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
+    """(B,) bool each: whether the forward's logits (B, K) give another label, and whether they stray."""
+    disagrees = (forward.argmax(dim=1) != prediction) | ~torch.isfinite(forward).all(dim=1)
+    ours, theirs = (z.gather(1, prediction[:, None]) - z for z in (logits, forward))
+    strays = ~((theirs - ours).abs().amax(dim=1) <= FORWARD_SLACK * ours.amax(dim=1))
+    return disagrees, strays | disagrees
 
 
 class _Certifier:
@@ -123,8 +148,9 @@ class _Certifier:
         self._bias = model.head_bias.double().abs()
         self._rounding = FLOAT64.head(model.head_weight.shape[1])
         self._of_program = None if program is None else program.head(model.head_weight.shape[1])
+        self._largest = 0.0 if program is None else program.largest_logit
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         enclosure = self._forward(x)
         logits = self._head.apply(enclosure.features)
         if not bool(torch.isfinite(logits).all()):
@@ -144,9 +170,9 @@ class _Certifier:
         # Only the predicted index itself is left out: an equal logit of another class certifies nothing.
         radius = radius.scatter(1, prediction, torch.inf).amin(dim=1)
         if program is not None:
-            radius = torch.minimum(radius, enclosure.ball_limit)
+            radius = torch.minimum(torch.minimum(radius, enclosure.ball_limit), self._room(enclosure))
         margin = margin.scatter(1, prediction, torch.inf).amin(dim=1)
-        return prediction[:, 0], margin, radius.clamp_min(0.0)
+        return prediction[:, 0], margin, torch.where(radius > 0, radius, 0.0), logits  # NaN certifies nothing
 
     def _slack(
         self, term: RoundingTerm, prediction: Tensor, distance: Tensor, norm: Tensor, error: Tensor, gap: Tensor
@@ -156,6 +182,13 @@ class _Certifier:
         pair_bias = self._bias[prediction] + self._bias
         rounding = term.relative * (pair_norm * norm[:, None] + pair_bias + gap.abs()) + term.absolute
         return (distance * error[:, None] + rounding) * INFLATION + _UNDERFLOW
+
+    def _room(self, enclosure: Enclosure) -> Tensor:
+        """(B,) the distance within which no logit, nor a partial sum of it, overflows."""
+        far = enclosure.norm + enclosure.error + enclosure.ball_error
+        room = self._largest - self._row_norm.max() * far - self._bias.max()
+        growth = self._row_norm.max() * (self._forward.reach + enclosure.ball_slope)
+        return room.clamp_min(0.0) / (growth * INFLATION).clamp_min(1.0)
 
     def _slack_growth(self, term: RoundingTerm, prediction: Tensor, distance: Tensor, enclosure: Enclosure) -> Tensor:
         """(B, K) by how much the slack grows per unit of distance from the image."""

@@ -8,7 +8,7 @@ Per image, with exact activations z_l, those v_l computed here in float64, and t
 
 where (a, b) is the operator's rounding term in the arithmetic at hand and reach_l the Lipschitz bound of the
 layers before it. A program that stores what an operator returns in a shorter format adds u times the norm
-of that.
+of that. Where an operator measures its rounding at the image (`float32_rounding`), that takes the place of a ||v|| + b.
 The recursion follows Murray (arXiv 2603.13334), with measured activation norms at the image.
 """
 
@@ -26,7 +26,7 @@ from lip_plugin.certificates.arithmetic import UNIT_ROUNDOFF
 from lip_plugin.certificates.lipschitz import LipschitzBound
 from lip_plugin.certificates.program import FLOAT64, Program
 from lip_plugin.errors import DataError
-from lip_plugin.network import CertifiedClassifier, Operator, RoundingTerm
+from lip_plugin.network import CertifiedClassifier, Operator, Rounding, RoundingAt, RoundingTerm
 
 INFLATION = 1.0 + 2.0**-40
 """Above the rounding of the few float64 operations that evaluate a line of the recursion."""
@@ -56,7 +56,7 @@ class _Step:
     lipschitz: float
     reach: float
     term: RoundingTerm
-    program_term: RoundingTerm
+    rounding: Rounding
     storage: RoundingTerm
 
 
@@ -70,18 +70,16 @@ class EnclosedForward:
         program = FLOAT64 if program is None else program
         steps: list[_Step] = []
         reach = 1.0
-        shapes = model.layer_input_shapes
-        for operator, shape, out, layer in zip(model.operators, shapes, shapes[1:], bound.layers, strict=False):
-            term, program_term = operator.rounding_term(shape, UNIT_ROUNDOFF), program.term(operator, shape)
-            storage = program.storage(program_term == RoundingTerm.EXACT, math.prod(out))
+        for operator, shape, layer in zip(model.operators, model.layer_input_shapes, bound.layers, strict=False):
+            term, rounding = operator.rounding_term(shape, UNIT_ROUNDOFF), program.rounding(operator, shape)
             wide = operator.map_tensors(torch.Tensor.double)
-            steps.append(_Step(wide, layer.value, reach, term, program_term, storage))
+            steps.append(_Step(wide, layer.value, reach, term, rounding, program.storage(operator, shape)))
             reach *= layer.value * INFLATION
         self._steps: Sequence[_Step] = steps
         self.reach = reach
         """Upper bound of the Lipschitz constant into features."""
 
-        self._of_images = program.storage(False, math.prod(model.input_shape))
+        self._of_images = program.stored(math.prod(model.input_shape))
         self._largest = program.largest
 
     def __call__(self, x: Tensor) -> Enclosure:
@@ -89,17 +87,20 @@ class EnclosedForward:
         v = x.double()
         norm, zero = _norms(v), torch.zeros(len(x), dtype=torch.float64, device=x.device)
         error, limit = zero, torch.full_like(zero, self._largest)
-        ball = _Ball(zero, zero).after_rounding(self._of_images, norm, 1.0)
+        ball = _Ball(zero, zero).after(RoundingAt.by_term(self._of_images, norm), zero, 1.0)
         for step in self._steps:
-            ball = ball.after_rounding(step.program_term, norm + error, step.reach, step.lipschitz)
-            error = (step.lipschitz * error + step.term.relative * norm + step.term.absolute) * INFLATION
-            v = step.operator.apply(v)
-            if not bool(torch.isfinite(v).all()):
+            out = step.operator.apply(v)
+            if not bool(torch.isfinite(out).all()):
                 # A later ReLU would turn -inf into an innocent 0.
                 raise DataError("activations overflow float64 on these images; nothing can be certified")
-            norm, reach = _norms(v), step.reach * step.lipschitz * INFLATION
-            ball = ball.after_rounding(step.storage, norm + error, reach)
-            limit = torch.minimum(limit, ball.room(self._largest, norm + error, reach))
+            inside = step.rounding(v, out, norm)
+            limit = torch.minimum(limit, ball.room(self._largest, inside, error, step.reach))
+            ball = ball.after(inside, error, step.reach, step.lipschitz)
+            error = (step.lipschitz * error + step.term.relative * norm + step.term.absolute) * INFLATION
+            v, norm, reach = out, _norms(out), step.reach * step.lipschitz * INFLATION
+            stored = RoundingAt.by_term(step.storage, norm)
+            ball = ball.after(stored, error, reach)
+            limit = torch.minimum(limit, ball.room(self._largest, stored, error, reach))
         return Enclosure(v, norm, error, ball.error, ball.slope, limit)
 
 
@@ -110,21 +111,19 @@ class _Ball:
     error: Tensor
     slope: Tensor
 
-    def after_rounding(self, term: RoundingTerm, norm: Tensor, reach: float, lipschitz: float = 1.0) -> _Ball:
-        """After a map of this Lipschitz bound that rounds by ``term`` relative to a norm.
+    def after(self, rounding: RoundingAt, centre: Tensor, reach: float, lipschitz: float = 1.0) -> _Ball:
+        """After a map of this Lipschitz bound that rounds like this near what was computed at the image.
 
-        The exact value has at most ``norm`` at the image and ``norm + reach * delta`` away from it; the
-        program's differs from it by as much as this error says.
+        The program's input there is off by ``centre``, the error of that, by this error, and by ``reach * delta``.
         """
-        if not (term.relative or term.absolute or lipschitz != 1.0):
-            return self
-        error = lipschitz * self.error + term.relative * (norm + self.error) + term.absolute
-        slope = lipschitz * self.slope + term.relative * (reach + self.slope)
+        error = lipschitz * self.error + rounding.error + rounding.growth * (self.error + centre)
+        slope = lipschitz * self.slope + rounding.growth * (reach + self.slope)
         return _Ball(error * INFLATION, slope * INFLATION)
 
-    def room(self, largest: float, norm: Tensor, reach: float) -> Tensor:
-        """(B,) the distance within which no activation of the program reaches ``largest``."""
-        return (largest - norm - self.error).clamp_min(0.0) / ((reach + self.slope) * INFLATION).clamp_min(1.0)
+    def room(self, largest: float, rounding: RoundingAt, centre: Tensor, reach: float) -> Tensor:
+        """(B,) the distance within which no number of the program, on its way through the map, reaches ``largest``."""
+        peak = (rounding.peak + rounding.swell * (self.error + centre)) * INFLATION
+        return (largest - peak).clamp_min(0.0) / (rounding.swell * (reach + self.slope) * INFLATION).clamp_min(1.0)
 
 
 def _norms(v: Tensor) -> Tensor:

@@ -22,9 +22,12 @@ class Prediction:
 
 
 def predict(
-    model: CertifiedClassifier, x: Tensor, *, eps: float, arithmetic: str = "float64", batch_size: int | None = None
+    model: CertifiedClassifier, x: Tensor, *, eps: float, arithmetic: str = "forward", batch_size: int | None = None
 ) -> Prediction:
-    """Labels that no perturbation of L2 norm up to eps can change, and abstention elsewhere. Raises as `certify`."""
+    """Labels of ``model(x)`` that no perturbation of L2 norm up to eps can change, and abstention elsewhere.
+
+    Raises as `certify`.
+    """
     eps = parse_eps(eps)
     certificate = certify(model, x, arithmetic=arithmetic, batch_size=batch_size)
     vouched = certificate.radius > eps

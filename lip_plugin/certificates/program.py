@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lip_plugin.errors import ConfigError
-from lip_plugin.network import CertifiedClassifier, Operator, RoundingTerm
+from lip_plugin.network import CertifiedClassifier, Operator, Rounding, RoundingAt, RoundingTerm
 from lip_plugin.network.operators.rounding import gamma_upper_bound, underflow_upper_bound
 from lip_plugin.types import Shape
 
@@ -23,55 +23,71 @@ class Program:
     """How a network is executed.
 
     ``unit`` is the unit roundoff inside an operator. With ``stored_in_float32`` the images and what every
-    operator returns are rounded to float32 on top. ``largest``: as long as activations and weights stay
-    below it nothing overflows.
+    operator returns are rounded to float32 on top. ``largest``: as long as what is stored and the weights stay
+    below it nothing overflows; for logits and the sums they are made of it is ``largest_logit``.
     """
 
     unit: float
     stored_in_float32: bool
     largest: float
+    largest_logit: float
 
-    def term(self, operator: Operator, input_shape: Shape) -> RoundingTerm:
-        """The rounding inside the operator."""
-        return operator.rounding_term(input_shape, self.unit)
+    def rounding(self, operator: Operator, input_shape: Shape) -> Rounding:
+        """The rounding inside the operator, prepared once."""
+        term = operator.rounding_term(input_shape, self.unit)
+        return lambda x, y, norm: RoundingAt.by_term(term, norm)
 
-    def storage(self, exact: bool, entries: int) -> RoundingTerm:
-        """Rounding of ``entries`` numbers to what is stored, relative to their norm; none where they are ``exact``."""
-        if exact or not self.stored_in_float32:
-            return RoundingTerm.EXACT
-        return RoundingTerm(_SINGLE, _SMALLEST_SINGLE * math.sqrt(entries))
+    def storage(self, operator: Operator, input_shape: Shape) -> RoundingTerm:
+        """Rounding of what the operator returns to what is stored, relative to its norm; none where that is exact."""
+        exact = operator.rounding_term(input_shape, self.unit) == RoundingTerm.EXACT
+        return RoundingTerm.EXACT if exact else self.stored(math.prod(operator.output_shape(input_shape)))
+
+    def stored(self, entries: int) -> RoundingTerm:
+        """Rounding of ``entries`` float64 numbers, images for example, to what is stored."""
+        return RoundingTerm(_SINGLE, _SMALLEST_SINGLE * math.sqrt(entries)) if self.stored_in_float32 else _EXACT
 
     def head(self, fan_in: int) -> RoundingTerm:
         """Of the difference of two logits, relative to (||w_i|| + ||w_j||) ||features|| + |b_i| + |b_j| + |difference|.
 
         Dot product of ``fan_in`` terms, the bias and the difference, then storage.
         """
-        inside, stored = gamma_upper_bound(fan_in + 3, self.unit), self.storage(False, 1)
+        inside, stored = gamma_upper_bound(fan_in + 3, self.unit), self.stored(1)
         underflow = 4.0 * (underflow_upper_bound(self.unit, fan_in, 1) + stored.absolute)
         return RoundingTerm((inside + stored.relative * (1.0 + inside)) * (1.0 + 2.0**-40), underflow)
 
 
-FLOAT64 = Program(_DOUBLE, False, 2.0**300)
-FLOAT32 = Program(_DOUBLE, True, 2.0**55)
-"""float32 storage, every operator in float64: what `float32_program` runs. Logits stay below sqrt(D) 2^110 + 2^55."""
-PLAIN_FLOAT32 = Program(_SINGLE, True, 2.0**45)
-"""float32 throughout, sums in any order: products below 2^90, sums of 2^30 of them below 2^120."""
+class _Float32Forward(Program):
+    """``model(x)`` of a float32 network: every operator in float32, its rounding measured at the image."""
 
-PROGRAMS: dict[str, Program | None] = {
-    "real": None,
-    "float64": FLOAT64,
-    "float32": FLOAT32,
-    "plain_float32": PLAIN_FLOAT32,
-}
-"""By the name of the arithmetic; "real" is no program but the function itself."""
+    def rounding(self, operator: Operator, input_shape: Shape) -> Rounding:
+        return operator.float32_rounding(input_shape)
+
+    def storage(self, operator: Operator, input_shape: Shape) -> RoundingTerm:
+        return RoundingTerm.EXACT  # what an operator returns is float32 already
+
+
+_EXACT = RoundingTerm.EXACT
+FLOAT64 = Program(_DOUBLE, False, 2.0**300, 2.0**1000)
+FLOAT32 = Program(_DOUBLE, True, 2.0**55, 2.0**126)
+"""float32 storage, every operator in float64: what `float32_program` runs."""
+FLOAT32_FORWARD = _Float32Forward(_SINGLE, True, 2.0**126, 2.0**126)
+
+PROGRAMS: tuple[str, ...] = ("real", "float64", "float32", "forward")
+"""The names of the arithmetics; "real" is no program but the function itself, "forward" is ``model(x)``."""
+
+
+def program_of(model: CertifiedClassifier, arithmetic: str) -> Program | None:
+    """None for "real". ``model(x)`` of a float64 network is the float64 program."""
+    forward = FLOAT64 if model.dtype == torch.float64 else FLOAT32_FORWARD
+    return {"real": None, "float64": FLOAT64, "float32": FLOAT32, "forward": forward}[arithmetic]
 
 
 def require_program(model: CertifiedClassifier, arithmetic: str) -> Program | None:
     """Raises ConfigError where the arithmetic cannot run this network, or where its weights may overflow there."""
-    program = PROGRAMS[arithmetic]
+    program = program_of(model, arithmetic)
     if program is None:
         return None
-    if program.stored_in_float32 and model.dtype != torch.float32:
+    if program is FLOAT32 and model.dtype != torch.float32:
         raise ConfigError(f"arithmetic {arithmetic!r} needs float32 weights, this network's are {model.dtype}")
     if any(float(buffer.abs().max()) >= program.largest for buffer in model.buffers()):
         limit = f"2^{int(math.log2(program.largest))}"

@@ -19,7 +19,11 @@ def evaluation_options(command: F_) -> F_:
         click.option("--data", "data_file", help="Your own images: .npz with x (uint8 or float in [0,1]) and y."),
         click.option("--n", "count", type=int, help="The first N images in file order (default: all)."),
         click.option("--eps", help="L2 radii such as 36/255,72/255 (default: the card's)."),
-        click.option("--arithmetic", default="real", help="real (default), float64, float32 or plain_float32."),
+        click.option(
+            "--arithmetic",
+            default="real",
+            help="What radii speak of: real (default), forward, float64, float32.",
+        ),
         click.option("--batch-size", type=int, help="Images per work unit (default 256)."),
         click.option("--workers", type=click.IntRange(0), default=0, help="Processes that decode pictures (imagenet)."),
         click.option("--device", help="Device of the forwards (default cpu)."),

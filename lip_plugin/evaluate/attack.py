@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from torch import Tensor
 from lip_plugin.certificates import check_images, check_labels
 from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate.guard import restored_state
+from lip_plugin.evaluate.programs import Judge, ProgramName, names_of
 from lip_plugin.evaluate.view import AttackView
-from lip_plugin.network import CertifiedClassifier, float64_program
+from lip_plugin.network import CertifiedClassifier
 from lip_plugin.types import parse_eps
 
 _BISECTIONS = 20
@@ -27,13 +29,15 @@ class AttackResult:
 
     ``adversarial`` equals the image where the attack failed; ``success`` (B,) bool; ``distance`` (B,)
     float64, the L2 distance of the adversarial point, infinite where the attack failed; ``by`` names the
-    attack that found the point ("" where none did); ``forwards`` counts images passed through the model.
+    attack that found the point ("" where none did), ``program`` which forward misclassifies it, "forward", "float64" or
+    "both"; ``forwards`` counts images passed through the model.
     """
 
     adversarial: Tensor
     success: Tensor
     distance: Tensor
     by: tuple[str, ...]
+    program: tuple[str, ...]
     forwards: int
 
 
@@ -60,11 +64,20 @@ class EmpiricalAttack(ABC):
         return (self,)
 
     @final
-    def __call__(self, model: CertifiedClassifier, x: Tensor, y: Tensor, *, eps: float, seed: int = 0) -> AttackResult:
-        """Attack and re-check: project into ball and box in float64, re-evaluate in float64, then count.
+    def __call__(
+        self,
+        model: CertifiedClassifier,
+        x: Tensor,
+        y: Tensor,
+        *,
+        eps: float,
+        seed: int = 0,
+        program: ProgramName = "forward",
+    ) -> AttackResult:
+        """Attack and re-check: project into ball and box in float64, re-evaluate, then count.
 
-        A point counts where the float64 program, the function that certificates speak about,
-        misclassifies it at an exactly computed distance of at most eps. No tolerance. Points that count
+        ``program`` is attacked: ``model(x)`` itself, or its operators in float64. A point counts where either of the
+        two misclassifies it at an exactly computed distance of at most eps. No tolerance. Points that count
         are then pulled towards their image by bisection, so that ``distance`` is close to the smallest
         along that line. Raises DataError and ConfigError on bad input.
         """
@@ -76,10 +89,10 @@ class EmpiricalAttack(ABC):
             standing = (~best.success).nonzero().squeeze(1)
             if len(standing) == 0:
                 break
-            found, spent = _run_stage(stage, model, x[standing], y[standing], eps, seed)
+            found, spent = _run_stage(stage, model, x[standing], y[standing], eps, seed, program)
             forwards += spent
             best = _merged(best, standing, found, stage.name)
-        return AttackResult(best.adversarial, best.success, best.distance, best.by, forwards)
+        return dataclasses.replace(best, forwards=forwards)
 
 
 def _checked(model: CertifiedClassifier, x: Tensor, y: Tensor, eps: float) -> float:
@@ -93,25 +106,37 @@ def _checked(model: CertifiedClassifier, x: Tensor, y: Tensor, eps: float) -> fl
 def _nothing_found(x: Tensor) -> AttackResult:
     failed = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     distance = torch.full((len(x),), torch.inf, dtype=torch.float64, device=x.device)
-    return AttackResult(x.clone(), failed, distance, ("",) * len(x), 0)
+    nobody = ("",) * len(x)
+    return AttackResult(x.clone(), failed, distance, nobody, nobody, 0)
 
 
 def _run_stage(
-    stage: EmpiricalAttack, model: CertifiedClassifier, x: Tensor, y: Tensor, eps: float, seed: int
+    stage: EmpiricalAttack,
+    model: CertifiedClassifier,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    seed: int,
+    program: ProgramName,
 ) -> tuple[AttackResult, int]:
     with restored_state(seed, model), torch.inference_mode(False), torch.enable_grad():
-        view = AttackView(model)
+        view = AttackView(model, program=program)
         candidates = stage.run(view, x.clone(), y.clone(), eps=eps, seed=seed).detach()
     if candidates.shape != x.shape:
         raise ConfigError(f"attack {stage.name!r} returned shape {tuple(candidates.shape)} for {tuple(x.shape)}")
     with torch.no_grad():
         points = _projected(x, candidates.to(x.device), eps)
-        program = float64_program(model)
-        success = (program(points).argmax(dim=1) != y) & (distances(points, x) <= eps)
-        points = _pulled_in(program, x, y, torch.where(_per_image(success, x), points, x), success)
+        judge, near = Judge(model), distances(points, x) <= eps
+        by_forward, by_float64 = (wrong & near for wrong in judge(points, y))
+        success = by_forward | by_float64
+        points = torch.where(_per_image(success, x), points, x)
+        # Where float64 is wrong it stays wrong: rounding next to a boundary must not decide.
+        points = _pulled_in(judge.by_float64, x, y, points, by_float64)
+        points = _pulled_in(judge.by_forward, x, y, points, success & ~by_float64)
         distance = distances(points, x).masked_fill(~success, torch.inf)
+        programs = names_of(*(wrong & success for wrong in judge(points, y)))
     by = tuple(stage.name if hit else "" for hit in success.tolist())
-    return AttackResult(points, success, distance, by, view.forwards), view.forwards
+    return AttackResult(points, success, distance, by, programs, view.forwards), view.forwards
 
 
 def _merged(best: AttackResult, index: Tensor, found: AttackResult, name: str) -> AttackResult:
@@ -121,7 +146,9 @@ def _merged(best: AttackResult, index: Tensor, found: AttackResult, name: str) -
     distance[hits] = found.distance[found.success]
     broken = set(hits.tolist())
     by = tuple(name if position in broken else label for position, label in enumerate(best.by))
-    return AttackResult(adversarial, success, distance, by, 0)
+    programs = dict(zip(index.tolist(), found.program, strict=True))
+    program = tuple(programs[at] if at in broken else label for at, label in enumerate(best.program))
+    return AttackResult(adversarial, success, distance, by, program, 0)
 
 
 def _per_image(values: Tensor, x: Tensor) -> Tensor:
@@ -149,7 +176,9 @@ def _projected(x: Tensor, candidates: Tensor, eps: float) -> Tensor:
     return points
 
 
-def _pulled_in(program: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, points: Tensor, success: Tensor) -> Tensor:
+def _pulled_in(
+    misclassifies: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, points: Tensor, success: Tensor
+) -> Tensor:
     """The closest misclassified point that bisection finds between image and adversarial point."""
     if not bool(success.any()):
         return points
@@ -162,7 +191,7 @@ def _pulled_in(program: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, points
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         trial = (start + _per_image(middle, x) * (end - start)).to(x.dtype)
-        hit = program(trial).argmax(dim=1) != labels
+        hit = misclassifies(trial, labels)
         low, high = torch.where(hit, low, middle), torch.where(hit, middle, high)
         closer = hit & (distances(trial, start) < distances(best, start))
         best = torch.where(_per_image(closer, x), trial, best)

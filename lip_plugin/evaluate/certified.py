@@ -121,10 +121,9 @@ def certify_together(
     if ranks.world == 1:
         return own
     order = torch.cat([blocks.positions(rank) for rank in range(ranks.world)]).argsort()
-    prediction, margin, radius = (
-        torch.cat([getattr(part, column) for part in parts])[order] for column in ("prediction", "margin", "radius")
-    )
-    return Certificate(prediction, margin, radius, own.arithmetic, own.digest)
+    columns = ("prediction", "margin", "radius", "disagrees", "strays")
+    whole = {name: torch.cat([getattr(part, name) for part in parts])[order] for name in columns}
+    return Certificate(**whole, arithmetic=own.arithmetic, digest=own.digest)
 
 
 def _require_same_work(model: CertifiedClassifier, blocks: Blocks) -> None:

@@ -12,6 +12,7 @@ from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.audit import audit_mask, audit_stages
 from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.evaluate.plan import Plan
+from lip_plugin.evaluate.programs import PROGRAMS, ProgramName
 from lip_plugin.evaluate.restated import statuses
 from lip_plugin.evaluate.results import StageRecord, Status
 from lip_plugin.evaluate.work import Findings, attack_in_blocks
@@ -38,7 +39,9 @@ class Protocol:
         on_progress: OnProgress,
     ) -> None:
         self.model, self.blocks, self.certificate, self.plan = model, blocks, certificate, plan
-        self.correct = certificate.prediction == blocks.labels
+        self.correct = (certificate.prediction == blocks.labels) & ~certificate.disagrees
+        # Where the forward says little about the function that is certified, attacks that follow it alone are blind.
+        self.programs: tuple[ProgramName, ...] = PROGRAMS if bool(certificate.strays.any()) else PROGRAMS[:1]
         self.found = {attack.name: Findings(len(certificate), kept=plan.pictures) for attack in plan.attacks}
         self.audit_found = Findings(len(certificate), kept=plan.pictures)
         self.attacked_certified = 0
@@ -84,18 +87,28 @@ class Protocol:
         if not self.plan.skip_certified:
             self.attacked_certified += int((self.robust(attack, eps) & self.certified(eps)).sum())
         for stage in attack.stages:
-            todo = self.robust(attack, eps)
-            if self.plan.skip_certified:
-                todo = todo & ~self.certified(eps)
-            self._stage(stage, todo, self.found[attack.name], eps)
+            for program in self.programs:
+                todo = self.robust(attack, eps)
+                if self.plan.skip_certified:
+                    todo = todo & ~self.certified(eps)
+                self._stage(stage, program, todo, self.found[attack.name], eps)
 
     def _audit(self, eps: float) -> None:
         mask = audit_mask(self.certified(eps), self.certificate.radius, self.plan.audit)
         self.attacked_certified += int(mask.sum())
         for stage in audit_stages(self.model.num_classes):
-            self._stage(stage, mask, self.audit_found, eps, prefix="audit ")
+            for program in self.programs:
+                self._stage(stage, program, mask, self.audit_found, eps, prefix="audit ")
 
-    def _stage(self, stage: EmpiricalAttack, todo: Tensor, findings: Findings, eps: float, prefix: str = "") -> None:
+    def _stage(
+        self,
+        stage: EmpiricalAttack,
+        program: ProgramName,
+        todo: Tensor,
+        findings: Findings,
+        eps: float,
+        prefix: str = "",
+    ) -> None:
         name = f"{prefix}{stage.name}"
         note = f"{name} at {format_eps(eps)}"
         self._on_progress(0, note)
@@ -107,7 +120,8 @@ class Protocol:
             findings,
             eps=eps,
             seed=self.plan.seed,
+            program=program,
             on_unit=lambda done: self._on_progress(done, note),
         )
         broken = int((todo & (findings.distance <= eps)).sum())
-        self.stages.append(StageRecord(eps, name, int(todo.sum()), broken, forwards))
+        self.stages.append(StageRecord(eps, name, int(todo.sum()), broken, forwards, program))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lip_plugin.certificates import wilson_interval95
 from lip_plugin.evaluate.audit import audit_result, contradictions
-from lip_plugin.evaluate.results import STATUSES, EpsResult, Points, Report, Status
+from lip_plugin.evaluate.results import STATUSES, EpsResult, Report, Status
 
 
 def statuses(correct: Tensor, radius: Tensor, distance: Tensor, eps: float) -> tuple[Status, ...]:
@@ -26,23 +26,25 @@ def statuses(correct: Tensor, radius: Tensor, distance: Tensor, eps: float) -> t
     )
 
 
-def restated(report: Report, distance: Tensor, attack: Sequence[str], *, attacked_certified: int) -> Report:
+def restated(
+    report: Report, distance: Tensor, attack: Sequence[str], program: Sequence[str], *, attacked_certified: int
+) -> Report:
     """The report with other adversarial distances (N,) float64, and everything that follows from them.
 
-    ``attack`` names who found each point. What survives each single attack stays as it is: per-image distances are
-    those of all attacks together. ``status`` is "failed" where a distance lies inside its image's own radius.
+    ``attack`` names who found each point, ``program`` which forward misclassifies it. What survives each single attack
+    stays as it is: per-image distances are those of all attacks together. ``status`` is "failed" where a distance lies
+    inside its image's own radius.
     """
-    certificate, labels = report.points.certificate, report.points.labels
-    correct = certificate.prediction == labels
-    problems = contradictions(certificate.radius, distance, attack)
-    status = {result.eps: statuses(correct, certificate.radius, distance, result.eps) for result in report.eps}
+    points = dataclasses.replace(report.points, distance=distance, attack=tuple(attack), program=tuple(program))
+    problems, radius = contradictions(points), points.certificate.radius
+    status = {result.eps: statuses(points.correct, radius, distance, result.eps) for result in report.eps}
     return dataclasses.replace(
         report,
         status="failed" if problems else "ok",
         problems=problems,
         eps=tuple(_recounted(result, status[result.eps]) for result in report.eps),
-        audit=audit_result(certificate.radius, distance, attacked_certified),
-        points=Points(labels, certificate, distance, tuple(attack), status),
+        audit=audit_result(points, attacked_certified, len(problems)),
+        points=dataclasses.replace(points, status=status),
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from lip_plugin.certificates import Certificate, LipschitzBound
 from lip_plugin.errors import MissingDependencyError
 from lip_plugin.evaluate.lipschitz_audit import LipschitzAudit
+from lip_plugin.evaluate.programs import ProgramName
 from lip_plugin.evaluate.versions import attack_libraries
 from lip_plugin.evaluate.views import view
 from lip_plugin.network import CertifiedClassifier
@@ -83,13 +84,28 @@ class Cost:
 
 @dataclass(frozen=True)
 class Points:
-    """Per image, in file order. ``distance`` (N,) float64 is infinite and ``attack`` "" where none was found."""
+    """Per image, in file order. ``distance`` (N,) float64 is infinite and ``attack`` "" where no point was found.
+
+    ``program`` names the forwards that misclassify the point: "forward", "float64" or "both".
+    """
 
     labels: Tensor
     certificate: Certificate
     distance: Tensor
     attack: tuple[str, ...]
+    program: tuple[str, ...]
     status: dict[float, tuple[Status, ...]]
+
+    @property
+    def correct(self) -> Tensor:
+        """(N,) bool: both forwards give the label."""
+        return (self.certificate.prediction == self.labels) & ~self.certificate.disagrees
+
+    @property
+    def disagrees(self) -> Tensor:
+        """(N,) bool: ``model(x)`` gives another label than the certificate, at the image or inside its radius."""
+        alone = torch.tensor([name == "forward" for name in self.program], dtype=torch.bool)
+        return self.certificate.disagrees | (alone & (self.distance < self.certificate.radius))
 
 
 @dataclass(frozen=True)
@@ -116,6 +132,7 @@ class StageRecord:
     """One attack stage at one eps, as it ran. ``attack`` begins with "audit " where certified images were tried.
 
     ``broken`` of its ``images`` were misclassified within eps afterwards, which its own attack had not yet achieved.
+    ``program`` is what it attacked: ``model(x)`` ("forward") or its operators in float64.
     """
 
     eps: float
@@ -123,6 +140,7 @@ class StageRecord:
     images: int
     broken: int
     forwards: int
+    program: ProgramName = "forward"
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,10 @@ def _run(model: CertifiedClassifier, blocks: Blocks, certificate: Certificate, p
 def _report(protocol: Protocol, cost: Cost, differences: tuple[Difference, ...]) -> Report:
     certificate, plan, images = protocol.certificate, protocol.plan, protocol.blocks.images
     findings = protocol.all_findings()
-    problems = contradictions(certificate.radius, findings.distance, findings.attack)
     status = {eps: protocol.status(eps) for eps in plan.eps}
+    found = findings.distance, tuple(findings.attack), tuple(findings.program)
+    points = Points(protocol.blocks.labels, certificate, *found, status)
+    problems = contradictions(points)
     return Report(
         status="failed" if problems else "ok",
         problems=problems,
@@ -91,12 +93,12 @@ def _report(protocol: Protocol, cost: Cost, differences: tuple[Difference, ...])
         arithmetic=certificate.arithmetic,
         clean_accuracy=_share(protocol.correct),
         eps=tuple(_eps_result(protocol, eps, status[eps]) for eps in plan.eps),
-        audit=audit_result(certificate.radius, findings.distance, protocol.attacked_certified),
+        audit=audit_result(points, protocol.attacked_certified, len(problems)),
         skipped_certified=plan.skip_certified,
         attacks=tuple(attack.name for attack in plan.attacks),
         cost=cost,
         environment=describe_environment(protocol.model, plan.seed, _attack_names(protocol)),
-        points=Points(protocol.blocks.labels, certificate, findings.distance, tuple(findings.attack), status),
+        points=points,
         differences=differences,
         input_shape=images.image_shape,
         request=Request(plan.audit, plan.block_size),

@@ -7,14 +7,16 @@ outside it, so that one process, several, and a resumed run agree.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.blocks import Blocks
+from lip_plugin.evaluate.programs import ProgramName
 from lip_plugin.evaluate.results import AdversarialImage
 from lip_plugin.network import CertifiedClassifier
 
@@ -26,7 +28,8 @@ KEPT_PICTURES = 8
 
 
 class Findings:
-    """The closest adversarial point found so far, per image: distance (N,) float64 on the CPU, and by which attack.
+    """The closest adversarial point found so far, per image: distance (N,) float64 on the CPU, by which attack, and
+    which program misclassifies it.
 
     The points themselves, ``pictures``, are kept of the first ``kept`` images only, None for all: an image that is
     one of them when all is found was one of them all along, because more can only be found.
@@ -36,15 +39,24 @@ class Findings:
         self.kept = kept
         self.distance = torch.full((count,), torch.inf, dtype=torch.float64)
         self.attack = [""] * count
+        self.program = [""] * count
         self.pictures: dict[int, AdversarialImage] = {}
 
-    def add(self, index: Tensor, distance: Tensor, attack: str, pictures: Iterable[AdversarialImage] = ()) -> None:
+    def add(
+        self,
+        index: Tensor,
+        distance: Tensor,
+        attack: str,
+        program: Sequence[str],
+        pictures: Iterable[AdversarialImage] = (),
+    ) -> None:
         closer = distance < self.distance[index]
+        programs = [name for name, hit in zip(program, closer.tolist(), strict=True) if hit]
         index = index[closer]
         self.distance[index] = distance[closer]
         positions = index.tolist()
-        for position in positions:
-            self.attack[position] = attack
+        for position, name in zip(positions, programs, strict=True):
+            self.attack[position], self.program[position] = attack, name
         self._keep(picture for picture in pictures if picture.index in positions)
 
     def merged(self, other: Findings) -> Findings:
@@ -53,6 +65,7 @@ class Findings:
         best.distance = torch.minimum(self.distance, other.distance)
         closer = (other.distance < self.distance).tolist()
         best.attack = [b if hit else a for hit, a, b in zip(closer, self.attack, other.attack, strict=True)]
+        best.program = [b if hit else a for hit, a, b in zip(closer, self.program, other.program, strict=True)]
         best._keep(picture for picture in self.pictures.values() if not closer[picture.index])
         best._keep(picture for picture in other.pictures.values() if closer[picture.index])
         return best
@@ -64,12 +77,19 @@ class Findings:
                 del self.pictures[index]
 
 
+class _Settings(TypedDict):
+    eps: float
+    seed: int
+    program: ProgramName
+
+
 @dataclass(frozen=True)
 class _Unit:
     """What one block yielded: distances (n,) of the images at ``index`` (n,), infinite where nothing was found."""
 
     index: Tensor
     distance: Tensor
+    program: tuple[str, ...]
     forwards: int
     pictures: tuple[AdversarialImage, ...]
 
@@ -83,6 +103,7 @@ def attack_in_blocks(
     *,
     eps: float,
     seed: int,
+    program: ProgramName,
     on_unit: OnUnit,
 ) -> int:
     """Run one attack on the images that ``todo`` (N,) names; add to ``findings``; return the image-forwards.
@@ -98,7 +119,8 @@ def attack_in_blocks(
             rows = todo[span.start : span.stop].nonzero().squeeze(1)
             if len(rows):  # pixels are read for blocks with something left to attack
                 unit_draws = unit_seed(seed, stage.name, eps, block)
-                units.append(_attacked(stage, model, blocks, block, rows, eps, unit_draws, pictures=room))
+                settings: _Settings = {"eps": eps, "seed": unit_draws, "program": program}
+                units.append(_attacked(stage, model, blocks, block, rows, settings, pictures=room))
                 room = None if room is None else room - len(units[-1].pictures)
             on_unit(len(span))
         return units
@@ -106,7 +128,7 @@ def attack_in_blocks(
     ranks = blocks.ranks
     units = [unit for part in ranks.gather(ranks.together(attack_own_blocks)) for unit in part]
     for unit in units:
-        findings.add(unit.index, unit.distance, stage.name, unit.pictures)
+        findings.add(unit.index, unit.distance, stage.name, unit.program, unit.pictures)
     return sum(unit.forwards for unit in units)
 
 
@@ -116,18 +138,17 @@ def _attacked(
     blocks: Blocks,
     block: int,
     rows: Tensor,
-    eps: float,
-    seed: int,
+    settings: _Settings,
     *,
     pictures: int | None,
 ) -> _Unit:
     pixels = blocks.read(block)
     x = pixels[rows.to(pixels.device)].to(model.device)
     index = rows + blocks.span(block).start
-    result = stage(model, x, blocks.labels[index].to(model.device), eps=eps, seed=seed)
+    result = stage(model, x, blocks.labels[index].to(model.device), **settings)
     first = result.success.nonzero().squeeze(1)[:pictures].tolist()
     kept = tuple(AdversarialImage(int(index[row]), _copied(x[row]), _copied(result.adversarial[row])) for row in first)
-    return _Unit(index, result.distance.cpu(), result.forwards, kept)
+    return _Unit(index, result.distance.cpu(), result.program, result.forwards, kept)
 
 
 def _copied(pixels: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from lip_plugin.leaderboard.entry import Certificate
 PROVED_BOUND = "product of verified operator norms"
 """What reports and cards of this project name as the method of their Lipschitz upper bound."""
 
-PROVED_ARITHMETIC = ("real", "float64", "float32", "plain_float32")
+PROVED_ARITHMETIC = ("real", "float64", "float32", "forward")
 """What a certificate of this project can speak of."""
 
 

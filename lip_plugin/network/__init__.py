@@ -7,6 +7,7 @@ from lip_plugin.network.classifier import CertifiedClassifier as CertifiedClassi
 from lip_plugin.network.conversion import convert as convert
 from lip_plugin.network.conversion import converts as converts
 from lip_plugin.network.conversion import wrap as wrap
+from lip_plugin.network.float64 import float64_function as float64_function
 from lip_plugin.network.float64 import float64_logits as float64_logits
 from lip_plugin.network.float64 import float64_program as float64_program
 from lip_plugin.network.operators import Activation as Activation
@@ -23,6 +24,8 @@ from lip_plugin.network.operators import Offset as Offset
 from lip_plugin.network.operators import Operator as Operator
 from lip_plugin.network.operators import PixelShuffle as PixelShuffle
 from lip_plugin.network.operators import PixelUnshuffle as PixelUnshuffle
+from lip_plugin.network.operators import Rounding as Rounding
+from lip_plugin.network.operators import RoundingAt as RoundingAt
 from lip_plugin.network.operators import RoundingTerm as RoundingTerm
 from lip_plugin.network.operators import Scale as Scale
 from lip_plugin.network.operators import minmax as minmax

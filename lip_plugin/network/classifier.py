@@ -40,6 +40,7 @@ class CertifiedClassifier(nn.Module):
             raise UnsupportedLayerError(f"{foreign[0]} is not a known operator (exact types only)")
         _require_plain_weights(layers)
         dtype = _common_dtype(layers)
+        _require_finite_settings(layers, dtype)
         shapes = trace_shapes(layers, input_shape)
         if shapes[-1][0] < 2:
             raise UnsupportedLayerError(f"a classifier needs at least 2 classes, the head has {shapes[-1][0]}")
@@ -61,16 +62,23 @@ class CertifiedClassifier(nn.Module):
     # -- the function -----------------------------------------------------------------------------
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head.apply(self.features(x))
+        return self._run(self._layers, x)
 
     def features(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D). Raises DataError on another shape or dtype."""
+        return self._run(self.operators, x)
+
+    def _run(self, layers: Sequence[Operator], x: Tensor) -> Tensor:
+        """In the network's own dtype, whatever autocast says."""
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self._run(layers, x)
         if x.shape[1:] != self._input_shape or x.dtype != self._dtype:
             raise DataError(
                 f"input is {x.dtype} of shape {tuple(x.shape)}; expected {self._dtype} of shape "
                 f"(B, {', '.join(map(str, self._input_shape))}) with pixels in [0,1]"
             )
-        for operator in self.operators:
+        for operator in layers:
             x = operator.apply(x)
         return x
 
@@ -225,3 +233,15 @@ def _common_dtype(layers: Sequence[Operator]) -> torch.dtype:
     if dtype not in (torch.float32, torch.float64):
         raise UnsupportedLayerError(f"networks are float32 or float64, got {dtype}")
     return dtype
+
+
+def _require_finite_settings(layers: Sequence[Operator], dtype: torch.dtype) -> None:
+    """A slope of 1e39 is a float64, and infinite where a float32 network computes with it."""
+    largest = torch.finfo(dtype).max
+    for index, layer in enumerate(layers):
+        for name, value in layer.settings().items():
+            numbers = value if isinstance(value, list) else [value]
+            if any(isinstance(number, int | float) and not abs(number) <= largest for number in numbers):
+                raise UnsupportedLayerError(
+                    f"layer {index} ({layer.kind}): {name} {value} is not finite in {dtype}, the network's dtype"
+                )

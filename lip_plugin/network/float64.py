@@ -10,18 +10,23 @@ from torch import Tensor
 from lip_plugin.network.classifier import CertifiedClassifier
 
 
-def float64_program(model: CertifiedClassifier) -> Callable[[Tensor], Tensor]:
-    """`float64_logits` of one network, its weights widened once: for loops."""
+def float64_function(model: CertifiedClassifier) -> Callable[[Tensor], Tensor]:
+    """(B, C, H, W) of any floating dtype -> (B, K) float64, differentiable; weights are widened once."""
     layers = [layer.map_tensors(torch.Tensor.double) for layer in model.layers]
 
     def logits(x: Tensor) -> Tensor:
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(x.device.type, enabled=False):
             v = x.double()
             for layer in layers:
                 v = layer.apply(v)
             return v
 
     return logits
+
+
+def float64_program(model: CertifiedClassifier) -> Callable[[Tensor], Tensor]:
+    """`float64_logits` of one network, its weights widened once: for loops."""
+    return torch.no_grad()(float64_function(model))
 
 
 def float64_logits(model: CertifiedClassifier, x: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ def report_document(report: Report) -> dict[str, Any]:
             ],
         },
         "arithmetic": report.arithmetic,
+        "disagrees": int(report.points.disagrees.sum()),
         "clean_accuracy": report.clean_accuracy,
         "eps": [{**vars(result), "vra_interval95": list(result.vra_interval95)} for result in report.eps],
         "attacks": list(report.attacks),

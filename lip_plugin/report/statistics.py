@@ -72,13 +72,13 @@ def statistics(report: Report) -> Statistics:
 def certified_radius(points: Points) -> Tensor:
     """(N,) float64: the radius that counts. 0 where the prediction is wrong, or an attack contradicted the proof."""
     certificate = points.certificate
-    good = (certificate.prediction == points.labels) & ~(points.distance < certificate.radius)
+    good = points.correct & ~(points.distance < certificate.radius)
     return torch.where(good, certificate.radius, 0.0)
 
 
 def attacked_distance(points: Points) -> Tensor:
     """(N,) float64: distance to the closest adversarial point, infinite without one; 0 where the label is missed."""
-    return torch.where(points.certificate.prediction == points.labels, points.distance, 0.0)
+    return torch.where(points.correct, points.distance, 0.0)
 
 
 def linf_radius(radius: float, dimensions: int) -> float:
@@ -97,7 +97,7 @@ def _class_statistics(points: Points) -> tuple[ClassStatistics, ...]:
     columns = zip(
         labels.tolist(),
         counts.tolist(),
-        means(points.certificate.prediction == points.labels),
+        means(points.correct),
         means(certified_radius(points)),
         zip(*(means(_has(points, eps, "certified")) for eps in points.status), strict=True),
         zip(*(means(_has(points, eps, "certified", "undecided")) for eps in points.status), strict=True),

@@ -20,7 +20,7 @@ def attack_log(submission: Submission) -> str:
     lines = [
         f"model: {report.model.name}, network digest {report.model.digest}, weights sha256 {report.model.sha256}",
         f"data: {data.name} {data.split}, {data.n} images, {data.source}, sha256 {submission.images_sha256}",
-        "threat model: L2, pixels in [0,1]; every point re-checked in float64, no tolerance",
+        "threat model: L2, pixels in [0,1]; every point re-checked by model(x) and in float64, no tolerance",
         f"attacks: {', '.join(report.attacks)}",
         f"protocol: {_protocol(report)}",
         f"seeds: {_seeds(report)}",
@@ -54,10 +54,10 @@ def _environment(report: Report, *, versions: bool) -> str:
 
 
 def _stages(report: Report) -> Iterable[str]:
-    yield "\t".join(["eps", "stage", "images", "newly broken", "image-forwards"])
+    yield "\t".join(["eps", "stage", "program", "images", "newly broken", "image-forwards"])
     for stage in report.stages:
-        row = [format_eps(stage.eps), printable(stage.attack), stage.images, stage.broken, stage.forwards]
-        yield "\t".join(map(str, row))
+        name = [format_eps(stage.eps), printable(stage.attack), stage.program]
+        yield "\t".join([*name, *map(str, (stage.images, stage.broken, stage.forwards))])
 
 
 def _outcome(report: Report) -> Iterable[str]:

@@ -12,7 +12,7 @@ _SPOKEN_OF = {
     "real": "the exact real-valued function that the stored weights define",
     "float64": "the float64 program of lip-plugin, its rounding included, at the image and everywhere in the ball",
     "float32": "the program that stores in float32 and computes inside an operator in float64, rounding included",
-    "plain_float32": "the same operators in float32 throughout, rounding included",
+    "forward": "what the network itself runs in its own dtype, rounding included",
 }
 
 _NOT_PROMISED = """\

@@ -19,7 +19,7 @@ def curve_csv(report: Report) -> str:
     """
     evaluated = [result.eps for result in report.eps]
     radius, distance = certified_radius(report.points), attacked_distance(report.points)
-    correct = report.points.certificate.prediction == report.points.labels
+    correct = report.points.correct
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["eps", "proved", "survives"])

@@ -106,9 +106,9 @@ def make_submission(
     Raises SoundnessError, carrying the report, where a point lies inside its own image's radius; RefusedError where
     rounding takes an adversarial point away; DataError where the images cannot be read any more.
     """
-    perturbations, distance = stored_perturbations(model, report)
+    perturbations, distance, program = stored_perturbations(model, report)
     attacked = report.audit.attacked_certified
-    stored = restated(report, distance, report.points.attack, attacked_certified=attacked)
+    stored = restated(report, distance, report.points.attack, program, attacked_certified=attacked)
     stored = dataclasses.replace(stored, adversarial=())
     if stored.status == "failed":
         raise SoundnessError(stored.problems[0], stored)

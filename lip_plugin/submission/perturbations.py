@@ -15,8 +15,9 @@ from torch import Tensor
 from lip_plugin.errors import CheckpointError, RefusedError
 from lip_plugin.evaluate import Report
 from lip_plugin.evaluate.attack import distances
+from lip_plugin.evaluate.programs import Judge, names_of
 from lip_plugin.evaluate.results import AdversarialImage
-from lip_plugin.network import CertifiedClassifier, float64_program
+from lip_plugin.network import CertifiedClassifier
 from lip_plugin.types import ImageShape
 from lip_plugin.untrusted import LARGEST_HEADER, PREFIX_BYTES, TensorEntry, read_regular, tensor_entries
 
@@ -45,15 +46,17 @@ def adversarial_points(x: Tensor, delta: Tensor) -> Tensor:
     return (x.double() + delta.double()).to(x.dtype)
 
 
-def stored_perturbations(model: CertifiedClassifier, report: Report) -> tuple[Perturbations, Tensor]:
-    """The report's adversarial points as differences, and (N,) float64 distances of the points as stored.
+def stored_perturbations(model: CertifiedClassifier, report: Report) -> tuple[Perturbations, Tensor, tuple[str, ...]]:
+    """The report's adversarial points as differences; of the points as stored (N,) float64 distances, and which
+    forward misclassifies each.
 
-    Every stored point is checked again, exactly: in [0,1], misclassified by the float64 program, within the smallest
+    Every stored point is checked again, exactly: in [0,1], misclassified by either forward, within the smallest
     eps of the grid at which the report calls its image broken and beyond those at which it does not. The report must
     hold a point of every image that has a finite distance. Raises RefusedError naming an image whose point rounding
     takes away.
     """
     distance = torch.full_like(report.points.distance, torch.inf)
+    program = [""] * len(distance)
     index = torch.tensor([picture.index for picture in report.adversarial], dtype=torch.int64)
     if not torch.equal(index, report.points.distance.isfinite().nonzero().squeeze(1)):
         raise ValueError("the report does not hold the adversarial point of every image that has one")
@@ -63,13 +66,15 @@ def stored_perturbations(model: CertifiedClassifier, report: Report) -> tuple[Pe
     for start in range(0, len(index), _BLOCK):
         rows = index[start : start + _BLOCK]
         pictures = report.adversarial[start : start + _BLOCK]
-        delta, found = _stored(model, pictures, report.points.labels[rows], reach[rows])
+        delta, found, names = _stored(model, pictures, report.points.labels[rows], reach[rows])
         lost = rows[~found.isfinite()].tolist()
         if lost:
             raise RefusedError(f"the adversarial point of image {lost[0]} does not survive rounding to {model.dtype}")
         parts.append(delta)
         distance[rows] = found
-    return Perturbations(index, torch.cat(parts)), distance
+        for row, name in zip(rows.tolist(), names, strict=True):
+            program[row] = name
+    return Perturbations(index, torch.cat(parts)), distance, tuple(program)
 
 
 def _reach(report: Report) -> Tensor:
@@ -85,9 +90,9 @@ def _reach(report: Report) -> Tensor:
 
 def _stored(
     model: CertifiedClassifier, pictures: Sequence[AdversarialImage], labels: Tensor, reach: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Differences and distances; a distance is infinite where no scale gives a point that holds."""
-    program = float64_program(model)
+) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Differences, distances and programs; a distance is infinite where no scale gives a point that holds."""
+    judge = Judge(model)
     x = torch.stack([picture.image for picture in pictures]).to(model.device)
     line = torch.stack([picture.adversarial for picture in pictures]).to(model.device).double() - x.double()
     labels, reach = labels.to(model.device), reach.to(model.device)
@@ -98,12 +103,13 @@ def _stored(
         points = adversarial_points(x, delta)
         apart = distances(points, x)
         within = (reach[:, 0] < apart) & (apart <= reach[:, 1])
-        holds = (program(points).argmax(dim=1) != labels) & within & in_box(points)
+        forward, float64 = judge(points, labels)
+        holds = (forward | float64) & within & in_box(points)
         new = holds & distance.isinf()
         best[new], distance[new] = delta[new], apart[new]
         if bool(distance.isfinite().all()):
             break
-    return best.cpu(), distance.cpu()
+    return best.cpu(), distance.cpu(), names_of(*judge(adversarial_points(x, best), labels))
 
 
 def in_box(points: Tensor) -> Tensor:

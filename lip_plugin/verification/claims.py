@@ -119,6 +119,7 @@ class _Stage(_Part):
     images: Count
     broken: Count
     forwards: Count
+    program: Literal["forward", "float64"]
 
 
 class ReportClaim(_Part):
@@ -126,7 +127,7 @@ class ReportClaim(_Part):
 
     status: Literal["ok"]
     dataset: _Dataset
-    arithmetic: Literal["real", "float64", "float32", "plain_float32"]
+    arithmetic: Literal["real", "float64", "float32", "forward"]
     attacks: Annotated[list[Line], Field(max_length=64)]
     skipped_certified: Annotated[bool, Field(strict=True)]
     eps: Annotated[list[_Eps], Field(min_length=1, max_length=_MOST_EPS), AfterValidator(_ascending)]

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lip_plugin.data import LabelledImages
 from lip_plugin.evaluate.attack import distances
-from lip_plugin.network import CertifiedClassifier, float64_program
+from lip_plugin.evaluate.programs import Judge, names_of
+from lip_plugin.network import CertifiedClassifier
 from lip_plugin.submission.layout import PERTURBATIONS
 from lip_plugin.submission.perturbations import Perturbations, adversarial_points, in_box
 from lip_plugin.verification.agreement import numbers_agree
@@ -24,12 +25,25 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class TriedPoints:
-    """Of M stored points: ``index`` (M,), float64 ``apart`` (M,) from their images, ``inside`` [0,1], ``fooling``."""
+    """Of M stored points: ``index`` (M,), float64 ``apart`` (M,) from their images, ``inside`` [0,1], who is fooled."""
 
     index: Tensor
     apart: Tensor
     inside: Tensor
-    fooling: Tensor
+    forward: Tensor
+    float64: Tensor
+
+    @property
+    def fooling(self) -> Tensor:
+        """(M,) bool: misclassified by either forward."""
+        return self.forward | self.float64
+
+    def program(self, count: int) -> tuple[str, ...]:
+        """Per image: which forward the points that are what they claim to be fool; "" elsewhere."""
+        names, good = [""] * count, (self.inside & self.fooling).tolist()
+        for index, name, holds in zip(self.index.tolist(), names_of(self.forward, self.float64), good, strict=True):
+            names[index] = name if holds else ""
+        return tuple(names)
 
     def distance(self, count: int) -> Tensor:
         """(count,) float64: of the points that are what they claim to be; infinite elsewhere."""
@@ -41,8 +55,8 @@ class TriedPoints:
 
 def tried_points(model: CertifiedClassifier, images: LabelledImages, stored: Perturbations) -> TriedPoints:
     """Images block by block, and of each block the points that belong to it."""
-    program = float64_program(model)
-    columns: list[tuple[Tensor, Tensor, Tensor]] = []
+    judge = Judge(model)
+    columns: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     with torch.no_grad():
         for number, (x, y) in enumerate(images.blocks(_BLOCK, model.dtype)):
             of_block = (stored.index >= number * _BLOCK) & (stored.index < (number + 1) * _BLOCK)
@@ -51,11 +65,11 @@ def tried_points(model: CertifiedClassifier, images: LabelledImages, stored: Per
             rows = stored.index[of_block] - number * _BLOCK
             image = x[rows].to(model.device)
             points = adversarial_points(image, stored.delta[of_block].to(model.device))
-            fooling = program(points).argmax(dim=1).cpu() != y[rows]
-            columns.append((distances(points, image).cpu(), in_box(points).cpu(), fooling))
+            forward, float64 = (wrong.cpu() for wrong in judge(points, y[rows].to(model.device)))
+            columns.append((distances(points, image).cpu(), in_box(points).cpu(), forward, float64))
     if not columns:
         nothing = torch.empty(0)
-        return TriedPoints(stored.index, nothing.double(), nothing.bool(), nothing.bool())
+        return TriedPoints(stored.index, nothing.double(), nothing.bool(), nothing.bool(), nothing.bool())
     return TriedPoints(stored.index, *(torch.cat(column) for column in zip(*columns, strict=True)))
 
 

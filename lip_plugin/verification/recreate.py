@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from torch import Tensor
-
 from lip_plugin.data import LabelledImages
 from lip_plugin.evaluate import Report, certify_images
 from lip_plugin.evaluate.restated import restated
@@ -14,6 +12,7 @@ from lip_plugin.evaluate.results import Status, summarise_model
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.report.command import recited
 from lip_plugin.verification.claims import Claims
+from lip_plugin.verification.points import TriedPoints
 from lip_plugin.zoo import ModelCard
 
 
@@ -33,8 +32,8 @@ def proved_report(
     return report.described(model=summary, dataset=claims.dataset(len(images)))
 
 
-def measured_report(proved: Report, distance: Tensor, claims: Claims) -> Report:
-    """With the distances (N,) float64 of the stored points, and from the claim what cannot be measured."""
+def measured_report(proved: Report, tried: TriedPoints, claims: Claims) -> Report:
+    """With the distances of the stored points and whom they fool, and from the claim what cannot be measured."""
     claimed = dataclasses.replace(
         proved,
         attacks=tuple(claims.report.attacks),
@@ -45,8 +44,11 @@ def measured_report(proved: Report, distance: Tensor, claims: Claims) -> Report:
         differences=claims.differences(),
         stages=claims.stages(),
     )
+    count = len(claims.attack)
+    distance = tried.distance(count)
     attack = [name if found else "" for name, found in zip(claims.attack, distance.isfinite().tolist(), strict=True)]
-    report = restated(claimed, distance, attack, attacked_certified=claims.report.audit.attacked_certified)
+    attacked = claims.report.audit.attacked_certified
+    report = restated(claimed, distance, attack, tried.program(count), attacked_certified=attacked)
     eps = [
         dataclasses.replace(result, empirical_robust_accuracy=_surviving(result.counts, claim, claims.report.attacks))
         for result, claim in zip(report.eps, claims.survives, strict=True)

@@ -11,7 +11,8 @@ from lip_plugin.certificates import certified_at, wilson_interval95
 
 def certificate(radius: list[float], prediction: list[int]) -> lp.Certificate:
     values = torch.tensor(radius, dtype=torch.float64)
-    return lp.Certificate(torch.tensor(prediction), values, values, "real", "0" * 64)
+    never = torch.zeros(len(radius), dtype=torch.bool)
+    return lp.Certificate(torch.tensor(prediction), values, values, never, never, "real", "0" * 64)
 
 
 def test_vra_counts_correct_points_with_a_strictly_larger_radius() -> None:

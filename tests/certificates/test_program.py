@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import lip_plugin as lp
 from lip_plugin.certificates.enclosure import EnclosedForward
-from lip_plugin.certificates.program import FLOAT32, PLAIN_FLOAT32, Program, float32_program
+from lip_plugin.certificates.program import FLOAT32, FLOAT32_FORWARD, PROGRAMS, Program, float32_program
 from lip_plugin.data import load_shipped
 from lip_plugin.network import Activation, Conv, Dense, Flatten, Head, MinMax, Operator
 from lip_plugin.types import ABSTAIN
@@ -76,7 +76,7 @@ def _plain_features(model: lp.CertifiedClassifier, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 @pytest.mark.parametrize(
-    ("program", "run"), [(FLOAT32, _stored_features), (PLAIN_FLOAT32, _plain_features)], ids=["float32", "plain"]
+    ("program", "run"), [(FLOAT32, _stored_features), (FLOAT32_FORWARD, _plain_features)], ids=["float32", "plain"]
 )
 def test_the_ball_bound_covers_what_the_program_does(
     program: Program, run: Callable[[lp.CertifiedClassifier, Tensor], Tensor], scale: float
@@ -101,28 +101,35 @@ def test_the_ball_bound_covers_what_the_program_does(
 
 
 def test_a_float32_tie_is_abstained_from() -> None:
-    """Two pixels 2^-30 apart: the exact function sees class 1, a float32 tensor holds a tie, which becomes class 0."""
-    model = lp.CertifiedClassifier([Flatten()], Head(torch.eye(2), torch.zeros(2)), input_shape=(1, 1, 2))
+    """Two pixels 2^-30 apart: the exact function sees class 1, a float32 tensor holds a tie, which becomes class 0.
+
+    Then ``model(x)`` disagrees and nothing is certified; with the classes exchanged it happens to agree.
+    """
     x = torch.tensor([0.5, 0.5 + 2.0**-30], dtype=torch.float64).view(1, 1, 1, 2)
-    assert int(float32_program(model)(x).argmax(1)) == 0
-    certificates = {name: lp.certify(model, x, arithmetic=name) for name in ("real", "float64", "float32")}
-    assert all(int(certificate.prediction) == 1 for certificate in certificates.values())
-    assert float(certificates["real"].radius) == pytest.approx(2.0**-30 / 2**0.5, rel=1e-6)
-    assert float(certificates["float64"].radius) > 0 == float(certificates["float32"].radius)
-    assert int(lp.predict(model, x, eps=0.0, arithmetic="float32").label) == ABSTAIN
-    assert int(lp.predict(model, x, eps=0.0, arithmetic="float64").label) == 1
+    for weight, label in ((torch.eye(2), 1), (torch.eye(2).flip(0), 0)):
+        model = lp.CertifiedClassifier([Flatten()], Head(weight, torch.zeros(2)), input_shape=(1, 1, 2))
+        assert int(float32_program(model)(x).argmax(1)) == int(model(x.float()).argmax(1)) == 0
+        certificates = {name: lp.certify(model, x, arithmetic=name) for name in PROGRAMS}
+        assert all(int(certificate.prediction) == label for certificate in certificates.values())
+        assert all(bool(certificate.disagrees) == (label == 1) for certificate in certificates.values())
+        expected = 2.0**-30 / 2**0.5 if label == 0 else 0.0
+        assert float(certificates["real"].radius) == pytest.approx(expected, rel=1e-6)
+        assert float(certificates["float64"].radius) == pytest.approx(expected, rel=1e-3)
+        assert float(certificates["float32"].radius) == float(certificates["forward"].radius) == 0.0
+        assert int(lp.predict(model, x, eps=0.0).label) == ABSTAIN
+        assert int(lp.predict(model, x, eps=0.0, arithmetic="float64").label) == (0 if label == 0 else ABSTAIN)
 
 
 def test_programs_keep_their_label_up_to_their_own_radius(randn: Randn) -> None:
     """Linear classifiers, where the radius ends at the boundary: a real radius is too long for a float32 program."""
-    failures: dict[str, int] = dict.fromkeys(("real", "float32", "plain_float32"), 0)
+    failures: dict[str, int] = dict.fromkeys(("real", "float32", "forward"), 0)
     for seed in range(40):
         weight, bias = randn(2, 16, seed=seed, dtype=torch.float32), randn(2, seed=seed + 99, dtype=torch.float32)
         model = lp.CertifiedClassifier([Flatten()], Head(weight, bias), input_shape=(1, 4, 4))
         x = 0.5 + 0.05 * randn(20, 1, 4, 4, seed=seed)
         stored = float32_program(model)
         programs: dict[str, Callable[[Tensor], Tensor]] = {"real": stored, "float32": stored}
-        programs["plain_float32"] = lambda near, model=model: model(near.float())
+        programs["forward"] = lambda near, model=model: model(near.float())
         for name, program in programs.items():
             certificate = lp.certify(model, x, arithmetic=name)
             label = certificate.prediction
@@ -132,15 +139,15 @@ def test_programs_keep_their_label_up_to_their_own_radius(randn: Randn) -> None:
             with torch.no_grad():
                 moved = program(near).argmax(1) != label
             failures[name] += int((moved & (certificate.radius > 0)).sum())
-    assert failures["float32"] == failures["plain_float32"] == 0
+    assert failures["float32"] == failures["forward"] == 0
     assert failures["real"] > 20  # else nothing above was close enough to fail
 
 
 def test_float32_storage_costs_the_demo_model_nothing_that_can_be_measured() -> None:
     model = lp.load_model("LipPlugin2026_LiResNet_Demo")
     x, y = load_shipped("fashion_mnist").first(64).tensors(torch.float32)
-    radii = {name: lp.certify(model, x, arithmetic=name) for name in ("real", "float64", "float32", "plain_float32")}
-    ordered = [radii[name].radius for name in ("real", "float64", "float32", "plain_float32")]
+    radii = {name: lp.certify(model, x, arithmetic=name) for name in ("real", "float64", "float32", "forward")}
+    ordered = [radii[name].radius for name in ("real", "float64", "float32", "forward")]
     assert all(bool((a >= b).all()) for a, b in itertools.pairwise(ordered))
     assert float((radii["real"].radius - radii["float32"].radius).max()) < 1e-3
     assert bool((radii["real"].radius > radii["float32"].radius)[radii["real"].radius > 0].all())
@@ -156,10 +163,11 @@ def test_what_a_float32_program_cannot_hold_is_refused() -> None:
         Head(model.head_weight.double(), model.head_bias.double()),
         input_shape=(2, 3, 3),
     )
-    for name in ("float32", "plain_float32"):
-        with pytest.raises(lp.ConfigError, match=r"needs float32 weights, this network's are torch.float64"):
-            lp.certify(wide, x.double(), arithmetic=name)
-    for name, exponent in (("float32", 55), ("plain_float32", 45)):
+    with pytest.raises(lp.ConfigError, match=r"needs float32 weights, this network's are torch.float64"):
+        lp.certify(wide, x.double(), arithmetic="float32")
+    of_float64, of_forward = (lp.certify(wide, x.double(), arithmetic=name) for name in ("float64", "forward"))
+    assert torch.equal(of_float64.radius, of_forward.radius)  # what a float64 network runs is the float64 program
+    for name, exponent in (("float32", 55), ("forward", 126)):
         huge = Head(torch.full((2, 18), 2.0**exponent), torch.zeros(2))
         large = lp.CertifiedClassifier([Flatten()], huge, input_shape=(2, 3, 3))
         with pytest.raises(lp.ConfigError, match=rf"weights of 2\^{exponent} or more may overflow in {name}"):
@@ -167,14 +175,23 @@ def test_what_a_float32_program_cannot_hold_is_refused() -> None:
 
 
 def test_a_radius_ends_before_float32_overflows() -> None:
-    """Pixels times 2^54 twice: 2^108 is a float32, but beyond the range in which the proof holds."""
-    big = torch.eye(2) * 2.0**54
-    model = lp.CertifiedClassifier(
-        [Flatten(), Dense(big), Dense(big)], Head(torch.eye(2), torch.zeros(2)), input_shape=(1, 1, 2)
-    )
-    x = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
-    assert float(lp.certify(model, x, arithmetic="real").radius) > 0.7
-    assert float(lp.certify(model, x, arithmetic="float32").radius) == 0.0
+    """Pixels times 2^54 twice: 2^108 is a float32, but beyond the range in which the proof of storage holds.
+
+    The forward is followed up to 2^126: twice 2^62 is within it, twice 2^63 is not, twice 2^64 is no float32 at all.
+    """
+
+    def radius(exponent: int, arithmetic: str) -> float:
+        big = torch.eye(2) * 2.0**exponent
+        model = lp.CertifiedClassifier(
+            [Flatten(), Dense(big), Dense(big)], Head(torch.eye(2), torch.zeros(2)), input_shape=(1, 1, 2)
+        )
+        x = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
+        return float(lp.certify(model, x, arithmetic=arithmetic).radius)
+
+    assert radius(54, "real") > 0.7 and radius(54, "float32") == 0.0
+    assert radius(54, "forward") > 0.7 and radius(61, "forward") > 0.7
+    assert radius(63, "real") > 0.7 and radius(63, "forward") == 0.0
+    assert radius(64, "real") == radius(64, "forward") == 0.0  # infinite - not a number - disagrees
 
 
 def test_moderately_wide_networks_keep_most_of_their_radii() -> None:

@@ -124,7 +124,8 @@ def test_lies_change_nothing() -> None:
     assert torch.equal(x, untouched_x) and torch.equal(y, untouched_y)
 
 
-def test_float64_decides() -> None:
+def test_either_forward_decides() -> None:
+    """The forward that users call, and float64: the point counts, and the result says whom it fools."""
     head = nn.Linear(16, 2)
     with torch.no_grad():
         head.weight.zero_()
@@ -133,7 +134,11 @@ def test_float64_decides() -> None:
     model = wrap(nn.Sequential(nn.Flatten()).eval(), head.eval(), input_shape=(1, 4, 4))
     x, y = torch.ones(2, 1, 4, 4), torch.ones(2, dtype=torch.long)
     assert (model(x).argmax(dim=1) != y).all()  # 100 + 1e-7 is 100 in float32
-    assert failed(Scripted(lambda model, x, y: x)(model, x, y, eps=1.0), x)
+    of_forward = Scripted(lambda model, x, y: x)(model, x, y, eps=1.0)
+    assert of_forward.success.all() and of_forward.program == ("forward",) * 2
+    of_float64 = Scripted(lambda model, x, y: x)(model, x, 1 - y, eps=1.0)
+    assert of_float64.success.all() and of_float64.program == ("float64",) * 2
+    assert of_forward.distance.tolist() == of_float64.distance.tolist() == [0.0, 0.0]
 
 
 def test_candidates_of_another_shape_are_refused() -> None:

@@ -24,7 +24,8 @@ EPS = 36 / 255
 def report() -> lp.Report:
     """Four images of 2x2 pixels: wrong, certified, broken, undecided."""
     radius = torch.tensor([0.3, 0.2, 0.05, 0.1], dtype=torch.float64)
-    certificate = lp.Certificate(torch.tensor([1, 1, 2, 0]), 2 * radius, radius, "real", "d" * 64)
+    never = torch.zeros(4, dtype=torch.bool)
+    certificate = lp.Certificate(torch.tensor([1, 1, 2, 0]), 2 * radius, radius, never, never, "real", "d" * 64)
     distance = torch.tensor([math.inf, math.inf, 0.125, math.inf], dtype=torch.float64)
     status = ("wrong", "certified", "broken", "undecided")
     return lp.Report(
@@ -44,7 +45,12 @@ def report() -> lp.Report:
         cost=Cost(0.5, 1.5, 1000),
         environment={"lip_plugin": "0", "torch": "2", "device": "cpu", "seed": 0},
         points=Points(
-            torch.tensor([0, 1, 2, 0]), certificate, distance, ("", "", "autoattack:fab-t", ""), {EPS: status}
+            torch.tensor([0, 1, 2, 0]),
+            certificate,
+            distance,
+            ("", "", "autoattack:fab-t", ""),
+            ("", "", "both", ""),
+            {EPS: status},
         ),
         differences=(Difference(EPS, 3, "undecided", "broken"),),
         input_shape=(1, 2, 2),

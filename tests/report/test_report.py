@@ -38,7 +38,8 @@ def test_document_is_json_with_the_findings(report: lp.Report) -> None:
 def test_points_read_back_exactly(report: lp.Report) -> None:
     rows = list(csv.DictReader(io.StringIO(points_csv(report))))
     assert list(rows[0]) == [
-        "index", "label", "prediction", "margin", "radius", "adversarial_distance", "attack", "status@36/255"
+        "index", "label", "prediction", "margin", "radius", "adversarial_distance", "attack",
+        "disagrees", "program", "status@36/255",
     ]  # fmt: skip
     assert [float(row["radius"]) for row in rows] == report.points.certificate.radius.tolist()
     assert [row["adversarial_distance"] for row in rows] == ["", "", "0.125", ""]

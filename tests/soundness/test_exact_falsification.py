@@ -25,14 +25,14 @@ from .exact import exact_gap, exact_logits, fractions, square_distance
 from .grid import full_grid, strict_gaps
 from .small_networks import FOUR_PIXELS, LOOSE, TIGHT, Draw, eighths, images, normal
 
-ARITHMETICS = ("real", "float64", "float32", "plain_float32")
+ARITHMETICS = ("real", "float64", "float32", "forward")
 FAMILIES = TIGHT | LOOSE
 SEEDS = range(3)
 EXCESSIVE = {
     "real": Fraction(1000001, 1000000),
     "float64": Fraction(1000001, 1000000),
     "float32": Fraction(10001, 10000),
-    "plain_float32": Fraction(101, 100),
+    "forward": Fraction(101, 100),
 }
 """Factors beyond which no certificate of a network in TIGHT may go unnoticed: rounding costs float32 that much."""
 

@@ -188,7 +188,7 @@ def test_tf32_and_reduced_precision_cannot_matter_because_every_product_is_in_fl
         monkeypatch.setattr(f"{module}.foreign_surroundings", lambda: None)  # it would refuse the recorder
     model, x = network(numbers(77)), images()  # weights of which no bound is remembered
     with Recorded() as recorded:
-        for arithmetic in ("real", "float64", "float32", "plain_float32"):
+        for arithmetic in ("real", "float64", "float32", "forward"):
             lp.certify(model, x, arithmetic=arithmetic)
     assert {"convolution", "addmm", "mm"} & set(recorded.dtypes) >= {"convolution", "addmm"}
     assert any("cholesky" in name for name in recorded.dtypes)

@@ -72,7 +72,7 @@ def test_naive_radii_fall_to_neighbours_in_the_programs_own_format(make: Make, l
     assert successes >= least
 
 
-@pytest.mark.parametrize("arithmetic", ["float64", "float32", "plain_float32"])
+@pytest.mark.parametrize("arithmetic", ["float64", "float32", "forward"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_certified_radii_stand_where_naive_ones_fall(name: str, arithmetic: str) -> None:
     """The same search, network and images; the certificate against every order of summation it speaks about."""
@@ -128,7 +128,7 @@ def test_real_radii_are_right_even_where_a_program_is_not(make: Make) -> None:
 # --- where the margin does not exceed the slack ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arithmetic", ["float32", "plain_float32"])
+@pytest.mark.parametrize("arithmetic", ["float32", "forward"])
 def test_predict_abstains_from_ties_and_else_agrees_with_every_program(arithmetic: str) -> None:
     """Logits near 2^20 are multiples of 1/16 or 1/8: many tie. "real" labels some images otherwise than a program."""
     model, x = logits_near_two_to_the_twenty(1, torch.float32), grey_images(240, 9)

@@ -27,6 +27,6 @@ def test_every_row_is_there_and_in_order(capsys: pytest.CaptureFixture[str]) -> 
     assert number("checker's upper bound") == pytest.approx(bound, rel=1e-6)
     assert 0.9 * bound < number("two points show at least") <= bound
     assert 0.95 * bound < number("estimate, 50 steps") <= bound
-    shares = [number(f"VRA, {arithmetic}") for arithmetic in ("plain_float32", "float32", "float64", "real")]
+    shares = [number(f"VRA, {arithmetic}") for arithmetic in ("forward", "float32", "float64", "real")]
     assert sorted(shares) == shares and shares[-1] <= number("VRA at 0.1 / 0.25 / 0.5, estimate")
     assert number("adversarial distance over radius") >= 1.0

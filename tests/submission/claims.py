@@ -78,7 +78,8 @@ def submission(
     correct = torch.arange(count) >= wrong
     radius = torch.arange(count).mul(7919).remainder(count).double() / count * 3
     prediction = torch.where(correct, target, (target + 1) % model.num_classes)
-    certificate = Certificate(prediction, radius, radius, arithmetic, model.digest)
+    never = torch.zeros(count, dtype=torch.bool)
+    certificate = Certificate(prediction, radius, radius, never, never, arithmetic, model.digest)
     distance = torch.full((count,), torch.inf, dtype=torch.float64)
     described = card(model, **{"dataset": dataset, **fields})
     report = Report(
@@ -95,7 +96,7 @@ def submission(
         attacks=attacks,
         cost=Cost(0.0, 0.0, 0),
         environment={"lip_plugin": "0.1.0", "torch": "2.13.0", "pyautoattack": "0.2.0", "seed": 0},
-        points=Points(target, certificate, distance, ("",) * count, {}),
+        points=Points(target, certificate, distance, ("",) * count, ("",) * count, {}),
     )
     return Submission("robustbench", described, model, report, "0" * 64)
 

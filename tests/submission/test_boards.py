@@ -244,7 +244,7 @@ def test_sok_wants_all_of_imagenets_validation_split() -> None:
     ("settings", "expected"),
     [
         ({"eps": (0.5,)}, ("radius", "0.5", "at least one of 36/255, 0.25, 1, 2")),
-        ({"arithmetic": "estimate"}, ("arithmetic", "estimate", "real or float64 or float32 or plain_float32")),
+        ({"arithmetic": "estimate"}, ("arithmetic", "estimate", "real or float64 or float32 or forward")),
         (
             {"bound": LipschitzBound(3.5, (), "power iteration (estimate)")},
             ("certificate", "3.5 by power iteration (estimate)", "a proved, finite Lipschitz bound"),
@@ -263,7 +263,7 @@ def test_sok_wants_a_proof(settings: dict[str, Any], expected: tuple[str, str, s
     assert one(SOK.refusals_after(submission(**settings))) == expected
 
 
-@pytest.mark.parametrize("arithmetic", ["real", "float64", "float32", "plain_float32"])
+@pytest.mark.parametrize("arithmetic", ["real", "float64", "float32", "forward"])
 def test_sok_takes_every_arithmetic_in_which_something_is_proved(arithmetic: str) -> None:
     assert SOK.refusals_after(submission(arithmetic=arithmetic)) == ()
 

@@ -2,6 +2,8 @@
 
 from lip_plugin.network.operators.base import OPERATOR_KINDS as OPERATOR_KINDS
 from lip_plugin.network.operators.base import Operator as Operator
+from lip_plugin.network.operators.base import Rounding as Rounding
+from lip_plugin.network.operators.base import RoundingAt as RoundingAt
 from lip_plugin.network.operators.base import RoundingTerm as RoundingTerm
 from lip_plugin.network.operators.conv import Conv as Conv
 from lip_plugin.network.operators.dense import Dense as Dense

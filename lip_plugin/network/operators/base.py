@@ -21,6 +21,9 @@ from lip_plugin.types import Shape
 Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...]"
 Json: TypeAlias = "bool | int | float | str | list[Json]"
 
+FLOAT32_UNIT = 2.0**-24
+"""Unit roundoff of float32."""
+
 OPERATOR_KINDS: dict[str, type[Operator]] = {}
 """Every operator there is, by kind. A kind that is not here cannot be in a network."""
 
@@ -38,6 +41,29 @@ class RoundingTerm:
 
 
 RoundingTerm.EXACT = RoundingTerm(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class RoundingAt:
+    """What rounding does to an operator near given inputs x (B, ...), (B,) float64 each where not a number.
+
+    For every p within d of x in L2: ||fl(op(p)) - op(p)||_2 <= error + growth * d, and no number on the way there
+    exceeds peak + swell * d in magnitude. All of them proved upper bounds.
+    """
+
+    error: Tensor
+    growth: float
+    peak: Tensor
+    swell: float
+
+    @classmethod
+    def by_term(cls, term: RoundingTerm, norm: Tensor, swell: float = 1.0) -> RoundingAt:
+        """From a bound relative to ||x||, of which ``norm`` (B,) is an upper bound."""
+        return cls(term.relative * norm + term.absolute, term.relative, swell * norm, swell)
+
+
+Rounding: TypeAlias = Callable[[Tensor, Tensor, Tensor], RoundingAt]
+"""From inputs x (B, ...), what an operator makes of them in float64, and upper bounds (B,) of ||x||."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +95,15 @@ class Operator(ABC):
     @abstractmethod
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         """Upper bound of the rounding error of `apply` in arithmetic with unit roundoff ``unit``."""
+
+    def float32_rounding(self, input_shape: Shape) -> Rounding:
+        """What float32 does to `apply` of this very operator, prepared once for inputs of this shape.
+
+        By `rounding_term` where an operator knows nothing better; every number on the way is then taken to be at most
+        as large as the norm of its input or output.
+        """
+        term = self.rounding_term(input_shape, FLOAT32_UNIT)
+        return lambda x, y, norm: RoundingAt.by_term(term, norm)
 
     def tensors(self) -> dict[str, Tensor]:
         """Field name -> tensor; absent optional tensors are left out."""

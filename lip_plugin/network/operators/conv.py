@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lip_plugin.bounds import NormBound, conv_norm_upper_bound
 from lip_plugin.bounds.rounding import gamma, mul_up, sqrt_up
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.operators.base import Operator, RoundingTerm, require_ints, require_map, require_tensor
+from lip_plugin.network.operators.base import (
+    Operator,
+    Rounding,
+    RoundingAt,
+    RoundingTerm,
+    require_ints,
+    require_map,
+    require_tensor,
+)
 from lip_plugin.network.operators.rounding import affine_rounding, bias_norm_upper_bound
+from lip_plugin.network.operators.sums import PartialSums, equal_parts, magnitude
 from lip_plugin.types import Shape
+
+_LONGEST_SUM = 288
+"""Products that float32 adds up at a time: 32 channels of a 3x3 kernel. Less costs time, more costs radius."""
 
 
 @dataclass(frozen=True, eq=False)
 class Conv(Operator):
-    """y = W * pad(x) + b. weight (O, C/groups, kh, kw), bias (O,); padding is (top, bottom, left, right)."""
+    """y = W * pad(x) + b. weight (O, C/groups, kh, kw), bias (O,); padding is (top, bottom, left, right).
+
+    In float32 the input channels are gone through in equal parts, whose results are added: see `operators.sums`.
+    """
 
     kind: ClassVar[str] = "conv"
 
@@ -47,12 +64,37 @@ class Conv(Operator):
                 raise UnsupportedLayerError(f"bias {tuple(self.bias.shape)} for {self.weight.shape[0]} outputs")
 
     def apply(self, x: Tensor) -> Tensor:
+        x, inside = self._padded(x)
+        if self._parts == 1:
+            return self._convolved(x, self.weight, self.bias, inside)
+        total = reduce(torch.add, (self._convolved(*piece, None, inside) for piece in self._pieces(x, self.weight)))
+        return total if self.bias is None else total + self.bias.view(-1, 1, 1)
+
+    def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The input with the padding that `F.conv2d` cannot do itself, and what is left to it."""
         top, bottom, left, right = self.padding
-        inside = (top, left)
-        if self.padding_mode == "circular" or (top, left) != (bottom, right):
-            mode = "circular" if self.padding_mode == "circular" else "constant"
-            x, inside = F.pad(x, (left, right, top, bottom), mode=mode), (0, 0)
-        return F.conv2d(x, self.weight, self.bias, self.stride, inside, self.dilation, self.groups)
+        if self.padding_mode != "circular" and (top, left) == (bottom, right):
+            return x, (top, left)
+        mode = "circular" if self.padding_mode == "circular" else "constant"
+        return F.pad(x, (left, right, top, bottom), mode=mode), (0, 0)
+
+    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None, inside: tuple[int, int]) -> Tensor:
+        return F.conv2d(x, weight, bias, self.stride, inside, self.dilation, self.groups)
+
+    @property
+    def _parts(self) -> int:
+        """In how many parts float32 adds up; float64 needs none."""
+        channels, *kernel = self.weight.shape[1:]
+        return equal_parts(channels, math.prod(kernel), _LONGEST_SUM) if self.weight.dtype == torch.float32 else 1
+
+    def _pieces(self, x: Tensor, weight: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Input (B, groups * c, H, W) and weight (O, c, kh, kw) of every part, c channels each."""
+        channels = weight.shape[1] // self._parts
+        if self.groups == 1:
+            inputs = x.split(channels, 1)
+        else:
+            inputs = [part.flatten(1, 2) for part in x.unflatten(1, (self.groups, -1)).split(channels, 2)]
+        return list(zip(inputs, weight.split(channels, 1), strict=True))
 
     def output_shape(self, input_shape: Shape) -> Shape:
         channels, height, width = require_map(input_shape, self.kind)
@@ -89,6 +131,29 @@ class Conv(Operator):
         fan_in = self.weight[0].numel()
         bias = bias_norm_upper_bound(self.bias, repeats=out[1] * out[2])
         return affine_rounding(self._absolute_norm(input_shape, out), bias, unit, outputs=math.prod(out), fan_in=fan_in)
+
+    def float32_rounding(self, input_shape: Shape) -> Rounding:
+        """By |W| * |x| + |b| as it is at x (see `operators.sums`)."""
+        absolute_norm = self._absolute_norm(input_shape, self.output_shape(input_shape))
+        sums = PartialSums(self.weight[0].numel() // self._parts, self._parts, absolute_norm)
+        absolute_weight = magnitude(self.weight)
+        bias = None if self.bias is None else magnitude(self.bias).view(-1, 1, 1)
+
+        def rounding(x: Tensor, y: Tensor, norm: Tensor) -> RoundingAt:
+            padded, inside = self._padded(magnitude(x))
+            absolute = self._convolved(padded, absolute_weight, None, inside)
+            return sums.rounding(absolute, self._partial(x), y, bias)
+
+        return rounding
+
+    def _partial(self, x: Tensor) -> Tensor | None:
+        """Absolute values of the parts' results, added; None where there is one part."""
+        if self._parts == 1:
+            return None
+        x, inside = self._padded(x.float())
+        return reduce(
+            torch.add, (self._convolved(*piece, None, inside).abs() for piece in self._pieces(x, self.weight))
+        )
 
     def _absolute_norm(self, input_shape: Shape, out: Shape) -> float:
         """|| |W| ||_2 <= sqrt(max row sum * max column sum) of the operator with entries |w|."""

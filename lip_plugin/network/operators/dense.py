@@ -5,20 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lip_plugin.bounds import NormBound, dense_norm_upper_bound
 from lip_plugin.bounds.rounding import abs_norm_upper_bound
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.operators.base import Operator, RoundingTerm, require_tensor
+from lip_plugin.network.operators.base import Operator, Rounding, RoundingAt, RoundingTerm, require_tensor
 from lip_plugin.network.operators.rounding import affine_rounding, bias_norm_upper_bound
+from lip_plugin.network.operators.sums import PartialSums, equal_parts, magnitude
 from lip_plugin.types import Shape
+
+_LONGEST_SUM = 128
+"""Products that float32 adds up at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dense(Operator):
-    """y = W x + b on feature vectors. weight (O, D), bias (O,)."""
+    """y = W x + b on feature vectors. weight (O, D), bias (O,).
+
+    In float32 the products are added up in equal parts, whose sums are added: see `operators.sums`.
+    """
 
     kind: ClassVar[str] = "dense"
 
@@ -35,7 +43,20 @@ class Dense(Operator):
                 raise UnsupportedLayerError(f"bias {tuple(self.bias.shape)} for {self.weight.shape[0]} outputs")
 
     def apply(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        if self._parts == 1:
+            return F.linear(x, self.weight, self.bias)
+        total = self._products(x, self.weight).sum(0)
+        return total if self.bias is None else total + self.bias
+
+    @property
+    def _parts(self) -> int:
+        """In how many parts float32 adds up; float64 needs none."""
+        return equal_parts(self.weight.shape[1], 1, _LONGEST_SUM) if self.weight.dtype == torch.float32 else 1
+
+    def _products(self, x: Tensor, weight: Tensor) -> Tensor:
+        """(parts, B, O), the product of every part."""
+        pieces, matrices = (values.unflatten(1, (self._parts, -1)) for values in (x, weight))
+        return pieces.transpose(0, 1) @ matrices.permute(1, 2, 0)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         outputs, inputs = self.weight.shape
@@ -51,6 +72,19 @@ class Dense(Operator):
         outputs, inputs = self.weight.shape
         bias = bias_norm_upper_bound(self.bias)
         return affine_rounding(abs_norm_upper_bound(self.weight), bias, unit, outputs=outputs, fan_in=inputs)
+
+    def float32_rounding(self, input_shape: Shape) -> Rounding:
+        """By |W| |x| + |b| as it is at x (see `operators.sums`)."""
+        absolute_norm = abs_norm_upper_bound(self.weight)
+        sums = PartialSums(self.weight.shape[1] // self._parts, self._parts, absolute_norm)
+        absolute_weight = magnitude(self.weight)
+        bias = None if self.bias is None else magnitude(self.bias)
+
+        def rounding(x: Tensor, y: Tensor, norm: Tensor) -> RoundingAt:
+            partial = None if self._parts == 1 else self._products(x.float(), self.weight).abs().sum(0)
+            return sums.rounding(F.linear(magnitude(x), absolute_weight), partial, y, bias)
+
+        return rounding
 
 
 @dataclass(frozen=True, eq=False)

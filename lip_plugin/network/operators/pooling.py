@@ -18,7 +18,15 @@ from lip_plugin.bounds import (
 )
 from lip_plugin.bounds.rounding import mul_up
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.operators.base import Operator, RoundingTerm, require_ints, require_map
+from lip_plugin.network.operators.base import (
+    FLOAT32_UNIT,
+    Operator,
+    Rounding,
+    RoundingAt,
+    RoundingTerm,
+    require_ints,
+    require_map,
+)
 from lip_plugin.network.operators.rounding import gamma_upper_bound, underflow_upper_bound
 from lip_plugin.types import Shape
 
@@ -86,6 +94,11 @@ class AvgPool(_Pool):
         count = math.prod(self.kernel)
         relative = mul_up(gamma_upper_bound(count + 2, unit), self.lipschitz_upper_bound(input_shape).value)
         return RoundingTerm(relative, underflow_upper_bound(unit, count, math.prod(self.output_shape(input_shape))))
+
+    def float32_rounding(self, input_shape: Shape) -> Rounding:
+        """The sum over a window of n entries is at most sqrt(n) times the norm of the image."""
+        term, swell = self.rounding_term(input_shape, FLOAT32_UNIT), 2.0 * math.sqrt(math.prod(self.kernel))
+        return lambda x, y, norm: RoundingAt.by_term(term, norm, swell)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,3 +171,8 @@ class L2Pool(_Pool):
         entries = math.prod(self.output_shape(input_shape))
         vanished = math.sqrt(underflow_upper_bound(unit, count, 1)) * math.sqrt(float(count * entries))
         return RoundingTerm(gamma_upper_bound(count + 8, unit), 2.0 * vanished)
+
+    def float32_rounding(self, input_shape: Shape) -> Rounding:
+        """Sums of squares stay in range where 2^64 times the norm of the input does."""
+        term = self.rounding_term(input_shape, FLOAT32_UNIT)
+        return lambda x, y, norm: RoundingAt.by_term(term, norm, 2.0**64)

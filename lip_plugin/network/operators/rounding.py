@@ -6,9 +6,9 @@ from torch import Tensor
 
 from lip_plugin.bounds.rounding import add_up, div_up, down, frobenius_upper_bound, mul_up, sqrt_up
 from lip_plugin.errors import ConfigError
-from lip_plugin.network.operators.base import RoundingTerm
+from lip_plugin.network.operators.base import FLOAT32_UNIT, RoundingTerm
 
-_SMALLEST_SUBNORMAL = {2.0**-53: 2.0**-1074, 2.0**-24: 2.0**-149}
+_SMALLEST_SUBNORMAL = {2.0**-53: 2.0**-1074, FLOAT32_UNIT: 2.0**-149}
 
 
 def gamma_upper_bound(count: int, unit: float) -> float:
