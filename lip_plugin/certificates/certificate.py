@@ -105,10 +105,11 @@ def certify_blocks(
         with certifying_arithmetic():  # entered for every block: what yields the blocks may change settings
             check_images(own, block)
             block = block.detach().to(own.device)
-            prediction, margin, radius, logits = certifier(block)
-        disagrees, strays = _beside(_forward(own, block), logits, prediction)
+            proved = certifier(block)
+        disagrees, strays = _beside(_forward(own, block), proved)
         on_images(len(block))
-        return [column.cpu() for column in (prediction, margin, radius.masked_fill(disagrees, 0.0), disagrees, strays)]
+        radius = proved.radius.masked_fill(disagrees, 0.0)
+        return [column.cpu() for column in (proved.prediction, proved.margin, radius, disagrees, strays)]
 
     parts = list(map(certified, blocks))  # a loop would hold on to its block while the next one is made
     if model.digest != digest:
@@ -125,11 +126,33 @@ def _forward(model: CertifiedClassifier, x: Tensor) -> Tensor:
         return model(x.to(model.dtype)).double()
 
 
-def _beside(forward: Tensor, logits: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
-    """(B,) bool each: whether the forward's logits (B, K) give another label, and whether they stray."""
-    disagrees = (forward.argmax(dim=1) != prediction) | ~torch.isfinite(forward).all(dim=1)
-    ours, theirs = (z.gather(1, prediction[:, None]) - z for z in (logits, forward))
-    strays = ~((theirs - ours).abs().amax(dim=1) <= FORWARD_SLACK * ours.amax(dim=1))
+@dataclass(frozen=True)
+class _Proved:
+    """Of a block. ``gap`` (B, K) are the logit gaps as float64 computes them; ``forward_slack`` (B, K) bounds how far
+    those of ``model(x)`` can be from them, where that is what is certified.
+    """
+
+    prediction: Tensor
+    margin: Tensor
+    radius: Tensor
+    gap: Tensor
+    forward_slack: Tensor | None
+
+
+def _beside(forward: Tensor, proved: _Proved) -> tuple[Tensor, Tensor]:
+    """(B,) bool each: whether the forward's logits (B, K) give another label, and whether they stray.
+
+    Raises ConfigError where they leave what float32 sums in any order can give: then something else is running.
+    """
+    prediction = proved.prediction[:, None]
+    disagrees = (forward.argmax(dim=1, keepdim=True) != prediction)[:, 0] | ~torch.isfinite(forward).all(dim=1)
+    off = ((forward.gather(1, prediction) - forward) - proved.gap).abs()
+    strays = ~(off.amax(dim=1) <= FORWARD_SLACK * proved.gap.amax(dim=1))
+    if proved.forward_slack is not None and bool(((off > proved.forward_slack).any(dim=1) & (proved.radius > 0)).any()):
+        raise ConfigError(
+            "model(x) is less exact here than sums in float32 can be; switch off what replaces them, for example "
+            "torch.backends.cudnn.allow_tf32 or torch.set_float32_matmul_precision, or certify another arithmetic"
+        )
     return disagrees, strays | disagrees
 
 
@@ -148,9 +171,10 @@ class _Certifier:
         self._bias = model.head_bias.double().abs()
         self._rounding = FLOAT64.head(model.head_weight.shape[1])
         self._of_program = None if program is None else program.head(model.head_weight.shape[1])
+        self._is_forward = arithmetic == "forward"
         self._largest = 0.0 if program is None else program.largest_logit
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def __call__(self, x: Tensor) -> _Proved:
         enclosure = self._forward(x)
         logits = self._head.apply(enclosure.features)
         if not bool(torch.isfinite(logits).all()):
@@ -161,10 +185,11 @@ class _Certifier:
         slack = self._slack(self._rounding, prediction, distance, enclosure.norm, enclosure.error, gap)
         margin = _below(gap - slack)
         allowance, growth = margin, lipschitz
-        program = self._of_program
+        program, of_program = self._of_program, None
         if program is not None:
             far = enclosure.norm + enclosure.error + enclosure.ball_error
-            allowance = _below(margin - self._slack(program, prediction, distance, far, enclosure.ball_error, gap))
+            of_program = self._slack(program, prediction, distance, far, enclosure.ball_error, gap)
+            allowance = _below(margin - of_program)
             growth = _above(lipschitz + self._slack_growth(program, prediction, distance, enclosure))
         radius = _quotient_below(allowance, growth)
         # Only the predicted index itself is left out: an equal logit of another class certifies nothing.
@@ -172,7 +197,9 @@ class _Certifier:
         if program is not None:
             radius = torch.minimum(torch.minimum(radius, enclosure.ball_limit), self._room(enclosure))
         margin = margin.scatter(1, prediction, torch.inf).amin(dim=1)
-        return prediction[:, 0], margin, torch.where(radius > 0, radius, 0.0), logits  # NaN certifies nothing
+        radius = torch.where(radius > 0, radius, 0.0)  # NaN certifies nothing
+        forward_slack = of_program + slack if of_program is not None and self._is_forward else None
+        return _Proved(prediction[:, 0], margin, radius, gap, forward_slack)
 
     def _slack(
         self, term: RoundingTerm, prediction: Tensor, distance: Tensor, norm: Tensor, error: Tensor, gap: Tensor
