@@ -3,21 +3,27 @@
 The plain formulation computes each residual block as x + scale * gamma * conv(x, K), MinMax from
 split, where and cat, one power iteration per block after the other, and head distances as a
 (K, K, D) tensor. Both start from the same weights and see the same batch; their losses are compared
-before anything is timed.
+before anything is timed. On a GPU `busy` is the share of a step's time in which one of its kernels runs.
 
 usage: python benchmarks/training_step.py [--width 64] [--depth 6] [--batch 256] [--threads 2]
+       python benchmarks/training_step.py --device cuda --architecture liresnet --depth 12 --width 512 \\
+           --dense-width 512 --steps "ours bfloat16" --json FILE
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
+import json
+import platform
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from device_time import busy_share, seconds_per_step
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from lip_plugin.losses import emma_loss
 from lip_plugin.models import LiResNetPP
@@ -28,6 +34,7 @@ from lip_plugin.train.state import TrainState, initial_state
 from lip_plugin.train.step import train_step
 
 EPS = 36 / 255
+STEPS = ("plain float32", "ours float32", "ours bfloat16")
 
 
 def plain_minmax(x: Tensor) -> Tensor:
@@ -54,7 +61,7 @@ def plain_features(model: LiResNetPP, x: Tensor) -> Tensor:
 
 def plain_feature_norm(model: LiResNetPP, vectors: list[Tensor]) -> Tensor:
     """Warm-started power iteration, one map after the other."""
-    product = torch.ones(())
+    product = torch.ones((), device=vectors[0].device)
     for index, linear_map in enumerate(model.estimated_maps()):
         with torch.no_grad():
             for _ in range(STEPS_PER_UPDATE):
@@ -86,57 +93,96 @@ def plain_step(config: TrainConfig, state: TrainState, vectors: list[Tensor], x:
     return loss.detach()
 
 
-def images_per_second(step: Callable[[], object], batch: int, seconds: float) -> float:
-    """Median over steps, after a warm-up."""
-    for _ in range(3):
-        step()
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 5:
-        started = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - started)
-    return batch / sorted(times)[len(times) // 2]
+def fresh(options: argparse.Namespace, name: str) -> tuple[TrainConfig, TrainState]:
+    """The same weights for every kind of step."""
+    sizes = {key: getattr(options, key) for key in ("architecture", "depth", "width", "dense_width", "dense_depth")}
+    values = {"dataset": "cifar10", "model": sizes, "eps": EPS, "epochs": 1, "batch_size": options.batch}
+    config = TrainConfig.model_validate({**values, "bfloat16": name.endswith("bfloat16"), "device": options.device})
+    state = initial_state(config, input_shape=(3, 32, 32), num_classes=10)
+    state.model.train()
+    return config, state
+
+
+def measured(options: argparse.Namespace, name: str, x: Tensor, y: Tensor) -> dict[str, Any]:
+    """One kind of step, from fresh weights."""
+    config, state = fresh(options, name)
+    step = partial(train_step, config, state, x, y, EPS)
+    if name.startswith("plain"):
+        maps = state.model.estimated_maps()
+        vectors = [torch.randn(1, m.weight.shape[1], *(m.input_size or (1, 1)), device=x.device) for m in maps]
+        step = partial(plain_step, config, state, vectors, x, y)
+    with FlopCounterMode(display=False) as counter:
+        loss = float(step().flatten()[0])
+    seconds = seconds_per_step(step, x.device, options.seconds)
+    on_gpu = x.device.type == "cuda"
+    return {
+        "step": name,
+        "first_loss": loss,
+        "images_per_second": len(x) / seconds,
+        "seconds_per_step": seconds,
+        "busy": busy_share(step, x.device, seconds),
+        "tflop_per_second": counter.get_total_flops() / seconds / 1e12,
+        "parameters": sum(parameter.numel() for parameter in state.model.parameters()),
+        "peak_gib": torch.cuda.max_memory_allocated(x.device) / 2**30 if on_gpu else None,
+    }
+
+
+def show(results: list[dict[str, Any]]) -> None:
+    for result in results:
+        speed, busy, rate = result["images_per_second"], 100 * result["busy"], result["tflop_per_second"]
+        print(
+            f"{result['step']:14} {speed:8.0f} images/s  {speed / results[0]['images_per_second']:.2f}x  "
+            f"first loss {result['first_loss']:.4f}, busy {busy:.0f} %, {rate:.3g} TFLOP/s"
+        )
+
+
+def show_share_of_the_bound(options: argparse.Namespace, step_seconds: float) -> None:
+    _, state = fresh(options, "ours float32")
+    estimate = partial(feature_lipschitz_estimate, state.model, state.estimates)
+    seconds = seconds_per_step(estimate, torch.device(options.device), min(3.0, options.seconds))
+    print(f"bound estimate: {100 * seconds / step_seconds:.1f} % of our step")
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--architecture", default="liresnet_pp", choices=("liresnet", "liresnet_pp"))
+    sizes = {"width": 64, "depth": 6, "dense-width": 256, "dense-depth": 4, "batch": 256, "threads": 2}
+    for name, default in sizes.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", nargs="+", choices=STEPS, help="default: those that architecture and device have")
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("width", 64), ("depth", 6), ("batch", 256), ("threads", 2)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--seconds", type=float, default=15.0)
-    options = parser.parse_args()
+    options = parsed()
     torch.set_num_threads(options.threads)
-    sizes = {"depth": options.depth, "width": options.width, "dense_width": 256, "dense_depth": 4}
-    values = {"dataset": "cifar10", "model": sizes, "eps": EPS, "epochs": 1, "batch_size": options.batch}
-
-    def fresh(bfloat16: bool) -> tuple[TrainConfig, TrainState]:
-        config = TrainConfig.model_validate({**values, "bfloat16": bfloat16})
-        state = initial_state(config, input_shape=(3, 32, 32), num_classes=10)
-        state.model.train()
-        return config, state
-
-    x, y = torch.rand(options.batch, 3, 32, 32), torch.randint(0, 10, (options.batch,))
-    config, state = fresh(False)
-    maps = state.model.estimated_maps()
-    vectors = [torch.randn(1, m.weight.shape[1], *(m.input_size or (1, 1))) for m in maps]
-    losses = [float(plain_step(config, state, vectors, x, y))]
-    results = {
-        "plain float32": images_per_second(lambda: plain_step(config, state, vectors, x, y), len(x), options.seconds)
-    }
-    in_bfloat16 = computes_in_bfloat16(torch.device("cpu"))
-    for name, bfloat16 in (("ours float32", False), ("ours bfloat16", True))[: 1 + in_bfloat16]:
-        config, state = fresh(bfloat16)
-        losses.append(float(train_step(config, state, x, y, EPS)[0]))
-        results[name] = images_per_second(partial(train_step, config, state, x, y, EPS), len(x), options.seconds)
-    print(f"first losses ({', '.join(results)}):", ", ".join(f"{loss:.4f}" for loss in losses))
-    for name, speed in results.items():
-        print(f"{name:14} {speed:8.0f} images/s  {speed / results['plain float32']:.2f}x")
-    if not in_bfloat16:
-        print("ours bfloat16  not measured: this CPU has no bfloat16 instructions and would emulate them")
-    step_seconds = options.batch / results["ours float32"]
-    config, state = fresh(False)
-    estimate = images_per_second(lambda: feature_lipschitz_estimate(state.model, state.estimates), 1, 3.0)
-    print(f"bound estimate: {100 / estimate / step_seconds:.1f} % of our float32 step")
+    device = torch.device(options.device)
+    emulated = not computes_in_bfloat16(device)
+    names = options.steps or [
+        name
+        for name in STEPS
+        if not (name.startswith("plain") and options.architecture == "liresnet")
+        and not (name.endswith("bfloat16") and emulated)
+    ]
+    x = torch.rand(options.batch, 3, 32, 32).to(device)
+    y = torch.randint(0, 10, (options.batch,)).to(device)
+    results = [measured(options, name, x, y) for name in names]
+    show(results)
+    if options.steps is None and emulated:
+        print("ours bfloat16  not measured: this device has no bfloat16 instructions and would emulate them")
+    show_share_of_the_bound(options, results[-1]["seconds_per_step"])
+    if options.json is not None:
+        document = {
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU",
+            "torch": torch.__version__,
+            **{key: value for key, value in vars(options).items() if key not in ("json", "steps")},
+            "busy_is": "from torch.profiler: time with a kernel running over the time of an unprofiled step",
+            "results": results,
+        }
+        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
