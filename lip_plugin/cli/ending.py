@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 EXIT_FAILED_CHECK = 1
 EXIT_BAD_INPUT = 2
+_LONGEST_LINE = 1900  # characters
 
 
 def fail(message: str, code: int) -> int:
-    """Print the line, whatever names a stranger's file has put into it; return the code."""
-    click.echo(f"lip: {printable(' '.join(message.split()))}", err=True)
+    """Print the line, whatever a stranger's file has put into it, however much; return the code."""
+    line = f"lip: {printable(' '.join(message.split()))}"
+    click.echo(line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 3]}...", err=True)
     return code
 
 

@@ -5,20 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from lip_plugin.errors import ConfigError, close_matches
+from lip_plugin.errors import CheckpointError, ConfigError, close_matches
+from lip_plugin.types import LARGEST_EPS
+from lip_plugin.untrusted import printable, read_regular
+from lip_plugin.untrusted.settings import LARGEST_SETTINGS, parse_settings
 from lip_plugin.zoo import Provenance
-from lip_plugin.zoo.card import Name
+from lip_plugin.zoo.card import Eps, Name
 
 _RECIPES = resources.files("lip_plugin.train") / "recipes"
+_SHOWN = 120
+_DEEPEST = 4
+# A card cannot hold more (network/limits.py): better said before training than after.
+_LARGEST_WEIGHTS = 2**31
+_LAYERS = 1024
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads ``yes`` and ``on`` as true, pydantic takes true for 1: ``epochs: on`` would be one epoch."""
+        wanted = cls.model_fields[info.field_name or ""].annotation
+        given: list[Any] = value if isinstance(value, list) else [value]
+        if wanted is not bool and bool not in get_args(wanted) and any(isinstance(one, bool) for one in given):
+            raise ValueError("expected no true, false, yes, no, on or off")
+        return value
 
 
 class ModelConfig(_Strict):
@@ -29,7 +46,14 @@ class ModelConfig(_Strict):
     width: int = Field(default=32, ge=2, multiple_of=2)
     dense_width: int = Field(default=512, ge=2, multiple_of=2)
     dense_depth: int = Field(default=2, ge=0)
-    neck_patch: int = Field(default=4, ge=1)
+    neck_patch: int = Field(default=4, ge=1, le=1024)
+
+    @model_validator(mode="after")
+    def _can_be_stored(self) -> ModelConfig:
+        weights = self.depth * 9 * self.width**2 + self.dense_depth * self.dense_width**2
+        if weights > _LARGEST_WEIGHTS or self.depth + self.dense_depth > _LAYERS:
+            raise ValueError(f"more than {_LARGEST_WEIGHTS} weights or {_LAYERS} layers; no such model can be stored")
+        return self
 
 
 class AugmentConfig(_Strict):
@@ -82,7 +106,7 @@ class TrainConfig(_Strict):
     augment: AugmentConfig = AugmentConfig()
     pictures: PictureConfig = PictureConfig()
     generated: GeneratedConfig | None = None
-    eps: float = Field(gt=0)
+    eps: float = Field(gt=0, le=LARGEST_EPS)
     eps_ramp: tuple[float, float] = (0.1, 1.5)
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=256, ge=1)
@@ -104,7 +128,7 @@ class TrainConfig(_Strict):
     seed: int = Field(default=0, ge=0)
     held_out: int = Field(default=0, ge=0)
     """Training images kept aside and reported on after every epoch; 0 trains on all of them."""
-    eps_grid: tuple[float, ...] = ()
+    eps_grid: tuple[Eps, ...] = Field(default=(), max_length=64)
     name: Name = "model"
     card: Provenance = Provenance()
 
@@ -115,8 +139,8 @@ def load_config(recipe: str, overrides: Iterable[str] = ()) -> TrainConfig:
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
-            raise ConfigError(f"override {override!r} is not of the form key=value, for example epochs=1")
-        _assign(values, key, _yaml(text, f"override {override!r}"))
+            raise ConfigError(f"override {_shown(override)} is not of the form key=value, for example epochs=1")
+        _assign(values, key, parse_settings(text, f"override {_shown(override)}"))
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
@@ -132,33 +156,29 @@ def _read(recipe: str) -> dict[str, Any]:
         text = (_RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8")
     elif recipe.endswith((".yaml", ".yml")):
         try:
-            text = Path(recipe).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_regular(Path(recipe), limit=LARGEST_SETTINGS, links=True).decode("utf-8")
+        except (OSError, UnicodeDecodeError, CheckpointError) as error:
             raise ConfigError(f"cannot read {recipe}: {getattr(error, 'strerror', None) or error}") from error
     else:
         names = recipe_names()
         raise ConfigError(
-            f"no recipe {recipe!r};{close_matches(recipe, names)} known: {', '.join(names)}; or give a .yaml file"
+            f"no recipe {_shown(recipe)};{close_matches(recipe[:_SHOWN], names)} known: {', '.join(names)}; "
+            "or give a .yaml file"
         )
-    values = _yaml(text, recipe)
+    values = parse_settings(text, recipe)
     if not isinstance(values, dict):
         raise ConfigError(f"{recipe} is not a YAML mapping of settings")
     return values
 
 
-def _yaml(text: str, origin: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin} is not valid YAML: {str(error).splitlines()[0]}") from error
-
-
 def _assign(values: dict[str, Any], dotted: str, value: Any) -> None:
     *groups, key = dotted.split(".")
+    if len(groups) > _DEEPEST:
+        raise ConfigError(f"override {_shown(dotted)} is {len(groups)} groups deep; expected {_DEEPEST} at most")
     for group in groups:
         child = values.setdefault(group, {})
         if not isinstance(child, dict):
-            raise ConfigError(f"{dotted}: {group} is a value, not a group of settings")
+            raise ConfigError(f"{_shown(dotted)}: {_shown(group)} is a value, not a group of settings")
         values = child
     values[key] = value
 
@@ -178,8 +198,12 @@ def _first_problem(error: ValidationError) -> str:
     path = [str(part) for part in problem["loc"]]
     key = ".".join(path)
     if problem["type"] != "extra_forbidden":
-        return f"setting {key}: {problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}"
+        return f"setting {key}: {problem['msg'].removeprefix('Value error, ')}, got {_shown(problem['input'])}"
     group = _GROUPS.get(path[0], TrainConfig) if len(path) > 1 else TrainConfig
-    return (
-        f"unknown setting {key!r};{close_matches(path[-1], group.model_fields)} known: {', '.join(group.model_fields)}"
-    )
+    matches = close_matches(path[-1][:_SHOWN], group.model_fields)
+    return f"unknown setting {_shown(key)};{matches} known: {', '.join(group.model_fields)}"
+
+
+def _shown(value: object) -> str:
+    """In a message: what a stranger wrote is as long as a stranger likes."""
+    return printable(repr(value), longest=_SHOWN)

@@ -15,9 +15,9 @@ from lip_plugin.errors import CheckpointError
 _FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
 
 
-def read_regular(path: Path, *, limit: int) -> bytes:
+def read_regular(path: Path, *, limit: int, links: bool = False) -> bytes:
     """The bytes of ``path``, which has at most ``limit`` of them. Raises as `open_regular`."""
-    with open_regular(path, limit=limit) as (file, size):
+    with open_regular(path, limit=limit, links=links) as (file, size):
         content = file.read(size + 1)
     if len(content) != size:
         raise CheckpointError(f"{path} changed while it was read; try again")
@@ -25,17 +25,18 @@ def read_regular(path: Path, *, limit: int) -> bytes:
 
 
 @contextmanager
-def open_regular(path: Path, *, limit: int) -> Generator[tuple[BinaryIO, int]]:
+def open_regular(path: Path, *, limit: int, links: bool = False) -> Generator[tuple[BinaryIO, int]]:
     """``path`` open for reading, and its size: a regular file that lies in its own directory.
 
     A link within the directory is followed, one that leads out of it is refused: it would make a model
-    directory read whatever the receiver can read. Raises CheckpointError, and OSError where there is no file.
+    directory read whatever the receiver can read. ``links`` is for files whose content goes nowhere else, and
+    follows them anywhere. Raises CheckpointError, and OSError where there is no file.
     """
     try:
         root, real = os.path.realpath(path.parent), os.path.realpath(path)
     except ValueError as error:  # a zero byte in the path
         raise CheckpointError(f"{str(path)!r} is not a path: {error}") from error
-    if os.path.commonpath([root, real]) != root:
+    if not links and os.path.commonpath([root, real]) != root:
         raise CheckpointError(f"{path} is a link out of its directory (to {real}); put the file itself there")
     _require_regular(os.stat(real), path)  # before opening, which can act on a device
     with os.fdopen(os.open(real, _FLAGS), "rb") as file:

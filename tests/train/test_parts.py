@@ -95,7 +95,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "null": (["eps=null"], "setting eps"),
     "no equals sign": (["epochs"], "not of the form key=value"),
     "no key": (["=3"], "not of the form key=value"),
-    "value taken for a group": (["eps.value=3"], "eps is a value, not a group"),
+    "value taken for a group": (["eps.value=3"], "'eps' is a value, not a group"),
     "bad YAML value": (["epochs=[1"], "override 'epochs=.*is not valid YAML"),
 }
 
