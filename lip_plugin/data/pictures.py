@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,10 +11,17 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from lip_plugin.data.archives import UNREADABLE
 from lip_plugin.data.optional import require
-from lip_plugin.errors import DataError
+from lip_plugin.data.picture_kinds import FORMATS, KindError, opaque_rgb
+from lip_plugin.errors import CheckpointError, DataError
+from lip_plugin.untrusted import printable, read_regular
 
-PICTURE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
+PICTURE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff")
+"""Which files of a folder are its pictures."""
+
+_LARGEST_FILE = 256 * 2**20
+_DAMAGED = (*UNREADABLE, SyntaxError, ArithmeticError, AssertionError, struct.error)
 
 
 class PictureSource(Protocol):
@@ -37,18 +45,37 @@ class PictureSource(Protocol):
 
 
 def read_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) in the order red, green, blue; grey and other modes are converted. Raises DataError."""
-    return decode_rgb(path, str(path))
-
-
-def decode_rgb(file: str | Path | BytesIO, name: str) -> npt.NDArray[np.uint8]:
-    """As `read_rgb`, also of a file's content; ``name`` is for the error."""
-    pillow: Any = require("PIL.Image")
+    """(H, W, 3) in the order red, green, blue, of a file that `decode_rgb` takes. Raises DataError."""
     try:
-        with pillow.open(file) as picture:
-            return np.array(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, struct.error, pillow.DecompressionBombError) as error:
-        # Pillow's own words for a foreign file end in its path, or in the address of a buffer.
-        foreign = isinstance(error, pillow.UnidentifiedImageError)
-        reason = "no known picture format" if foreign else getattr(error, "strerror", None) or error
+        content = read_regular(Path(path), limit=_LARGEST_FILE, links=True)
+    except (OSError, CheckpointError) as error:
+        raise DataError(f"cannot decode {path}: {getattr(error, 'strerror', None) or error}") from error
+    return decode_rgb(content, str(path))
+
+
+def decode_rgb(content: bytes, name: str) -> npt.NDArray[np.uint8]:
+    """As `read_rgb`, of a file's content; ``name`` is for the error.
+
+    JPEG, PNG, BMP, WebP, TIFF and PPM (PGM, PBM) by what the file holds, whatever its name. Grey, palette and
+    CMYK are converted, colour profiles and a JPEG's EXIF orientation are not applied: as torchvision does. Refused
+    with DataError: more than 8 bits a channel, transparency, several pictures in a file (of a JPEG the first is
+    taken), more pixels than Pillow holds safe, and all that is damaged.
+    """
+    pillow: Any = require("PIL.Image")
+    name = printable(name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged metadata
+            warnings.simplefilter("error", pillow.DecompressionBombWarning)
+            with pillow.open(BytesIO(content), formats=FORMATS) as picture:
+                return opaque_rgb(picture, content)
+    except KindError as error:
+        raise DataError(f"cannot use {name}: {error}") from error
+    except pillow.UnidentifiedImageError as error:
+        reason = (
+            f"no known picture format, or truncated; expected {', '.join(FORMATS)}" if content else "the file is empty"
+        )
+        raise DataError(f"cannot decode {name}: {reason}; convert it, or fetch the file again") from error
+    except (*_DAMAGED, pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
+        reason = printable(str(error), longest=200) or type(error).__name__
         raise DataError(f"cannot decode {name}: {reason}; fetch the file again") from error

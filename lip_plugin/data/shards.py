@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ class PictureShards:
     def read(self, index: int) -> npt.NDArray[np.uint8]:
         """(H, W, 3) in the order red, green, blue. Raises DataError, which names the picture and its shard."""
         content = self.tars[self.tar_numbers[index]].read(int(self.offsets[index]), int(self.sizes[index]))
-        return decode_rgb(BytesIO(content), self.name(index))
+        return decode_rgb(content, self.name(index))
 
 
 def index_shards(paths: Sequence[Path], classes: Sequence[str] | None = None) -> PictureShards:

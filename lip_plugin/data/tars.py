@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tarfile
 import weakref
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ class Tar:
             facts = path.stat()
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        if not stat.S_ISREG(facts.st_mode):  # opening a FIFO would wait for a writer
+            raise DataError(f"{path} is no regular file; expected an uncompressed tar file")
         return cls(path, facts.st_size, facts.st_mtime_ns)
 
     def members(self) -> Iterator[Member]:

@@ -172,7 +172,7 @@ def test_damaged_headers_and_foreign_files_are_refused(write_tar: Callable[..., 
     _refused(path, "damaged at byte 1024")
     path.write_text("no tar file " * 100)
     _refused(path, r"s\.tar is no tar file")
-    _refused(tmp_path, "Is a directory")
+    _refused(tmp_path, "no regular file")
     _refused(tmp_path / "absent.tar", "cannot read .*absent.tar: No such file")
     with pytest.raises(DataError, match="no shards"):
         index_shards([])
@@ -202,7 +202,7 @@ def test_labels_beyond_the_classes_are_refused(write_tar: Callable[..., Path], t
 
 def test_a_damaged_picture_is_named(write_tar: Callable[..., Path], tmp_path: Path) -> None:
     path = write_tar(tmp_path / "s.tar", GOOD)
-    with pytest.raises(DataError, match=r"^cannot decode b\.jpg in .*s\.tar: no known picture format; fetch") as caught:
+    with pytest.raises(DataError, match=r"^cannot decode b\.jpg in .*s\.tar: no known picture") as caught:
         index_shards([path]).read(1)
     assert "\n" not in str(caught.value)
 
