@@ -129,7 +129,10 @@ def _in_drawing(name: str, value: str) -> str:
 
 
 def _pixels(address: str) -> str:
-    """Of a PNG inside the page: size and sha256 of its pixels; releases of Pillow compress them differently."""
+    """Of a PNG inside the page: parts, size and sha256 of its pixels; releases of Pillow compress them differently.
+
+    Parts that Pillow passes over, such as colours, transparency and more frames, change what a browser shows.
+    """
     from PIL import Image
 
     try:
@@ -137,6 +140,20 @@ def _pixels(address: str) -> str:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
             if max(picture.size) > _LARGEST_SIDE:
                 return f"a picture of {picture.size}"
-            return f"{picture.mode} {picture.size} {hashlib.sha256(picture.tobytes()).hexdigest()}"
+            parts = _png_parts(content)
+            return f"{parts} {picture.mode} {picture.size} {hashlib.sha256(picture.tobytes()).hexdigest()}"
     except (OSError, ValueError, SyntaxError, binascii.Error, Image.DecompressionBombError):
         return f"no picture: {address[:80]}"
+
+
+def _png_parts(content: bytes) -> str:
+    """Bits a sample, and the kinds of chunks in their order, repetitions of the pixels' own left out."""
+    kinds: list[str] = []
+    place = 8
+    while place < len(content):
+        length = int.from_bytes(content[place : place + 4], "big")
+        kind = content[place + 4 : place + 8].decode("ascii", "backslashreplace")
+        if [kind] != kinds[-1:] or kind != "IDAT":
+            kinds.append(kind)
+        place += length + 12
+    return f"{content[24]} bits, {' '.join(kinds)}{' cut short' if place != len(content) else ''},"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lip_plugin.submission.write import write_bundle
 
@@ -140,6 +145,36 @@ def test_pictures_of_the_gallery_are_looked_at(lip: Lip, made: Made, tmp_path: P
     write_bundle(made.submission, made.perturbations, made.images, directory, include_images=True)
     path = directory / "report" / "report.html"
     path.write_text(re.sub(r'data:image/png[^"]*', forged, path.read_text(), count=1))
+    rehash(directory)
+    outcome = lip("verify", directory)
+    assert outcome.code == 1
+    assert "lip: report/report.html: " in outcome.err
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+@pytest.mark.parametrize("name", ["transparency", "gamma", "frames", "behind"])
+def test_what_a_browser_shows_beside_the_pixels_is_looked_at(lip: Lip, made: Made, tmp_path: Path, name: str) -> None:
+    """Pillow reads the same pixels out of all of these."""
+    directory = tmp_path / "whole"
+    write_bundle(made.submission, made.perturbations, made.images, directory, include_images=True)
+    path = directory / "report" / "report.html"
+    text = path.read_text()
+    address = re.findall(r'data:image/png;base64,([^"]*)', text)[0]
+    honest = base64.b64decode(address)
+    head, rest = honest[:33], honest[33:]  # the latter from the pixels on
+    colours = 1 if honest[25] == 0 else 3
+    forged = {
+        "transparency": head + _chunk(b"tRNS", b"\0\0" * colours) + rest,
+        "gamma": head + _chunk(b"gAMA", struct.pack(">I", 900_000)) + rest,
+        "frames": head + _chunk(b"acTL", struct.pack(">II", 1, 0)) + rest,
+        "behind": honest + b"more",
+    }[name]
+    seen, shown = (np.array(Image.open(io.BytesIO(content), formats=["PNG"])) for content in (honest, forged))
+    assert np.array_equal(seen, shown)
+    path.write_text(text.replace(address, base64.b64encode(forged).decode(), 1))
     rehash(directory)
     outcome = lip("verify", directory)
     assert outcome.code == 1
