@@ -62,23 +62,22 @@ class CertifiedClassifier(nn.Module):
     # -- the function -----------------------------------------------------------------------------
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._run(self._layers, x)
+        if torch.is_autocast_enabled(x.device.type):  # a frozen network computes in its own dtype
+            with torch.autocast(x.device.type, enabled=False):
+                return self.forward(x)
+        return self.head.apply(self.features(x))
 
     def features(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D). Raises DataError on another shape or dtype."""
-        return self._run(self.operators, x)
-
-    def _run(self, layers: Sequence[Operator], x: Tensor) -> Tensor:
-        """In the network's own dtype, whatever autocast says."""
         if torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
-                return self._run(layers, x)
+                return self.features(x)
         if x.shape[1:] != self._input_shape or x.dtype != self._dtype:
             raise DataError(
                 f"input is {x.dtype} of shape {tuple(x.shape)}; expected {self._dtype} of shape "
                 f"(B, {', '.join(map(str, self._input_shape))}) with pixels in [0,1]"
             )
-        for operator in layers:
+        for operator in self.operators:
             x = operator.apply(x)
         return x
 

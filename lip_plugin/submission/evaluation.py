@@ -15,6 +15,7 @@ from lip_plugin.submission.boards import Board, Refusal
 from lip_plugin.submission.images_digest import images_sha256
 from lip_plugin.submission.layout import ADVERSARIAL_IMAGES, state_dict_file
 from lip_plugin.submission.perturbations import Perturbations, stored_perturbations
+from lip_plugin.submission.robustbench import other_labels, state_dict_bytes
 from lip_plugin.submission.submission import Submission
 from lip_plugin.types import parse_eps_grid
 from lip_plugin.untrusted import is_plain_name, printable
@@ -104,7 +105,8 @@ def make_submission(
     """From a report that keeps every adversarial point; distances become those of the points as stored.
 
     Raises SoundnessError, carrying the report, where a point lies inside its own image's radius; RefusedError where
-    rounding takes an adversarial point away; DataError where the images cannot be read any more.
+    rounding takes an adversarial point away, or the plain form of the network gives other labels; DataError where the
+    images cannot be read any more.
     """
     perturbations, distance, program = stored_perturbations(model, report)
     attacked = report.audit.attacked_certified
@@ -112,4 +114,17 @@ def make_submission(
     stored = dataclasses.replace(stored, adversarial=())
     if stored.status == "failed":
         raise SoundnessError(stored.problems[0], stored)
+    _require_same_in_plain_torch(card, model, images, stored)
     return Submission(board.name, card, model, stored, images_sha256(images)), perturbations
+
+
+def _require_same_in_plain_torch(
+    card: ModelCard, model: CertifiedClassifier, images: LabelledImages, report: Report
+) -> None:
+    prediction = report.points.certificate.prediction
+    others = other_labels(model, card.name, state_dict_bytes(model), images, prediction)
+    if others:
+        raise RefusedError(
+            f"the network in plain torch, which foreign boards run, labels {len(others)} of {len(prediction)} images "
+            f"otherwise than their certificates, image {others[0]} first"
+        )

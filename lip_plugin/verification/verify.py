@@ -30,7 +30,7 @@ from lip_plugin.submission.layout import (
 from lip_plugin.submission.manifest import Manifest, read_manifest
 from lip_plugin.submission.optional_images import adversarial_images, first_pictures
 from lip_plugin.submission.perturbations import Perturbations, read_perturbations
-from lip_plugin.submission.robustbench import state_dict_bytes
+from lip_plugin.submission.robustbench import other_labels, state_dict_bytes
 from lip_plugin.submission.submission import Submission
 from lip_plugin.verification.binaries import saved_tensors_check
 from lip_plugin.verification.checks import Check, Verification, check, not_checked
@@ -156,6 +156,7 @@ def _evaluation_checks(bundle: _Bundle, images: LabelledImages, progress: bool) 
     yield from point_checks(tried, bundle.claims)
     proved = proved_report(bundle.model, bundle.card, images, bundle.claims, progress=progress)
     report = measured_report(proved, tried, bundle.claims)
+    yield _plain_check(bundle, images, report)
     yield from headline_checks(bundle.claims, report)
     yield from trust_checks(bundle.claims, report)
     submission = Submission(bundle.manifest.board, bundle.card, bundle.model, report, bundle.manifest.images_sha256)
@@ -167,6 +168,14 @@ def _evaluation_checks(bundle: _Bundle, images: LabelledImages, progress: bool) 
     yield from _unknown_files(bundle, derived)
     yield from document_checks(bundle.directory, derived, written_by=bundle.manifest.lip_plugin)
     yield from _picture_checks(bundle, images, report)
+
+
+def _plain_check(bundle: _Bundle, images: LabelledImages, report: Report) -> Check:
+    """What foreign boards run; the weights in its file are known to be the model's by now."""
+    name, prediction = bundle.card.name, report.points.certificate.prediction
+    others = other_labels(bundle.model, name, state_dict_bytes(bundle.model), images, prediction)
+    what = f"labels of {len(prediction)} images in plain torch"
+    return check(state_dict_file(name), what, "as certified", f"{len(others)} others" if others else "as certified")
 
 
 def _unknown_files(bundle: _Bundle, derived: Iterable[str]) -> Iterator[Check]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
+import torch.utils._python_dispatch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -96,7 +98,7 @@ def test_an_order_exists_that_comes_near_the_bound(count: int) -> None:
     for value in weight[0].tolist():
         total += Fraction(value)
         error += abs(total) * Fraction(U32)
-    parts = Dense(weight)._parts  # pyright: ignore[reportPrivateUsage]
+    parts = Dense(weight).parts
     bound = Fraction(float(_near(Dense(weight), x).error))
     assert error / parts <= bound  # in so many parts sums are that much shorter
     assert bound <= 4 * error if parts == 1 else bound <= error
@@ -124,3 +126,33 @@ def test_magnitudes_and_norms_are_never_below() -> None:
     entries = [3e38, 1e-38, 1e-45, 0.1]
     exact = sum(Fraction(v) ** 2 for v in torch.tensor(entries).double().tolist())
     assert Fraction(float(float32_norms(torch.tensor([entries]))[0])) ** 2 >= exact
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_the_bound_holds_where_its_own_products_are_cut_to_bfloat16(name: str, randn: Randn) -> None:
+    """What TF32 or bfloat16 would make of |W| |x|: the factors cut, which only lowers them."""
+    operator, shape = _made(name, randn)
+    x = randn(3, *shape)
+
+    def cut(values: Tensor) -> Tensor:
+        return (values.float().view(torch.int32) & -65536).view(torch.float32)
+
+    class Cut(torch.utils._python_dispatch.TorchDispatchMode):  # pyright: ignore[reportPrivateUsage]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            products = any(word in func.name() for word in ("aten::convolution", "mm", "conv2d"))
+            cut_ones = [
+                cut(a) if products and isinstance(a, Tensor) and a.dtype == torch.float32 and a.dim() > 1 else a
+                for a in args
+            ]
+            return func(*cut_ones, **(kwargs or {}))
+
+    exact = operator.map_tensors(lambda w: w.double().abs())
+    absolute = exact.apply(x.abs()).flatten(1).norm(dim=1)
+    with Cut():
+        near = _near(operator, x)
+    assert (near.peak >= absolute).all()
+    error = _error(operator, x.float())
+    assert (near.error >= error).all()
+    parts = operator.parts  # pyright: ignore[reportAttributeAccessIssue]
+    terms = operator.weight[0].numel() // parts  # pyright: ignore[reportAttributeAccessIssue]
+    assert (near.error >= U32 * (1 + terms / 2) * absolute).all()

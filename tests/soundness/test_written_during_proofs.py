@@ -59,7 +59,7 @@ def test_weights_that_change_and_come_back_between_blocks_are_not_certified(dtyp
 
     certificate = certify_blocks(model, blocks())
     assert certificate.digest == expected.digest
-    assert torch.equal(certificate.radius, expected.radius)
+    torch.testing.assert_close(certificate.radius, expected.radius, rtol=1e-12, atol=0)  # blocks of another size
 
 
 @pytest.mark.parametrize("query", ["certify", "lipschitz_upper_bound"])

@@ -48,8 +48,8 @@ def derive(bundle: Path, data_file: Path) -> None:
     manifest = read_manifest(bundle)
     read = verify._read(bundle, manifest)  # pyright: ignore[reportPrivateUsage]
     images = load_npz(data_file)
-    distance = tried_points(read.model, images, read.stored).distance(len(images))
-    report = measured_report(proved_report(read.model, read.card, images, read.claims), distance, read.claims)
+    tried = tried_points(read.model, images, read.stored)
+    report = measured_report(proved_report(read.model, read.card, images, read.claims), tried, read.claims)
     submission = Submission(manifest.board, read.card, read.model, report, manifest.images_sha256)
     for name, content in derived_files(submission).items():
         (bundle / name).write_text(content)

@@ -102,8 +102,9 @@ def test_the_attack_log_has_the_stages_seeds_and_versions(bundle: Path, made: An
     log = (bundle / "attack.log").read_text("utf-8")
     start = log.index("eps\tstage")
     rows = [line.split("\t") for line in log[start:].split("\n\n")[0].splitlines()[1:]]
-    assert [(float(eps), name, *map(int, counts)) for eps, name, *counts in rows] == [
-        (stage.eps, stage.attack, stage.images, stage.broken, stage.forwards) for stage in made.report.stages
+    assert [(float(eps), name, program, *map(int, counts)) for eps, name, program, *counts in rows] == [
+        (stage.eps, stage.attack, stage.program, stage.images, stage.broken, stage.forwards)
+        for stage in made.report.stages
     ]
     assert "seeds: 0; each block of 5 images" in log
     assert f"torch {torch.__version__}" in log
@@ -135,7 +136,7 @@ def test_a_pipe_in_a_name_makes_no_cell(made: Any) -> None:
         cells = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
         assert len(rows) == 4 and len(cells) == 1, name
     assert "step\\|?a=\\<b\\>" in files["README.md"]
-    assert {line.count("\t") for line in files["attack.log"].split("\n\n")[1].splitlines()} == {4}
+    assert {line.count("\t") for line in files["attack.log"].split("\n\n")[1].splitlines()} == {5}
 
 
 def test_derived_files_follow_from_the_submission_alone(make: Any, made: Any, bundle: Path) -> None:

@@ -89,10 +89,11 @@ def rounded_away(eps: float) -> Rounded:
 
 def test_a_point_that_rounding_takes_away_is_moved_along_its_line() -> None:
     case = rounded_away(0.95)
-    perturbations, distance = stored_perturbations(case.model, case.report)
+    perturbations, distance, program = stored_perturbations(case.model, case.report)
     point = adversarial_points(case.x, perturbations.delta)
     assert 0.0 <= float(point) < 3.5e-8
     assert float(distance) == float(case.x.double() - point.double()) <= 0.95
+    assert program == ("both",)
 
 
 def test_a_point_that_cannot_be_stored_within_its_eps_is_refused_by_name() -> None:
@@ -111,7 +112,7 @@ def test_no_point_moves_across_an_eps_of_the_grid(made: Any) -> None:
     distance[picture.index] = found * (1 + 2.0**-52)
     points = dataclasses.replace(made.report.points, distance=distance)
     report = dataclasses.replace(made.report, points=points, eps=(near, *made.report.eps))
-    _, stored = stored_perturbations(made.model, report)
+    _, stored, _ = stored_perturbations(made.model, report)
     assert found < float(stored[picture.index]) < found * (1 + 1e-3)
 
 

@@ -65,7 +65,7 @@ class Conv(Operator):
 
     def apply(self, x: Tensor) -> Tensor:
         x, inside = self._padded(x)
-        if self._parts == 1:
+        if self.parts == 1:
             return self._convolved(x, self.weight, self.bias, inside)
         total = reduce(torch.add, (self._convolved(*piece, None, inside) for piece in self._pieces(x, self.weight)))
         return total if self.bias is None else total + self.bias.view(-1, 1, 1)
@@ -82,14 +82,14 @@ class Conv(Operator):
         return F.conv2d(x, weight, bias, self.stride, inside, self.dilation, self.groups)
 
     @property
-    def _parts(self) -> int:
+    def parts(self) -> int:
         """In how many parts float32 adds up; float64 needs none."""
         channels, *kernel = self.weight.shape[1:]
         return equal_parts(channels, math.prod(kernel), _LONGEST_SUM) if self.weight.dtype == torch.float32 else 1
 
     def _pieces(self, x: Tensor, weight: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Input (B, groups * c, H, W) and weight (O, c, kh, kw) of every part, c channels each."""
-        channels = weight.shape[1] // self._parts
+        channels = weight.shape[1] // self.parts
         if self.groups == 1:
             inputs = x.split(channels, 1)
         else:
@@ -135,7 +135,7 @@ class Conv(Operator):
     def float32_rounding(self, input_shape: Shape) -> Rounding:
         """By |W| * |x| + |b| as it is at x (see `operators.sums`)."""
         absolute_norm = self._absolute_norm(input_shape, self.output_shape(input_shape))
-        sums = PartialSums(self.weight[0].numel() // self._parts, self._parts, absolute_norm)
+        sums = PartialSums(self.weight[0].numel() // self.parts, self.parts, absolute_norm)
         absolute_weight = magnitude(self.weight)
         bias = None if self.bias is None else magnitude(self.bias).view(-1, 1, 1)
 
@@ -148,7 +148,7 @@ class Conv(Operator):
 
     def _partial(self, x: Tensor) -> Tensor | None:
         """Absolute values of the parts' results, added; None where there is one part."""
-        if self._parts == 1:
+        if self.parts == 1:
             return None
         x, inside = self._padded(x.float())
         return reduce(

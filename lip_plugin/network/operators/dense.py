@@ -43,19 +43,19 @@ class Dense(Operator):
                 raise UnsupportedLayerError(f"bias {tuple(self.bias.shape)} for {self.weight.shape[0]} outputs")
 
     def apply(self, x: Tensor) -> Tensor:
-        if self._parts == 1:
+        if self.parts == 1:
             return F.linear(x, self.weight, self.bias)
         total = self._products(x, self.weight).sum(0)
         return total if self.bias is None else total + self.bias
 
     @property
-    def _parts(self) -> int:
+    def parts(self) -> int:
         """In how many parts float32 adds up; float64 needs none."""
         return equal_parts(self.weight.shape[1], 1, _LONGEST_SUM) if self.weight.dtype == torch.float32 else 1
 
     def _products(self, x: Tensor, weight: Tensor) -> Tensor:
         """(parts, B, O), the product of every part."""
-        pieces, matrices = (values.unflatten(1, (self._parts, -1)) for values in (x, weight))
+        pieces, matrices = (values.unflatten(1, (self.parts, -1)) for values in (x, weight))
         return pieces.transpose(0, 1) @ matrices.permute(1, 2, 0)
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -76,12 +76,12 @@ class Dense(Operator):
     def float32_rounding(self, input_shape: Shape) -> Rounding:
         """By |W| |x| + |b| as it is at x (see `operators.sums`)."""
         absolute_norm = abs_norm_upper_bound(self.weight)
-        sums = PartialSums(self.weight.shape[1] // self._parts, self._parts, absolute_norm)
+        sums = PartialSums(self.weight.shape[1] // self.parts, self.parts, absolute_norm)
         absolute_weight = magnitude(self.weight)
         bias = None if self.bias is None else magnitude(self.bias)
 
         def rounding(x: Tensor, y: Tensor, norm: Tensor) -> RoundingAt:
-            partial = None if self._parts == 1 else self._products(x.float(), self.weight).abs().sum(0)
+            partial = None if self.parts == 1 else self._products(x.float(), self.weight).abs().sum(0)
             return sums.rounding(F.linear(magnitude(x), absolute_weight), partial, y, bias)
 
         return rounding

@@ -70,13 +70,20 @@ def _conv(conv: Conv, _: Shape) -> PlainLayer:
     mode = ', mode="circular"' if conv.padding_mode == "circular" else ""
     before = "" if inside else f"F.pad({{x}}, ({left}, {right}, {top}, {bottom}){mode})"
     arguments = [str(per_group * conv.groups), str(outputs), _short(tuple(kernel)), *_changed(settings)]
-    return PlainLayer("{self}({x})", "conv", f"nn.Conv2d({', '.join(arguments)})", before=before)
+    return _summed("conv", f"nn.Conv2d({', '.join(arguments)})", conv.parts, "conv_in_parts", before)
 
 
 def _dense(dense: Dense, _: Shape) -> PlainLayer:
     outputs, inputs = dense.weight.shape
     arguments = [str(inputs), str(outputs), *_changed(_common(dense.weight, dense.bias))]
-    return PlainLayer("{self}({x})", dense.kind, f"nn.Linear({', '.join(arguments)})")
+    return _summed(dense.kind, f"nn.Linear({', '.join(arguments)})", dense.parts, "dense_in_parts")
+
+
+def _summed(name: str, declared: str, parts: int, helper: str, before: str = "") -> PlainLayer:
+    """The module alone, or the function that adds its sums up in parts."""
+    if parts == 1:
+        return PlainLayer("{self}({x})", name, declared, before=before)
+    return PlainLayer(f"{helper}({{self}}, {{x}}, {parts})", name, declared, before=before, helper=helper)
 
 
 def _per_channel(values: Tensor, name: str, sign: str, input_shape: Shape) -> PlainLayer:

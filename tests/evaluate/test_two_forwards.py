@@ -1,0 +1,148 @@
+"""Networks whose float32 forward is another function: who is attacked, who judges, and what the report says."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import lip_plugin as lp
+from lip_plugin.cli import run
+from lip_plugin.data import load_shipped
+from lip_plugin.evaluate import EmpiricalAttack, certify_report
+from lip_plugin.evaluate.programs import refutes
+from lip_plugin.evaluate.view import AttackView
+from lip_plugin.network import Flatten, Head, Offset, Operator, float64_function
+from lip_plugin.report import points_csv, report_document
+from lip_plugin.report.summary import headline
+
+SHAPE = (1, 4, 4)
+
+
+def shifted(shift: float, dtype: torch.dtype = torch.float32) -> lp.CertifiedClassifier:
+    """A linear classifier of 3 classes behind a shift there and back: the identity, in real numbers."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(3, 16, generator=generator).to(dtype)
+    there, back = (Offset(torch.tensor(sign * shift, dtype=dtype)) for sign in (1, -1))
+    layers: list[Operator] = [there, back] if shift else []
+    return lp.CertifiedClassifier([*layers, Flatten()], Head(weight, -weight.sum(1) / 2), input_shape=SHAPE)
+
+
+def images(count: int = 32) -> tuple[Tensor, Tensor]:
+    """Around 0.5, with the labels that real numbers give."""
+    x = 0.5 + 0.1 * torch.randn(count, *SHAPE, generator=torch.Generator().manual_seed(1)).clamp(-2, 2)
+    return x, shifted(0.0)(x).argmax(1)
+
+
+class Step(EmpiricalAttack):
+    """A step of length eps down the gradient of the margin, where there is one."""
+
+    name = "step"
+
+    def run(self, model: AttackView, x: Tensor, y: Tensor, *, eps: float, seed: int) -> Tensor:
+        points = x.clone().requires_grad_(True)
+        logits = model(points)
+        others = logits.scatter(1, y[:, None], -torch.inf).amax(1)
+        (gradient,) = torch.autograd.grad((others - logits.gather(1, y[:, None])[:, 0]).sum(), points)
+        return x + 0.999 * eps * gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-30).view(-1, 1, 1, 1)
+
+
+def test_an_honest_network_is_attacked_as_before_and_nothing_disagrees() -> None:
+    model, (x, y) = shifted(0.0), images()
+    report = lp.compare(model, x, y, eps=(0.05, 0.5), attacks=[Step()], audit=0)
+    assert [(stage.eps, stage.program) for stage in report.stages] == [(0.05, "forward"), (0.5, "forward")]
+    assert not bool(report.points.certificate.strays.any()) and "DISAGREES" not in headline(report)
+    assert set(report.points.program) <= {"", "both", "float64"}
+
+
+def test_where_the_forward_strays_float64_is_attacked_too() -> None:
+    """A shift by 2^20 leaves 4 bits of a pixel: the forward is another function, float64 is not, and both fall."""
+    model, (x, y) = shifted(2.0**20), images()
+    certificate = lp.certify(model, x)
+    off = (model(x).double() - float64_function(model)(x)).abs().amax(1)
+    assert bool(certificate.strays.all()) and float(off.min()) > 1e-3
+    report = lp.compare(model, x, y, eps=0.5, attacks=[Step()], audit=4)
+    programs = {stage.program for stage in report.stages}
+    assert programs == {"forward", "float64"}
+    assert {stage["program"] for stage in report_document(report)["stages"]} == programs
+    exact = shifted(0.0, torch.float64)
+    for index, (name, found) in enumerate(zip(report.points.program, report.points.distance.tolist(), strict=True)):
+        assert (name == "") == (found == float("inf")), index
+    assert report.eps[0].verified_robust_accuracy <= report.eps[0].empirical_robust_accuracy["step"]
+    robust = lp.compare(exact, x.double(), y, eps=0.5, attacks=[Step()], audit=0).eps[0].empirical_robust_accuracy
+    assert report.eps[0].empirical_robust_accuracy["step"] <= robust["step"]  # blind to float64, it would be more
+
+
+def test_images_on_which_the_forward_disagrees_are_named_and_never_certified() -> None:
+    model, (x, y) = shifted(2.0**27), images()
+    certificate, ran = lp.certify(model, x), model(x).argmax(1)
+    assert torch.equal(certificate.disagrees, ran != certificate.prediction) and bool(certificate.disagrees.any())
+    assert not bool((certificate.radius > 0)[certificate.disagrees].any())
+    label = lp.predict(model, x, eps=0.0, arithmetic="real").label
+    assert bool(((label == lp.ABSTAIN) | (label == ran)).all())
+    report = certify_report(model, x, y, eps=0.01)
+    count = int(certificate.disagrees.sum())
+    assert f"model(x) DISAGREES with its certificate on {count} images, none of them certified" in headline(report)
+    assert report_document(report)["disagrees"] == count
+    rows = list(csv.DictReader(io.StringIO(points_csv(report))))
+    assert [row["disagrees"] == "1" for row in rows] == certificate.disagrees.tolist()
+    right = (ran == y) & (certificate.prediction == y)
+    assert report.clean_accuracy == float(right.double().mean())
+    assert report.eps[0].counts["wrong"] == int((~right).sum())
+
+
+def test_the_first_line_says_it_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x, _ = load_shipped("fashion_mnist").first(8).tensors(torch.float32)
+    torch.manual_seed(0)
+    there, back = nn.Conv2d(1, 1, 1).eval(), nn.Conv2d(1, 1, 1).eval()
+    for layer, shift in ((there, 2.0**30), (back, -(2.0**30))):
+        nn.init.constant_(layer.weight, 1.0)
+        nn.init.constant_(layer.bias, shift)  # pyright: ignore[reportArgumentType]
+    model = lp.wrap(nn.Sequential(there, back, nn.Flatten()).eval(), nn.Linear(784, 10).eval(), input_shape=(1, 28, 28))
+    disagrees = int(lp.certify(model, x).disagrees.sum())
+    assert disagrees > 0
+    model.save(tmp_path / "model")
+    card = json.loads((tmp_path / "model/card.json").read_text())
+    (tmp_path / "model/card.json").write_text(json.dumps({**card, "dataset": "fashion_mnist"}))
+    assert run(["certify", str(tmp_path / "model"), "--n", "8", "--eps", "0.1"]) == 0
+    assert f"DISAGREES with its certificate on {disagrees} images" in capsys.readouterr().out.splitlines()[0]
+
+
+class Given(EmpiricalAttack):
+    """Returns the points it was made with."""
+
+    name = "given"
+
+    def __init__(self, points: Tensor) -> None:
+        self._points = points
+
+    def run(self, model: AttackView, x: Tensor, y: Tensor, *, eps: float, seed: int) -> Tensor:
+        return self._points
+
+
+def test_a_point_that_the_forward_alone_leaves_is_no_contradiction_of_real_but_is_never_certified() -> None:
+    """Class 1 wins by the second pixel, which the shift rounds to multiples of 1/8: half of 1/8 decides in float32."""
+    weight = torch.tensor([[0.0, 0.0], [0.0, 1.0]])
+    shift = [Offset(torch.tensor(sign * 2.0**20)) for sign in (1, -1)]
+    model = lp.CertifiedClassifier([*shift, Flatten()], Head(weight, torch.tensor([0.05, 0.0])), input_shape=(1, 1, 2))
+    x, y = torch.tensor([0.5, 0.13]).view(1, 1, 1, 2), torch.tensor([1])
+    point = torch.tensor([0.5, 0.058]).view(1, 1, 1, 2)  # right in real numbers, 0 against 0.05 in float32
+    assert int(model(x).argmax()) == 1 and int(model(point).argmax()) == 0
+    assert float(lp.certify(model, x).radius) > 0.072 > 0.0 == float(lp.certify(model, x, arithmetic="forward").radius)
+    report = lp.compare(model, x, y, eps=0.0725, attacks=[Given(point)], audit=0, skip_certified=False)
+    assert report.status == "ok" and report.points.program == ("forward",)
+    assert report.points.status[0.0725] == ("broken",) and report.eps[0].verified_robust_accuracy == 0.0
+    assert report.points.disagrees.tolist() == [True] and "DISAGREES" in headline(report)
+    assert not refutes("forward", "real") and refutes("both", "real") and refutes("forward", "forward")
+
+
+def test_forward_certificates_hold_where_real_ones_would_not() -> None:
+    model, (x, _) = shifted(2.0**10), images()
+    real, forward = (lp.certify(model, x, arithmetic=name) for name in ("real", "forward"))
+    assert bool((forward.radius <= real.radius).all()) and bool((forward.radius > 0).any())
+    assert bool((forward.radius < real.radius - 1e-4)[forward.radius > 0].all())
