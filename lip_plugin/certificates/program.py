@@ -72,8 +72,16 @@ FLOAT32 = Program(_DOUBLE, True, 2.0**55, 2.0**126)
 """float32 storage, every operator in float64: what `float32_program` runs."""
 FLOAT32_FORWARD = _Float32Forward(_SINGLE, True, 2.0**126, 2.0**126)
 
-PROGRAMS: tuple[str, ...] = ("real", "float64", "float32", "forward")
-"""The names of the arithmetics; "real" is no program but the function itself, "forward" is ``model(x)``."""
+SPOKEN_OF = {
+    "real": "the exact real-valued function that the stored weights define",
+    "float64": "the operators in float64, rounding included",
+    "float32": "the operators in float64 with float32 storage between them, rounding included",
+    "forward": "model(x) in its own dtype, rounding included",
+}
+"""What a figure speaks of: the one word for it, and what that means."""
+
+PROGRAMS = tuple(SPOKEN_OF)
+"""The names of the arithmetics; "real" is no program but the function itself."""
 
 
 def program_of(model: CertifiedClassifier, arithmetic: str) -> Program | None:

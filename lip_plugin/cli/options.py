@@ -22,7 +22,7 @@ def evaluation_options(command: F_) -> F_:
         click.option(
             "--arithmetic",
             default="real",
-            help="What radii speak of: real (default), forward, float64, float32.",
+            help="What radii speak of: real (default), float64, float32 or forward, which is model(x) itself.",
         ),
         click.option("--batch-size", type=int, help="Images per work unit (default 256)."),
         click.option("--workers", type=click.IntRange(0), default=0, help="Processes that decode pictures (imagenet)."),

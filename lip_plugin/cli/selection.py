@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lip_plugin.data import LabelledImages, load_images, load_npz, load_shipped, shipped_datasets
+from lip_plugin.devices import keep_float32
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.types import parse_eps_grid
@@ -18,7 +19,9 @@ _DEFAULT_GRID = ("36/255", "72/255", "108/255")
 def select_model(name: str | None, dataset: str | None, device: str | None) -> tuple[CertifiedClassifier, ModelCard]:
     """The named model or directory; the shipped demo where there is no name. Raises as `lp.load_model`."""
     directory, card = find_model(DEMO_MODEL if name is None else name, dataset=dataset)
-    return load_model(directory, device=device), card
+    model = load_model(directory, device=device)
+    keep_float32(model.device)
+    return model, card
 
 
 def select_images(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lip_plugin.certificates.program import SPOKEN_OF
 from lip_plugin.evaluate import LipschitzAudit, Report
 from lip_plugin.types import format_eps
 
@@ -40,7 +41,10 @@ def remarks(report: Report) -> list[str]:
     bound = report.lipschitz
     lines = [
         f"Lipschitz upper bound into features {bound.value:.4f} ({bound.method}), arithmetic {report.arithmetic}; "
-        f"network {report.model.digest[:12]}."
+        f"network {report.model.digest[:12]}.",
+        f"What is proved speaks of {report.arithmetic}: {SPOKEN_OF.get(report.arithmetic, 'not known')}. "
+        "Clean and certified count where model(x) gives the same label; "
+        "a point breaks an image where model(x) or its operators in float64 misclassify it.",
     ]
     if report.lipschitz_audit is not None:
         lines.append(_lipschitz_line(report.lipschitz_audit))

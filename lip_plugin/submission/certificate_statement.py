@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from lip_plugin.certificates.program import SPOKEN_OF
 from lip_plugin.report.digits import rounded_up
 from lip_plugin.report.markdown import escaped, table
 from lip_plugin.report.summary import percent
 from lip_plugin.submission.submission import Submission
 from lip_plugin.types import format_eps
 
-_SPOKEN_OF = {
-    "real": "the exact real-valued function that the stored weights define",
-    "float64": "the float64 program of lip-plugin, its rounding included, at the image and everywhere in the ball",
-    "float32": "the program that stores in float32 and computes inside an operator in float64, rounding included",
-    "forward": "what the network itself runs in its own dtype, rounding included",
-}
-
 _NOT_PROMISED = """\
 ## What is not promised
 
-- Other executions of the same weights: TF32, bfloat16, compiled or exported programs, another library.
+- Other executions of the same weights: TF32, bfloat16, compiled or exported programs, another library. The network in
+  plain torch (`robustbench/`) was run on every image and gives the certified labels; in between nothing is said of it.
 - What happens before the tensor: decoding, resizing, cropping, quantisation of a picture.
 - Anything about images that were not evaluated: accuracies are shares of the images named above.
 - That an image counted as undecided is robust: no attack has broken it, and no proof covers it.
@@ -34,7 +29,7 @@ def certificate_statement(submission: Submission) -> str:
     parts = [
         f"# Certificate of {escaped(card.name)}",
         "For every image x of the table `report/points.csv` with prediction j and radius r: every tensor x' with "
-        f"||x' - x||_2 < r is given class j by {_SPOKEN_OF.get(report.arithmetic, escaped(report.arithmetic))} "
+        f"||x' - x||_2 < r is given class j by {SPOKEN_OF.get(report.arithmetic, escaped(report.arithmetic))} "
         f'(arithmetic "{escaped(report.arithmetic)}").',
         "\n".join(
             [

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lip_plugin.data import LabelledImages
+from lip_plugin.devices import keep_float32
 from lip_plugin.errors import CheckpointError, DataError, LipPluginError
 from lip_plugin.evaluate import Report
 from lip_plugin.files import CARD_FILE, WEIGHTS_FILE
@@ -83,6 +84,7 @@ def verify_bundle(
         found.add([check(MODEL, "model, report and perturbations", "readable", error, agrees=False)])
         return found
     bundle = dataclasses.replace(bundle, model=load_model(directory / MODEL, device=device))
+    keep_float32(bundle.model.device)
     try:
         evaluated = bundle_images(directory, manifest, bundle.card, bundle.model, images)
     except DataError as error:

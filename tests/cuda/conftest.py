@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 import torch
 from torch import Tensor
@@ -23,6 +25,15 @@ def device(request: pytest.FixtureRequest) -> str:
     """Where the body runs."""
     name: str = request.param
     return name
+
+
+@pytest.fixture(autouse=True)
+def float32_as_such() -> Generator[None]:
+    """What the command line sets for a GPU; torch's default is TF32."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
 
 
 @pytest.fixture(scope="module")

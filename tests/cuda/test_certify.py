@@ -34,7 +34,7 @@ def test_moving_a_frozen_network_keeps_what_it_is(demo: lp.CertifiedClassifier, 
     assert moved.to("cpu").digest == demo.digest
 
 
-@pytest.mark.parametrize("arithmetic", ["real", "float64", "float32"])
+@pytest.mark.parametrize("arithmetic", ["real", "float64", "float32", "forward"])
 def test_certificates_are_those_of_the_cpu(
     arithmetic: str, demo: lp.CertifiedClassifier, images: Images, device: str
 ) -> None:
