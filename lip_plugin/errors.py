@@ -62,6 +62,17 @@ class RefusedError(LipPluginError):
     """A submission that its board would refuse; the message names the rules. A failed check, like SoundnessError."""
 
 
+class UnwritableError(OSError):
+    """stdout or stderr cannot be written: nobody reads the pipe, the device is full, it is closed.
+
+    Without ``errno``: libraries of command lines exit with 1 where they see a broken pipe.
+    """
+
+    def __init__(self, message: str, *, broken_pipe: bool) -> None:
+        super().__init__(message)
+        self.broken_pipe = broken_pipe
+
+
 class MissingDependencyError(LipPluginError):
     """An optional library is not installed; the message names the extra."""
 

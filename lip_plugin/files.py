@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from lip_plugin.errors import ConfigError
+from lip_plugin.scratch import put_back, scratch_folder, set_aside, sweep
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -21,7 +21,7 @@ REPORT_FILES = frozenset({"report.json", "points.csv", "report.md", "report.html
 
 
 def check_output_directory(directory: Path, *, replaceable: frozenset[str] = frozenset()) -> None:
-    """Raise ConfigError where ``directory`` cannot become an output directory: before the work, not after it.
+    """Raise ConfigError for a ``directory`` that is somebody else's, whether or not it could be written.
 
     An existing directory must be empty, or hold nothing but entries named in ``replaceable``: overwriting
     never removes what another tool or a person has put there.
@@ -44,47 +44,85 @@ def _check(directory: Path, replaceable: frozenset[str]) -> None:
         )
     if directory.absolute() == Path.cwd():
         raise ConfigError(f"output directory {directory} is the current directory; give a new one")
-    parent = directory.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise ConfigError(f"output directory {directory} is not writable (under {parent}); choose another one")
+
+
+class Output:
+    """Room for an output directory, held from before the work; see `output_directory`."""
+
+    def __init__(self, directory: Path, scratch: Path, check: Callable[[], None]) -> None:
+        self.directory = directory
+        self._scratch = scratch
+        self._check = check
+
+    @contextmanager
+    def filled(self) -> Generator[Path]:
+        """A folder to fill; it takes the final name when the block ends without an error. Raises ConfigError."""
+        new = self._scratch / "new"
+        with _refusals(f"cannot write {self.directory}"):
+            new.mkdir()
+            yield new
+            self._check()  # others may have written meanwhile
+            if self.directory.exists():
+                set_aside(self._scratch, self.directory)
+            os.replace(new, self.directory)
+
+
+@contextmanager
+def output_directory(
+    directory: Path, *, replaceable: frozenset[str] = frozenset(), check: Callable[[], None] | None = None
+) -> Generator[Output]:
+    """Hold room for ``directory`` while the block works; nothing is left beside it, whatever ends the block.
+
+    Permission is asked by doing what will be done: a folder is made beside the final name, and a directory that is
+    there already is moved and put back. ``check`` stands in for `check_output_directory`. Raises ConfigError.
+    """
+    check = check or partial(check_output_directory, directory, replaceable=replaceable)
+    with ExitStack() as stack:
+        with _refusals(f"output directory {directory} is not writable"):
+            sweep(directory.absolute().parent)  # of a run killed while it moved, the former directory comes back
+            check()
+            scratch = stack.enter_context(scratch_folder(directory.absolute().parent))
+            if directory.exists():
+                set_aside(scratch, directory)
+                put_back(scratch)
+        yield Output(directory, scratch, check)
 
 
 @contextmanager
 def complete_directory(directory: Path, *, replaceable: frozenset[str] = frozenset()) -> Generator[Path]:
-    """A scratch directory that takes the final name when the block ends without an error. Raises ConfigError."""
-    check_output_directory(directory, replaceable=replaceable)
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".lip-", dir=directory.parent))
-    except OSError as error:
-        raise ConfigError(f"cannot write {directory}: {error.strerror or error}") from error
-    try:
-        partial = scratch / "new"
-        partial.mkdir()
-        yield partial
-        _swap_in(partial, directory, scratch / "old")
-    except OSError as error:
-        raise ConfigError(f"cannot write {directory}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    """A folder that takes the final name when the block ends without an error. Raises ConfigError."""
+    with output_directory(directory, replaceable=replaceable) as output, output.filled() as folder:
+        yield folder
 
 
-def _swap_in(partial: Path, directory: Path, old: Path) -> None:
-    """Rename into place; whatever interrupts it, the former directory is put back."""
-    if directory.exists():
-        os.replace(directory, old)
+def require_writable(directory: Path) -> None:
+    """Raise ConfigError where no file can be made in ``directory``, or that cannot be made; leaves nothing."""
+    with (
+        _refusals(f"output directory {directory} is not writable"),
+        scratch_folder(directory if directory.is_dir() else directory.absolute().parent),
+    ):
+        pass
+
+
+@contextmanager
+def _refusals(what: str) -> Generator[None]:
     try:
-        os.replace(partial, directory)
-    except BaseException:
-        if old.exists():
-            os.replace(old, directory)
-        raise
+        yield
+    except OSError as error:
+        raise ConfigError(f"{what}: {error.strerror or error}; choose another one") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """The whole file or the former one. Raises OSError."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    partial = path.with_name(partial_name(path.name))
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def partial_name(name: str) -> str:
+    """What a file is called beside its final name until it is complete."""
+    return f".{name}.partial"

@@ -47,16 +47,18 @@ def test_links_files_and_the_current_directory_are_refused(tmp_path: Path, monke
         write(tmp_path / ("n" * 300), "x")
 
 
-def test_an_interruption_while_swapping_puts_the_former_directory_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("moment", [1, 2, 3, 4])
+def test_an_interruption_while_moving_puts_the_former_directory_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
+    """Aside and back to ask for permission; aside, and the new one in."""
     out = tmp_path / "out"
     write(out, "first")
     replace, calls = os.replace, [0]
 
     def interrupted(*arguments: Any) -> None:
         calls[0] += 1
-        if calls[0] == 2:
+        if calls[0] == moment:
             raise KeyboardInterrupt
         replace(*arguments)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import traceback
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import click
-
-from lip_plugin.errors import LipPluginError, RefusedError, SoundnessError, StoppedError
+from lip_plugin.cli import signals
+from lip_plugin.errors import LipPluginError, RefusedError, SoundnessError, StoppedError, UnwritableError
+from lip_plugin.memory import out_of_memory
 from lip_plugin.untrusted import printable
 
 if TYPE_CHECKING:
@@ -16,23 +20,60 @@ if TYPE_CHECKING:
 
 EXIT_FAILED_CHECK = 1
 EXIT_BAD_INPUT = 2
+EXIT_DEFECT = 70
+EXIT_NO_MEMORY = 71
+_BY_SIGNAL = 128
+_SIGPIPE = 13
 _LONGEST_LINE = 1900  # characters
 
 
 def fail(message: str, code: int) -> int:
     """Print the line, whatever a stranger's file has put into it, however much; return the code."""
     line = f"lip: {printable(' '.join(message.split()))}"
-    click.echo(line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 3]}...", err=True)
+    with suppress(OSError):  # nobody hears it; the code says it all the same
+        print(line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 3]}...", file=sys.stderr, flush=True)
     return code
 
 
-def line_and_code(error: LipPluginError | OSError) -> tuple[str, int]:
+def ended(error: BaseException) -> int:
+    """Say in one line how a command has ended, below its traceback where that is a defect; return the code."""
+    number = signals.received() or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
+    known = line_and_code(error)
+    if number is not None and (known is None or known[1] != EXIT_FAILED_CHECK):
+        return _stopped(number)
+    if isinstance(error, UnwritableError) and error.broken_pipe:
+        return _BY_SIGNAL + _SIGPIPE
+    if known is not None:
+        return fail(*known)
+    if isinstance(error, SystemExit) and not error.code:
+        return 0
+    with suppress(OSError):  # a defect of ours; exit code 1 is kept for failed checks
+        traceback.print_exception(error)
+    return fail("unexpected error, please report it with the lines above", EXIT_DEFECT)
+
+
+def _stopped(number: int) -> int:
+    """torchrun signals all processes; the first one says it."""
+    code = _BY_SIGNAL + number
+    if os.environ.get("RANK", "0") != "0":
+        return code
+    return fail("interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}", code)
+
+
+def line_and_code(error: BaseException) -> tuple[str, int] | None:
+    """None for what is nobody's fault but ours."""
+    if isinstance(error, SoundnessError | RefusedError):
+        return str(error), EXIT_FAILED_CHECK
+    if (lack := out_of_memory(error)) is not None:
+        reason = (str(lack).splitlines() or [""])[0] or type(lack).__name__
+        return f"not enough memory ({reason}); free some, or lower --batch-size or --n", EXIT_NO_MEMORY
+    if isinstance(error, StoppedError):
+        return str(error), _BY_SIGNAL + error.signal
+    if isinstance(error, LipPluginError):
+        return str(error), EXIT_BAD_INPUT
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", EXIT_BAD_INPUT
-    if isinstance(error, StoppedError):
-        return str(error), 128 + error.signal
-    failed = isinstance(error, SoundnessError | RefusedError)
-    return str(error), EXIT_FAILED_CHECK if failed else EXIT_BAD_INPUT
+    return None
 
 
 @contextmanager
@@ -43,11 +84,13 @@ def ended_together(ranks: Ranks) -> Generator[None]:
     """
     try:
         yield
-    except (LipPluginError, OSError) as error:
-        if ranks.world == 1:
+    except Exception as error:
+        known = line_and_code(error)
+        if known is None or ranks.world == 1:
             raise
-        line, code = line_and_code(error)
         if ranks.leads:
-            fail(line, code)
+            fail(*known)
         ranks.wait_for_last_word()
-        raise click.exceptions.Exit(code) from error
+        from click.exceptions import Exit
+
+        raise Exit(known[1]) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +13,7 @@ import click
 from lip_plugin.cli.ending import ended_together
 from lip_plugin.cli.options import attack_options, attack_settings, evaluation_options
 from lip_plugin.errors import SoundnessError
-from lip_plugin.files import REPORT_FILES, check_output_directory
+from lip_plugin.files import REPORT_FILES, Output, output_directory
 
 if TYPE_CHECKING:
     from lip_plugin.cli.task import Task
@@ -63,45 +64,45 @@ def compare_command(**options: Any) -> None:
 
 
 def _evaluate(options: dict[str, Any], evaluate: Callable[..., Report], settings: dict[str, Any]) -> None:
-    from lip_plugin.cli.task import run_task
+    from lip_plugin.cli.selection import select_eps
+    from lip_plugin.cli.task import run_task, select_task
     from lip_plugin.ranks import joined_ranks
 
-    with joined_ranks(options["device"] or "cpu", gradients=False) as ranks, ended_together(ranks):
-        task = ranks.leader_first(lambda: _select(options, ranks))
+    with joined_ranks(options["device"] or "cpu", gradients=False) as ranks, ended_together(ranks), ExitStack() as held:
+        output = ranks.together(lambda: held.enter_context(_room(options)) if ranks.leads else None)
+        task = ranks.leader_first(lambda: select_task(options, ranks, lambda card: select_eps(card, options["eps"])))
         try:
             report = run_task(task, evaluate, options, settings, ranks)
         except SoundnessError as error:
-            _deliver(error.report, task, options, ranks)
+            _deliver(error.report, task, options, output, ranks)
             raise
-        _deliver(report, task, options, ranks)
+        _deliver(report, task, options, output, ranks)
 
 
-def _select(options: dict[str, Any], ranks: Ranks) -> Task:
-    from lip_plugin.cli.selection import select_eps
-    from lip_plugin.cli.task import select_task
-
-    out: Path | None = options["out"]
-    if out is not None and ranks.leads:
-        check_output_directory(out, replaceable=REPORT_FILES if options["overwrite"] else frozenset())
-    return select_task(options, ranks, lambda card: select_eps(card, options["eps"]))
+def _room(options: dict[str, Any]) -> AbstractContextManager[Output | None]:
+    """For the report, before the work."""
+    if options["out"] is None:
+        return nullcontext()
+    return output_directory(options["out"], replaceable=REPORT_FILES if options["overwrite"] else frozenset())
 
 
-def _deliver(report: Any, task: Task, options: dict[str, Any], ranks: Ranks) -> None:
-    """The leader prints the report and writes it where asked; the others wait, or fail with it."""
-    ranks.together(lambda: _print_and_write(report, task, options) if ranks.leads else None)
+def _deliver(report: Any, task: Task, options: dict[str, Any], output: Output | None, ranks: Ranks) -> None:
+    """The leader writes the report where asked and prints it; the others wait, or fail with it."""
+    ranks.together(lambda: _write_and_print(report, task, options, output) if ranks.leads else None)
 
 
-def _print_and_write(report: Any, task: Task, options: dict[str, Any]) -> None:
+def _write_and_print(report: Any, task: Task, options: dict[str, Any], output: Output | None) -> None:
+    """In this order: what has taken hours is not lost with a pipe that nobody reads."""
     from lip_plugin.cli.task import described_report
-    from lip_plugin.report import print_report, report_document, write_report
+    from lip_plugin.report import fill_report, print_report, report_document
 
-    described = described_report(report, task, options)
+    described, no_page = described_report(report, task, options), None
+    if output is not None:
+        with output.filled() as folder:
+            no_page = fill_report(described, folder, gallery=options.get("gallery"))
     if options["as_json"]:
         click.echo(json.dumps(report_document(described), indent=1, ensure_ascii=False))
-    else:
-        print_report(described)
-    if options["out"] is not None:
-        gallery: bool | None = options.get("gallery")
-        no_page = write_report(described, options["out"], overwrite=options["overwrite"], gallery=gallery)
-        if not options["as_json"]:
-            click.echo(f"Report written to {options['out']}{f', without a page: {no_page}' if no_page else ''}")
+        return
+    print_report(described)
+    if output is not None:
+        click.echo(f"Report written to {options['out']}{f', without a page: {no_page}' if no_page else ''}")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lip_plugin.errors import ConfigError, close_matches
-from lip_plugin.files import check_output_directory
+from lip_plugin.files import output_directory
+
+if TYPE_CHECKING:
+    from lip_plugin.leaderboard.tables import Table
 
 
 @click.command("leaderboard")
@@ -25,23 +30,24 @@ def leaderboard_command(
     figures are added for the data sets that these are about. Without any DIR: the models of the zoo, as measured in
     their cards, and all published figures. Nothing is evaluated, and no figure is checked.
     """
-    from lip_plugin.leaderboard import (
-        LEADERBOARD_FILES,
-        entries_of_reports,
-        entries_of_zoo,
-        make_tables,
-        write_leaderboard,
-    )
+    from lip_plugin.leaderboard import LEADERBOARD_FILES, fill_leaderboard
 
-    check_output_directory(out, replaceable=LEADERBOARD_FILES if overwrite else frozenset())
+    with output_directory(out, replaceable=LEADERBOARD_FILES if overwrite else frozenset()) as output:
+        tables = _tables(directories, dataset)
+        with output.filled() as folder:
+            no_page = fill_leaderboard(tables, folder)
+    if no_page is not None or not quiet:
+        rows = sum(len(table.entries) for table in tables)
+        without = f", without a page: {no_page}" if no_page else ""
+        click.echo(f"Leaderboard of {rows} models written to {out}{without}")
+
+
+def _tables(directories: tuple[Path, ...], dataset: str | None) -> Sequence[Table]:
+    from lip_plugin.leaderboard import entries_of_reports, entries_of_zoo, make_tables
+
     entries = entries_of_reports(directories) if directories else entries_of_zoo()
     known = {entry.dataset for entry in entries}
     if dataset is not None and dataset not in known:
         names = ", ".join(sorted(known))
         raise ConfigError(f"no model for data set {dataset!r}.{close_matches(dataset, known)} Known: {names}")
-    tables = make_tables(entry for entry in entries if dataset in (None, entry.dataset))
-    no_page = write_leaderboard(tables, out, overwrite=overwrite)
-    if no_page is not None or not quiet:
-        rows = sum(len(table.entries) for table in tables)
-        without = f", without a page: {no_page}" if no_page else ""
-        click.echo(f"Leaderboard of {rows} models written to {out}{without}")
+    return make_tables(entry for entry in entries if dataset in (None, entry.dataset))

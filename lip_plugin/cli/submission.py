@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from lip_plugin.errors import SoundnessError
 if TYPE_CHECKING:
     from lip_plugin.cli.task import Task
     from lip_plugin.evaluate import Report
+    from lip_plugin.files import Output
     from lip_plugin.ranks import Ranks
     from lip_plugin.submission.boards import Board
     from lip_plugin.submission.write import Written
@@ -39,9 +41,12 @@ def submit_command(**options: Any) -> None:
     from lip_plugin.evaluate import compare_images
     from lip_plugin.ranks import joined_ranks
     from lip_plugin.submission.boards.registry import get_board
+    from lip_plugin.submission.write import bundle_directory
 
-    with joined_ranks(options["device"] or "cpu", gradients=False) as ranks, ended_together(ranks):
+    with joined_ranks(options["device"] or "cpu", gradients=False) as ranks, ended_together(ranks), ExitStack() as held:
         board = get_board(options["board"])
+        room = bundle_directory(options["out"], overwrite=options["overwrite"])
+        output = ranks.together(lambda: held.enter_context(room) if ranks.leads else None)
         task = ranks.leader_first(lambda: _select(board, options, ranks))
         settings: dict[str, Any] = {**attack_settings(options), "pictures": None}
         if board.full_protocol:
@@ -51,7 +56,7 @@ def submit_command(**options: Any) -> None:
         except SoundnessError as error:
             _show(error.report, task, options, ranks)
             raise
-        ranks.together(lambda: _submit(board, report, task, options) if ranks.leads else None)
+        ranks.together(lambda: None if output is None else _submit(board, report, task, options, output))
 
 
 def _select(board: Board, options: dict[str, Any], ranks: Ranks) -> Task:
@@ -63,11 +68,8 @@ def _select(board: Board, options: dict[str, Any], ranks: Ranks) -> Task:
         stored_card,
         submission_eps,
     )
-    from lip_plugin.submission.write import check_bundle_directory
     from lip_plugin.types import parse_eps_grid
 
-    if ranks.leads:
-        check_bundle_directory(options["out"], overwrite=options["overwrite"])
     require_free_attacks(board, attack_settings(options)["attacks"])
     chosen = None if options["eps"] is None else parse_eps_grid(options["eps"].split(","))
     task = select_task(options, ranks, lambda card: submission_eps(board, card, chosen))
@@ -83,24 +85,21 @@ def _show(report: Any, task: Task, options: dict[str, Any], ranks: Ranks) -> Non
     ranks.together(lambda: print_report(described_report(report, task, options)) if ranks.leads else None)
 
 
-def _submit(board: Board, report: Report, task: Task, options: dict[str, Any]) -> None:
+def _submit(board: Board, report: Report, task: Task, options: dict[str, Any], output: Output) -> None:
     from lip_plugin.cli.task import described_report
     from lip_plugin.report import print_report
     from lip_plugin.submission.evaluation import make_submission, require_accepted_after
-    from lip_plugin.submission.write import write_bundle
+    from lip_plugin.submission.write import fill_bundle
 
     described = described_report(report, task, options)
     submission, perturbations = make_submission(board, task.card, task.model, task.images, described)
-    print_report(submission.report)
-    require_accepted_after(board, submission)
-    written = write_bundle(
-        submission,
-        perturbations,
-        task.images,
-        options["out"],
-        include_images=options["include_images"],
-        overwrite=options["overwrite"],
-    )
+    try:
+        require_accepted_after(board, submission)
+        with output.filled() as folder:
+            pictures: bool = options["include_images"]
+            written = fill_bundle(submission, perturbations, task.images, folder, include_images=pictures)
+    finally:  # it says why a board refuses; a pipe that nobody reads must not cost the bundle
+        print_report(submission.report)
     _say(written, options)
 
 

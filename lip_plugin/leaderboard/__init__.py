@@ -6,4 +6,4 @@ from lip_plugin.leaderboard.entry import Entry as Entry
 from lip_plugin.leaderboard.tables import Table as Table
 from lip_plugin.leaderboard.tables import make_tables as make_tables
 from lip_plugin.leaderboard.write import LEADERBOARD_FILES as LEADERBOARD_FILES
-from lip_plugin.leaderboard.write import write_leaderboard as write_leaderboard
+from lip_plugin.leaderboard.write import fill_leaderboard as fill_leaderboard

@@ -1,4 +1,4 @@
-"""All files of a leaderboard, complete or not at all."""
+"""All files of a leaderboard."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lip_plugin.errors import MissingDependencyError
-from lip_plugin.files import complete_directory
 from lip_plugin.leaderboard.markdown import leaderboard_markdown
 from lip_plugin.leaderboard.table_csv import leaderboard_csv
 from lip_plugin.leaderboard.tables import Table
@@ -17,23 +16,19 @@ LEADERBOARD_FILES = frozenset({"index.html", "leaderboard.md", "leaderboard.csv"
 _LIBRARIES = ("jinja2", "markupsafe")
 
 
-def write_leaderboard(tables: Sequence[Table], directory: Path, *, overwrite: bool = False) -> str | None:
+def fill_leaderboard(tables: Sequence[Table], folder: Path) -> str | None:
     """Write ``leaderboard.csv``, ``leaderboard.md`` and, with the extra ``report``, ``index.html``.
 
-    Returns why there is no page, None where there is one. ``overwrite`` replaces an earlier leaderboard, and nothing
-    but that. Raises ConfigError where writing is impossible.
+    Returns why there is no page, None where there is one. Raises OSError.
     """
-    missing = None
-    with complete_directory(directory, replaceable=LEADERBOARD_FILES if overwrite else frozenset()) as partial:
-        (partial / "leaderboard.csv").write_text(leaderboard_csv(tables), encoding="utf-8", newline="")
-        (partial / "leaderboard.md").write_text(leaderboard_markdown(tables), encoding="utf-8")
-        try:
-            page = _page(tables)
-        except MissingDependencyError as error:
-            missing = str(error)
-        else:
-            (partial / "index.html").write_text(page, encoding="utf-8")
-    return missing
+    (folder / "leaderboard.csv").write_text(leaderboard_csv(tables), encoding="utf-8", newline="")
+    (folder / "leaderboard.md").write_text(leaderboard_markdown(tables), encoding="utf-8")
+    try:
+        page = _page(tables)
+    except MissingDependencyError as error:
+        return str(error)
+    (folder / "index.html").write_text(page, encoding="utf-8")
+    return None
 
 
 def _page(tables: Sequence[Table]) -> str:

@@ -17,22 +17,27 @@ from lip_plugin.report.views import html
 def write_report(
     report: Report, directory: Path, *, overwrite: bool = False, gallery: bool | None = None
 ) -> str | None:
+    """A directory of `fill_report`, complete or not at all. ``overwrite`` replaces an earlier report, nothing else.
+
+    Raises ConfigError where writing is impossible.
+    """
+    with complete_directory(directory, replaceable=REPORT_FILES if overwrite else frozenset()) as folder:
+        return fill_report(report, folder, gallery=gallery)
+
+
+def fill_report(report: Report, folder: Path, *, gallery: bool | None = None) -> str | None:
     """Write ``report.json``, ``points.csv``, ``report.md`` and, with the extra ``report``, ``report.html``.
 
-    Returns why there is no page, None where there is one. ``overwrite`` replaces an earlier report, and nothing
-    but that; ``gallery`` as for `html`. Raises ConfigError where writing is impossible.
+    Returns why there is no page, None where there is one. ``gallery`` as for `html`. Raises OSError.
     """
-    missing = None
-    with complete_directory(directory, replaceable=REPORT_FILES if overwrite else frozenset()) as partial:
-        for name, content in report_texts(report).items():
-            (partial / name).write_text(content, encoding="utf-8")
-        try:
-            page = html(report, gallery=gallery)
-        except MissingDependencyError as error:
-            missing = str(error)
-        else:
-            (partial / "report.html").write_text(page, encoding="utf-8")
-    return missing
+    for name, content in report_texts(report).items():
+        (folder / name).write_text(content, encoding="utf-8")
+    try:
+        page = html(report, gallery=gallery)
+    except MissingDependencyError as error:
+        return str(error)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    return None
 
 
 def report_texts(report: Report) -> dict[str, str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lip_plugin.data import LabelledImages
 from lip_plugin.errors import CheckpointError, ConfigError, MissingDependencyError
 from lip_plugin.evaluate.results import AdversarialImage
-from lip_plugin.files import check_output_directory, complete_directory
+from lip_plugin.files import Output, check_output_directory, output_directory
 from lip_plugin.network.storage import write_network
 from lip_plugin.report import html
 from lip_plugin.submission.curve_plot import curve_svg
@@ -44,7 +46,7 @@ class Written:
 
 
 def check_bundle_directory(directory: Path, *, overwrite: bool) -> None:
-    """Raise ConfigError where ``directory`` cannot become a bundle. ``overwrite`` replaces a bundle, nothing else."""
+    """Raise ConfigError where ``directory`` is somebody else's. ``overwrite`` replaces a bundle, nothing else."""
     check_output_directory(directory, replaceable=TOP_LEVEL if overwrite else frozenset())
     if not overwrite or not directory.is_dir() or not any(directory.iterdir()):
         return
@@ -56,6 +58,11 @@ def check_bundle_directory(directory: Path, *, overwrite: bool) -> None:
         raise ConfigError(f"{directory} holds {few(others)}, which --overwrite does not replace; choose another one")
 
 
+def bundle_directory(directory: Path, *, overwrite: bool = False) -> AbstractContextManager[Output]:
+    """Room for a bundle, held from before the work, as of `output_directory`."""
+    return output_directory(directory, check=partial(check_bundle_directory, directory, overwrite=overwrite))
+
+
 def write_bundle(
     submission: Submission,
     perturbations: Perturbations,
@@ -65,30 +72,44 @@ def write_bundle(
     include_images: bool = False,
     overwrite: bool = False,
 ) -> Written:
-    """Write the bundle; it appears under its name only when complete.
+    """A directory of `fill_bundle`; it appears under its name only when complete.
+
+    Raises ConfigError where writing is impossible, DataError where the images cannot be read any more.
+    """
+    with bundle_directory(directory, overwrite=overwrite) as output, output.filled() as folder:
+        return fill_bundle(submission, perturbations, images, folder, include_images=include_images)
+
+
+def fill_bundle(
+    submission: Submission,
+    perturbations: Perturbations,
+    images: LabelledImages,
+    folder: Path,
+    *,
+    include_images: bool = False,
+) -> Written:
+    """Write the bundle's files.
 
     ``perturbations`` are those of `stored_perturbations`, ``images`` those of the submission. With ``include_images``
     they are part of the bundle, and a few of them of the page; they are nowhere in it otherwise.
-    Raises ConfigError where writing is impossible, DataError where the images cannot be read any more.
+    Raises OSError, and DataError where the images cannot be read any more.
     """
-    check_bundle_directory(directory, overwrite=overwrite)
     missing = None
-    with complete_directory(directory, replaceable=TOP_LEVEL if overwrite else frozenset()) as partial:
-        write_network_of(submission, partial / MODEL)
-        for name, content in _files(submission, perturbations):
-            _write(partial, name, content)
-        try:
-            for name, text in _pages(submission, first_pictures(images, perturbations) if include_images else ()):
-                _write(partial, name, text.encode("utf-8"))
-        except MissingDependencyError as error:
-            missing = str(error)
-        if include_images:
-            distance = submission.report.points.distance
-            _write(partial, IMAGES, images_npz(images))
-            _write(partial, ADVERSARIAL_IMAGES, adversarial_images(images, perturbations, distance))
-        manifest = _manifest(submission, partial)
-        document = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False)
-        _write(partial, MANIFEST, (document + "\n").encode("utf-8"))
+    write_network_of(submission, folder / MODEL)
+    for name, content in _files(submission, perturbations):
+        _write(folder, name, content)
+    try:
+        for name, text in _pages(submission, first_pictures(images, perturbations) if include_images else ()):
+            _write(folder, name, text.encode("utf-8"))
+    except MissingDependencyError as error:
+        missing = str(error)
+    if include_images:
+        distance = submission.report.points.distance
+        _write(folder, IMAGES, images_npz(images))
+        _write(folder, ADVERSARIAL_IMAGES, adversarial_images(images, perturbations, distance))
+    manifest = _manifest(submission, folder)
+    document = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False)
+    _write(folder, MANIFEST, (document + "\n").encode("utf-8"))
     return Written(manifest, missing)
 
 

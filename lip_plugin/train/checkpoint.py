@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 
 from lip_plugin.errors import CheckpointError
+from lip_plugin.files import partial_name
 
 CHECKPOINT_FILE = "checkpoint.pt"
 # What zip, pickle and torch raise on damaged files, found by changing bytes at random.
@@ -31,7 +32,7 @@ _UNREADABLE = (
 
 def save_checkpoint(directory: Path, state: dict[str, Any]) -> None:
     """Replace the checkpoint atomically: a crash or a full disk leaves the last good one."""
-    partial = directory / f".{CHECKPOINT_FILE}.partial"
+    partial = directory / partial_name(CHECKPOINT_FILE)
     try:
         with partial.open("wb") as file:
             torch.save(state, file)

@@ -10,7 +10,14 @@ import yaml
 from lip_plugin.devices import usable_device
 from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate import Report
-from lip_plugin.files import CARD_FILE, REPORT_FILES, WEIGHTS_FILE, check_output_directory
+from lip_plugin.files import (
+    CARD_FILE,
+    REPORT_FILES,
+    WEIGHTS_FILE,
+    check_output_directory,
+    partial_name,
+    require_writable,
+)
 from lip_plugin.models import CertifiableModel, freeze
 from lip_plugin.progress import progress_bar
 from lip_plugin.ranks import Ranks, joined_ranks
@@ -26,6 +33,8 @@ from lip_plugin.train.precision import with_settled_precision
 from lip_plugin.train.splits import Splits, load_splits
 
 _RUN_FILES = REPORT_FILES | {CARD_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, METRICS_FILE, "config.yaml", "tensorboard"}
+_PARTIAL_FILES = frozenset(map(partial_name, _RUN_FILES))
+"""Of a run that was killed while it wrote one."""
 
 
 def run_training(
@@ -47,7 +56,7 @@ def run_training(
     with joined_ranks(asked.device) as ranks:
         if ranks.world > 1 and asked.device.startswith("cuda"):
             asked = asked.model_copy(update={"device": "cuda"})  # each process its own
-        config = ranks.together(lambda: _checked(asked, directory, resume=resume, overwrite=overwrite))
+        config = ranks.together(lambda: _checked(asked, directory, ranks, resume=resume, overwrite=overwrite))
         splits = ranks.leader_first(lambda: load_splits(config))
         model = _train(config, splits, directory, ranks, resume=resume, progress=progress)
         # The first rank alone writes, perhaps to a disk of its own.
@@ -58,15 +67,17 @@ def run_training(
     return report if ranks.leads else None
 
 
-def _checked(config: TrainConfig, directory: Path, *, resume: bool, overwrite: bool) -> TrainConfig:
+def _checked(config: TrainConfig, directory: Path, ranks: Ranks, *, resume: bool, overwrite: bool) -> TrainConfig:
     """The settled config, after a look at all that can be refused before the data are read."""
     if usable_device(config.device).type not in ("cpu", "cuda"):
         raise ConfigError(f"device {config.device!r} cannot certify what it trains; expected cpu or cuda")
     config = with_settled_precision(config)
     if resume:
         check_resumable(config, load_checkpoint(directory), directory)
-    else:
-        check_output_directory(directory, replaceable=_RUN_FILES if overwrite else frozenset())
+    if ranks.leads:
+        require_writable(directory)
+    if ranks.leads and not resume:
+        check_output_directory(directory, replaceable=_RUN_FILES | _PARTIAL_FILES if overwrite else frozenset())
     return config
 
 
@@ -84,7 +95,7 @@ def _train(
         if ranks.leads:
             finished = load_checkpoint(directory)["epoch"] if resume else 0
             directory.mkdir(parents=True, exist_ok=True)
-            for name in () if resume else (CARD_FILE, WEIGHTS_FILE, *REPORT_FILES):
+            for name in () if resume else (CARD_FILE, WEIGHTS_FILE, *REPORT_FILES, *_PARTIAL_FILES):
                 (directory / name).unlink(missing_ok=True)  # else an older run's, beside this one's
             text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
             (directory / "config.yaml").write_text(text, encoding="utf-8")
