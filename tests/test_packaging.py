@@ -29,9 +29,10 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": {"errors"},
     "devices": {"errors"},
-    "files": {"errors"},
+    "files": {"errors", "scratch"},
     "progress": set(),
     "ranks": {"errors"},
+    "scratch": set(),
     "untrusted": {"errors"},
     "version": set(),
     "bounds": _COMMON,
@@ -50,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "train": {"losses", "models", "data", "certificates", "report", "zoo", "network", "bounds", "evaluate"} | _COMMON,
 }
 ALLOWED["cli"] = set(ALLOWED)
+ALLOWED["__main__"] = {"cli"}
 # Loaded on demand by the package itself, so it may name any room.
 TOP = "__init__"
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from lip_plugin.cli import signals
+from lip_plugin.cli.memory import out_of_memory
 from lip_plugin.errors import LipPluginError, RefusedError, SoundnessError, StoppedError, UnwritableError
-from lip_plugin.memory import out_of_memory
 from lip_plugin.untrusted import printable
 
 if TYPE_CHECKING:
