@@ -29,8 +29,8 @@ class AttackResult:
 
     ``adversarial`` equals the image where the attack failed; ``success`` (B,) bool; ``distance`` (B,)
     float64, the L2 distance of the adversarial point, infinite where the attack failed; ``by`` names the
-    attack that found the point ("" where none did), ``program`` which forward misclassifies it, "forward", "float64" or
-    "both"; ``forwards`` counts images passed through the model.
+    attack that found the point ("" where none did), ``program`` who misclassifies it, "float64" or the "forward" alone;
+    ``forwards`` counts images passed through the model.
     """
 
     adversarial: Tensor
@@ -127,12 +127,12 @@ def _run_stage(
     with torch.no_grad():
         points = _projected(x, candidates.to(x.device), eps)
         judge, near = Judge(model), distances(points, x) <= eps
-        by_forward, by_float64 = (wrong & near for wrong in judge(points, y))
-        success = by_forward | by_float64
+        by_float64, by_forward = (wrong & near for wrong in judge(points, y))
+        success = by_float64 | by_forward
         points = torch.where(_per_image(success, x), points, x)
         # Where float64 is wrong it stays wrong: rounding next to a boundary must not decide.
         points = _pulled_in(judge.by_float64, x, y, points, by_float64)
-        points = _pulled_in(judge.by_forward, x, y, points, success & ~by_float64)
+        points = _pulled_in(judge.by_forward, x, y, points, by_forward)
         distance = distances(points, x).masked_fill(~success, torch.inf)
         programs = names_of(*(wrong & success for wrong in judge(points, y)))
     by = tuple(stage.name if hit else "" for hit in success.tolist())

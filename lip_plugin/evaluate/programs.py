@@ -32,22 +32,23 @@ class Judge:
         return (logits.argmax(dim=1) != y) | ~torch.isfinite(logits).all(dim=1)
 
     def __call__(self, points: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,) bool each: misclassified by the forward, and by float64.
+        """(B,) bool each: misclassified by float64, and by the forward alone.
 
         Where the forward alone says so it is asked again, image by image: what a batch adds to its rounding must not
         decide, so that others find the same.
         """
-        forward, float64 = self.by_forward(points, y), self.by_float64(points, y)
-        for index in (forward & ~float64).nonzero().flatten().tolist():
+        float64 = self.by_float64(points, y)
+        forward = self.by_forward(points, y) & ~float64
+        for index in forward.nonzero().flatten().tolist():
             alone = slice(index, index + 1)
             forward[alone] = self.by_forward(points[alone], y[alone])
-        return forward, float64
+        return float64, forward
 
 
-def names_of(forward: Tensor, float64: Tensor) -> tuple[str, ...]:
-    """Per point: "forward", "float64" or "both" misclassify it, "" where neither does."""
-    names = {(False, False): "", (True, False): "forward", (False, True): "float64", (True, True): "both"}
-    return tuple(names[pair] for pair in zip(forward.tolist(), float64.tolist(), strict=True))
+def names_of(float64: Tensor, forward: Tensor) -> tuple[str, ...]:
+    """Per point: "float64" misclassifies it, or the "forward" alone does, or "" where neither does."""
+    pairs = zip(float64.tolist(), forward.tolist(), strict=True)
+    return tuple("float64" if wide else "forward" if alone else "" for wide, alone in pairs)
 
 
 def refutes(program: str, arithmetic: str) -> bool:
@@ -55,4 +56,4 @@ def refutes(program: str, arithmetic: str) -> bool:
 
     Only a certificate of the forward says anything about the forward; every certificate covers float64.
     """
-    return program in ("float64", "both") or (program == "forward" and arithmetic == "forward")
+    return program == "float64" or (program == "forward" and arithmetic == "forward")

@@ -86,7 +86,7 @@ class Cost:
 class Points:
     """Per image, in file order. ``distance`` (N,) float64 is infinite and ``attack`` "" where no point was found.
 
-    ``program`` names the forwards that misclassify the point: "forward", "float64" or "both".
+    ``program`` names who misclassifies the point: "float64" (as a rule ``model(x)`` too), or the "forward" alone.
     """
 
     labels: Tensor

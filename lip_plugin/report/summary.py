@@ -46,6 +46,12 @@ def remarks(report: Report) -> list[str]:
         "Clean and certified count where model(x) gives the same label; "
         "a point breaks an image where model(x) or its operators in float64 misclassify it.",
     ]
+    strays = int(report.points.certificate.strays.sum())
+    if strays:
+        lines.append(
+            f"model(x) strays from what is certified on {strays} images (see docs/soundness.md): attacks followed its "
+            "operators in float64 too."
+        )
     if report.lipschitz_audit is not None:
         lines.append(_lipschitz_line(report.lipschitz_audit))
     if report.attacks:

@@ -103,8 +103,8 @@ def _stored(
         points = adversarial_points(x, delta)
         apart = distances(points, x)
         within = (reach[:, 0] < apart) & (apart <= reach[:, 1])
-        forward, float64 = judge(points, labels)
-        holds = (forward | float64) & within & in_box(points)
+        float64, forward = judge(points, labels)
+        holds = (float64 | forward) & within & in_box(points)
         new = holds & distance.isinf()
         best[new], distance[new] = delta[new], apart[new]
         if bool(distance.isfinite().all()):

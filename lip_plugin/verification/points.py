@@ -30,18 +30,18 @@ class TriedPoints:
     index: Tensor
     apart: Tensor
     inside: Tensor
-    forward: Tensor
     float64: Tensor
+    forward: Tensor
 
     @property
     def fooling(self) -> Tensor:
         """(M,) bool: misclassified by either forward."""
-        return self.forward | self.float64
+        return self.float64 | self.forward
 
     def program(self, count: int) -> tuple[str, ...]:
         """Per image: which forward the points that are what they claim to be fool; "" elsewhere."""
         names, good = [""] * count, (self.inside & self.fooling).tolist()
-        for index, name, holds in zip(self.index.tolist(), names_of(self.forward, self.float64), good, strict=True):
+        for index, name, holds in zip(self.index.tolist(), names_of(self.float64, self.forward), good, strict=True):
             names[index] = name if holds else ""
         return tuple(names)
 
@@ -65,8 +65,8 @@ def tried_points(model: CertifiedClassifier, images: LabelledImages, stored: Per
             rows = stored.index[of_block] - number * _BLOCK
             image = x[rows].to(model.device)
             points = adversarial_points(image, stored.delta[of_block].to(model.device))
-            forward, float64 = (wrong.cpu() for wrong in judge(points, y[rows].to(model.device)))
-            columns.append((distances(points, image).cpu(), in_box(points).cpu(), forward, float64))
+            float64, forward = (wrong.cpu() for wrong in judge(points, y[rows].to(model.device)))
+            columns.append((distances(points, image).cpu(), in_box(points).cpu(), float64, forward))
     if not columns:
         nothing = torch.empty(0)
         return TriedPoints(stored.index, nothing.double(), nothing.bool(), nothing.bool(), nothing.bool())

@@ -62,7 +62,7 @@ def test_whatever_is_found_in_whatever_order_the_kept_points_are_the_closest(
         findings = Findings(COUNT)
         for hits in stages:
             index, distance, points = stage(hits)
-            findings.add(index, distance, "a", ["both"] * len(index), points)
+            findings.add(index, distance, "a", ["float64"] * len(index), points)
             best |= {i: min(hits[i], best.get(i, hits[i])) for i in hits}
         merged = merged.merged(findings)
     kept = {index: float(picture.adversarial) for index, picture in sorted(merged.pictures.items())}

@@ -17,9 +17,9 @@ from lip_plugin.data import load_shipped
 from lip_plugin.evaluate import EmpiricalAttack, certify_report
 from lip_plugin.evaluate.programs import refutes
 from lip_plugin.evaluate.view import AttackView
-from lip_plugin.network import Flatten, Head, Offset, Operator, float64_function
+from lip_plugin.network import Flatten, Head, L2Pool, Offset, Operator, Scale, float64_function
 from lip_plugin.report import points_csv, report_document
-from lip_plugin.report.summary import headline
+from lip_plugin.report.summary import headline, remarks
 
 SHAPE = (1, 4, 4)
 
@@ -57,7 +57,7 @@ def test_an_honest_network_is_attacked_as_before_and_nothing_disagrees() -> None
     report = lp.compare(model, x, y, eps=(0.05, 0.5), attacks=[Step()], audit=0)
     assert [(stage.eps, stage.program) for stage in report.stages] == [(0.05, "forward"), (0.5, "forward")]
     assert not bool(report.points.certificate.strays.any()) and "DISAGREES" not in headline(report)
-    assert set(report.points.program) <= {"", "both", "float64"}
+    assert set(report.points.program) <= {"", "float64"}
 
 
 def test_where_the_forward_strays_float64_is_attacked_too() -> None:
@@ -70,6 +70,9 @@ def test_where_the_forward_strays_float64_is_attacked_too() -> None:
     programs = {stage.program for stage in report.stages}
     assert programs == {"forward", "float64"}
     assert {stage["program"] for stage in report_document(report)["stages"]} == programs
+    assert any(
+        line.startswith(f"model(x) strays from what is certified on {len(x)} images") for line in remarks(report)
+    )
     exact = shifted(0.0, torch.float64)
     for index, (name, found) in enumerate(zip(report.points.program, report.points.distance.tolist(), strict=True)):
         assert (name == "") == (found == float("inf")), index
@@ -138,7 +141,7 @@ def test_a_point_that_the_forward_alone_leaves_is_no_contradiction_of_real_but_i
     assert report.status == "ok" and report.points.program == ("forward",)
     assert report.points.status[0.0725] == ("broken",) and report.eps[0].verified_robust_accuracy == 0.0
     assert report.points.disagrees.tolist() == [True] and "DISAGREES" in headline(report)
-    assert not refutes("forward", "real") and refutes("both", "real") and refutes("forward", "forward")
+    assert not refutes("forward", "real") and refutes("float64", "real") and refutes("forward", "forward")
 
 
 def test_forward_certificates_hold_where_real_ones_would_not() -> None:
@@ -146,3 +149,16 @@ def test_forward_certificates_hold_where_real_ones_would_not() -> None:
     real, forward = (lp.certify(model, x, arithmetic=name) for name in ("real", "forward"))
     assert bool((forward.radius <= real.radius).all()) and bool((forward.radius > 0).any())
     assert bool((forward.radius < real.radius - 1e-4)[forward.radius > 0].all())
+
+
+def test_squares_that_vanish_in_float32_certify_nothing() -> None:
+    """Pixels times 1e-26 before an l2 pool and times 1e26 behind it: the identity, but black in float32."""
+    small, large = (Scale(torch.tensor(value)) for value in (1e-26, 1e26))
+    weight = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    head = Head(weight, torch.tensor([0.0, 0.0, 0.05]))
+    model = lp.CertifiedClassifier([small, L2Pool((1, 1)), large, Flatten()], head, input_shape=(1, 2, 2))
+    x = torch.tensor([[0.9, 0.1, 0.1, 0.1], [0.1, 0.9, 0.1, 0.1]]).view(2, 1, 2, 2)
+    assert model(x).argmax(1).tolist() == [2, 2] and lp.certify(model, x).prediction.tolist() == [0, 1]
+    assert lp.predict(model, x, eps=0.0).label.tolist() == [lp.ABSTAIN] * 2
+    report = lp.compare(model, x, torch.tensor([0, 1]), eps=0.1, attacks=[Step()], audit=0)
+    assert report.eps[0].counts["certified"] == 0 and int(report.points.disagrees.sum()) == 2

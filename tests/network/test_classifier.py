@@ -7,12 +7,14 @@ import io
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from lip_plugin.errors import ConfigError, DataError, UnsupportedLayerError
+from lip_plugin import load_model
+from lip_plugin.errors import CheckpointError, ConfigError, DataError, UnsupportedLayerError
 from lip_plugin.network import (
     Activation,
     CertifiedClassifier,
@@ -242,3 +244,23 @@ def test_networks_that_are_none_are_refused(randn: Randn) -> None:
 def test_it_is_a_module_that_optimisers_find_nothing_in(network: CertifiedClassifier) -> None:
     assert isinstance(network, nn.Module)
     assert not any(value.requires_grad for value in network.state_dict().values())
+
+
+@pytest.mark.parametrize("setting", [1e39, -1e39, 2.0**128])
+@pytest.mark.parametrize("function", ["leaky_relu", "elu"])
+def test_settings_are_finite_in_the_networks_own_dtype(function: str, setting: float, tmp_path: Path) -> None:
+    """A slope that float64 holds and float32 does not: refused when it is made, and when it is loaded."""
+    layers: list[Operator] = [Activation(function, setting), Flatten()]
+    head = Head(torch.eye(4)[:2])
+    with pytest.raises(
+        UnsupportedLayerError, match=r"layer 0 \(activation\): parameter .* is not finite in torch.float32"
+    ):
+        CertifiedClassifier(layers, head, input_shape=(1, 2, 2))
+    wide = CertifiedClassifier(layers, head.map_tensors(torch.Tensor.double), input_shape=(1, 2, 2))
+    assert wide.operators[0].settings()["parameter"] == setting
+    narrow = CertifiedClassifier([Activation(function, 1.0), Flatten()], head, input_shape=(1, 2, 2))
+    narrow.save(tmp_path / "model")
+    card = (tmp_path / "model/card.json").read_text().replace('"parameter": 1.0', f'"parameter": {setting!r}')
+    (tmp_path / "model/card.json").write_text(card)
+    with pytest.raises(CheckpointError, match="is not finite in torch.float32"):
+        load_model(tmp_path / "model")

@@ -49,7 +49,7 @@ def report() -> lp.Report:
             certificate,
             distance,
             ("", "", "autoattack:fab-t", ""),
-            ("", "", "both", ""),
+            ("", "", "float64", ""),
             {EPS: status},
         ),
         differences=(Difference(EPS, 3, "undecided", "broken"),),
