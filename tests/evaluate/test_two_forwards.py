@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 import lip_plugin as lp
 from lip_plugin.cli import run
 from lip_plugin.data import load_shipped
-from lip_plugin.evaluate import EmpiricalAttack, certify_report
+from lip_plugin.evaluate import EmpiricalAttack, certify_report, compare_certified
+from lip_plugin.evaluate.plan import attack_plan
 from lip_plugin.evaluate.programs import refutes
 from lip_plugin.evaluate.view import AttackView
 from lip_plugin.network import Flatten, Head, L2Pool, Offset, Operator, Scale, float64_function
@@ -162,3 +164,17 @@ def test_squares_that_vanish_in_float32_certify_nothing() -> None:
     assert lp.predict(model, x, eps=0.0).label.tolist() == [lp.ABSTAIN] * 2
     report = lp.compare(model, x, torch.tensor([0, 1]), eps=0.1, attacks=[Step()], audit=0)
     assert report.eps[0].counts["certified"] == 0 and int(report.points.disagrees.sum()) == 2
+
+
+@pytest.mark.parametrize("shift", [0.0, 2.0**10])
+def test_an_inflated_certificate_of_the_forward_is_caught(shift: float) -> None:
+    """Two per cent beyond the boundary, and what a shift by 2^10 costs given back, with a point of either forward."""
+    model, (x, y) = shifted(shift), images()
+    honest = lp.certify(model, x, arithmetic="forward")
+    real = lp.certify(model, x).radius
+    inflated = dataclasses.replace(honest, radius=torch.maximum(honest.radius, 1.02 * real))
+    eps = sorted({float(radius) for radius in (1.01 * real).tolist() if radius > 0})
+    plan = attack_plan(eps, [Step()], 0, False, 0, None)
+    assert compare_certified(model, x, y, honest, plan).status == "ok"
+    with pytest.raises(lp.SoundnessError, match="unsound certificate"):
+        compare_certified(model, x, y, inflated, plan)
