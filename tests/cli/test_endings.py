@@ -30,6 +30,12 @@ def started(code: str, *arguments: object, **settings: Any) -> subprocess.Comple
     return subprocess.run(command, text=True, check=False, timeout=120, **settings)
 
 
+def heard() -> None:
+    """In the child, before it begins: a test suite in the background, or under nohup, ignores signals."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
 def lines(ended: subprocess.CompletedProcess[str]) -> list[str]:
     return ended.stderr.splitlines()
 
@@ -89,7 +95,8 @@ task.run_task = work
     [("SIGTERM", 143, "stopped by SIGTERM"), ("SIGHUP", 129, "stopped by SIGHUP"), ("SIGINT", 130, "interrupted")],
 )
 def test_a_signal_at_work_is_one_line_and_leaves_nothing(name: str, code: int, words: str, tmp_path: Path) -> None:
-    ended = started(_KILLED_AT_WORK.format(name=name), "certify", "--n", "1", "--quiet", "--out", tmp_path / "new/out")
+    arguments = ("certify", "--n", "1", "--quiet", "--out", tmp_path / "new/out")
+    ended = started(_KILLED_AT_WORK.format(name=name), *arguments, preexec_fn=heard)
     assert (ended.returncode, lines(ended), ended.stdout) == (code, [f"lip: {words}"], "")
     assert list(tmp_path.iterdir()) == []
 
@@ -101,7 +108,9 @@ def test_ctrl_c_while_torch_is_imported_is_one_line(way: str, tmp_path: Path) ->
     program = ["-m", "lip_plugin"] if way == "-m" else ["-c", "from lip_plugin.cli import main; main()"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, *program, "certify", "--n", "1"]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=60, preexec_fn=heard
+    )
     assert (ended.returncode, lines(ended), ended.stdout) == (130, ["lip: interrupted"], "")
 
 
