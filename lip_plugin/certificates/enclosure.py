@@ -71,9 +71,9 @@ class EnclosedForward:
         steps: list[_Step] = []
         reach = 1.0
         for operator, shape, layer in zip(model.operators, model.layer_input_shapes, bound.layers, strict=False):
-            term, rounding = operator.rounding_term(shape, UNIT_ROUNDOFF), program.rounding(operator, shape)
-            wide = operator.map_tensors(torch.Tensor.double)
-            steps.append(_Step(wide, layer.value, reach, term, rounding, program.storage(operator, shape)))
+            wide, term = operator.map_tensors(torch.Tensor.double), operator.rounding_term(shape, UNIT_ROUNDOFF)
+            of_program = program.rounding(operator, shape, term), program.storage(operator, shape, term)
+            steps.append(_Step(wide, layer.value, reach, term, *of_program))
             reach *= layer.value * INFLATION
         self._steps: Sequence[_Step] = steps
         self.reach = reach

@@ -20,7 +20,7 @@ _SMALLEST_SINGLE = 2.0**-149
 
 @dataclass(frozen=True)
 class Program:
-    """How a network is executed.
+    """How a network is executed: its operators in float64, unless a subclass says otherwise.
 
     ``unit`` is the unit roundoff inside an operator. With ``stored_in_float32`` the images and what every
     operator returns are rounded to float32 on top. ``largest``: as long as what is stored and the weights stay
@@ -32,14 +32,13 @@ class Program:
     largest: float
     largest_logit: float
 
-    def rounding(self, operator: Operator, input_shape: Shape) -> Rounding:
-        """The rounding inside the operator, prepared once."""
-        term = operator.rounding_term(input_shape, self.unit)
+    def rounding(self, operator: Operator, input_shape: Shape, term: RoundingTerm) -> Rounding:
+        """The rounding inside the operator, prepared once; ``term`` is its rounding in float64."""
         return lambda x, y, norm: RoundingAt.by_term(term, norm)
 
-    def storage(self, operator: Operator, input_shape: Shape) -> RoundingTerm:
+    def storage(self, operator: Operator, input_shape: Shape, term: RoundingTerm) -> RoundingTerm:
         """Rounding of what the operator returns to what is stored, relative to its norm; none where that is exact."""
-        exact = operator.rounding_term(input_shape, self.unit) == RoundingTerm.EXACT
+        exact = term == RoundingTerm.EXACT
         return RoundingTerm.EXACT if exact else self.stored(math.prod(operator.output_shape(input_shape)))
 
     def stored(self, entries: int) -> RoundingTerm:
@@ -59,10 +58,10 @@ class Program:
 class _Float32Forward(Program):
     """``model(x)`` of a float32 network: every operator in float32, its rounding measured at the image."""
 
-    def rounding(self, operator: Operator, input_shape: Shape) -> Rounding:
+    def rounding(self, operator: Operator, input_shape: Shape, term: RoundingTerm) -> Rounding:
         return operator.float32_rounding(input_shape)
 
-    def storage(self, operator: Operator, input_shape: Shape) -> RoundingTerm:
+    def storage(self, operator: Operator, input_shape: Shape, term: RoundingTerm) -> RoundingTerm:
         return RoundingTerm.EXACT  # what an operator returns is float32 already
 
 

@@ -83,5 +83,5 @@ def test_no_radius_where_the_forward_disagrees_and_none_that_either_forward_leav
             for labels in _labels(model, points):
                 assert not bool(((forward.radius > 0) & (labels != forward.prediction)).any()), seed
     # Else there was nothing to find, or nothing left to defend.
-    assert networks > 0.6 * COUNT and positive > COUNT and disagreeing > COUNT
+    assert networks > 0.6 * COUNT and positive > COUNT and disagreeing > 0.5 * COUNT
     assert of_forward > COUNT and tried > 10 * COUNT
