@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lip_plugin.files import REPORT_FILES, complete_directory
+from lip_plugin.errors import ConfigError
+from lip_plugin.files import REPORT_FILES, complete_directory, output_directory
 from lip_plugin.scratch import scratch_folder, set_aside, sweep
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
@@ -84,6 +85,19 @@ def test_another_hosts_scratch_stays_until_it_is_old(tmp_path: Path) -> None:
     assert not scratch.exists()
 
 
+def test_scratch_that_no_host_has_signed_stays_until_it_is_old(tmp_path: Path) -> None:
+    """Another run may be between making it and holding its lock."""
+    scratch = tmp_path / ".lip-scratch-0123456789abcdef"
+    for make in (lambda: None, (scratch / "lock").touch):
+        scratch.mkdir()
+        make()
+        sweep(tmp_path)
+        assert scratch.exists()
+        os.utime(scratch, (0, 0))
+        sweep(tmp_path)
+        assert not scratch.exists()
+
+
 def test_nothing_else_is_swept(tmp_path: Path) -> None:
     for name in (".lip-scratch-notes", ".lip-queue", "lip-scratch-0123456789abcdef"):
         (tmp_path / name).mkdir()
@@ -109,3 +123,32 @@ def test_what_is_set_aside_does_not_take_a_new_ones_place(tmp_path: Path) -> Non
         set_aside(scratch, tmp_path / "out")
         (tmp_path / "out").write_text("new")
     assert (tmp_path / "out").read_text() == "new"
+
+
+def test_a_directory_that_took_the_place_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with output_directory(out) as output:
+        out.mkdir()
+        (out / "theirs").write_text("x")
+        with pytest.raises(ConfigError, match="not empty"), output.filled():
+            pass
+    assert names(out) == ["theirs"] and names(tmp_path) == ["out"]
+
+
+def test_a_directory_that_cannot_be_moved_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mount point, for one: it can be written, and yet no other directory can take its name."""
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def busy(*paths: Path) -> None:
+        raise OSError(16, "Device or resource busy")
+
+    monkeypatch.setattr(os, "replace", busy)
+    with (
+        pytest.raises(ConfigError, match="is not writable: Device or resource busy; choose another one"),
+        output_directory(out, replaceable=REPORT_FILES),
+    ):
+        pytest.fail("there is no room")
+    assert names(tmp_path) == ["out"]
