@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from lip_plugin.cli import signals
-from lip_plugin.cli.memory import out_of_memory
 from lip_plugin.errors import LipPluginError, RefusedError, SoundnessError, StoppedError, UnwritableError
+from lip_plugin.memory import out_of_memory
 from lip_plugin.untrusted import printable
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def line_and_code(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, SoundnessError | RefusedError):
         return str(error), EXIT_FAILED_CHECK
     if (lack := out_of_memory(error)) is not None:
-        reason = (str(lack).splitlines() or [""])[0] or type(lack).__name__
+        reason = (str(lack).strip().splitlines() or [type(lack).__name__])[0]
         return f"not enough memory ({reason}); free some, or lower --batch-size or --n", EXIT_NO_MEMORY
     if isinstance(error, StoppedError):
         return str(error), _BY_SIGNAL + error.signal

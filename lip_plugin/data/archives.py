@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -27,6 +28,10 @@ UNREADABLE = (
 )
 
 
+# Of simple arrays; 3.0 is for names of fields beyond Latin-1.
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
 def read_npz(path: Path, keys: tuple[str, str]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Two arrays, each read once into memory of its own size (numpy maps .npy files only). Raises DataError."""
     expected = f"expected an .npz with arrays {keys[0]} and {keys[1]}"
@@ -34,8 +39,24 @@ def read_npz(path: Path, keys: tuple[str, str]) -> tuple[npt.NDArray[Any], npt.N
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = sorted(set(keys) - set(archive.files))
             if not missing:
+                require_honest_sizes(archive.zip, keys)
                 return archive[keys[0]], archive[keys[1]]
     except UNREADABLE as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error
         raise DataError(f"cannot read {path}: {reason}; {expected}") from error
     raise DataError(f"{path} lacks {missing}; {expected}")
+
+
+def require_honest_sizes(archive: zipfile.ZipFile, keys: tuple[str, str]) -> None:
+    """Raise ValueError for an array whose header claims other bytes than follow: numpy allocates what it claims."""
+    for entry in archive.infolist():
+        if entry.filename.removesuffix(".npy") not in keys:
+            continue
+        with archive.open(entry) as file:
+            version = np.lib.format.read_magic(file)
+            if version not in _HEADERS:
+                raise ValueError(f"{entry.filename} is in version {version} of numpy's format")
+            shape, _, dtype = _HEADERS[version](file)
+            claimed, there = math.prod(shape) * dtype.itemsize, entry.file_size - file.tell()
+        if claimed != there and not dtype.hasobject:  # numpy refuses objects
+            raise ValueError(f"{entry.filename} claims {claimed} bytes of data and has {there}")

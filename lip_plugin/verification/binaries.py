@@ -14,7 +14,7 @@ from torch import Tensor
 from lip_plugin.data.archives import UNREADABLE
 from lip_plugin.errors import LipPluginError
 from lip_plugin.untrusted import read_regular
-from lip_plugin.verification.checks import Check, check
+from lip_plugin.verification.checks import Check, check, failed
 
 _BY_STACK = frozenset({"STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"})
 _ROOM = 2**20
@@ -31,7 +31,7 @@ def saved_tensors_check(directory: Path, file: str, what: str, expected: bytes) 
         known = _globals(expected)
         difference = "" if content == expected else _difference(_loaded(content, known), _loaded(expected, known))
     except _DAMAGED as error:
-        difference = " ".join(str(error).split())[:200] or type(error).__name__
+        return failed(file, what, "as written", error)
     return check(file, what, "as written", difference or "the same", agrees=not difference)
 
 

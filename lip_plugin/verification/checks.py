@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lip_plugin.memory import out_of_memory
 from lip_plugin.untrusted import printable
 
+_LONGEST = 500  # characters of an error: torch writes essays
 Verdict = Literal["agrees", "DIFFERS", "not checked"]
 
 
@@ -32,6 +34,17 @@ def check(file: str, what: str, claimed: object, measured: object, *, agrees: bo
     same = claimed == measured if agrees is None else agrees
     shown = printable(str(claimed)), printable(str(measured))  # a stranger's words, on their way to a terminal
     return Check(printable(file), printable(what), *shown, "agrees" if same else "DIFFERS")
+
+
+def failed(file: str, what: str, wanted: object, error: Exception) -> Check:
+    """The check that ``error`` has ended, in its words without the place where files lie.
+
+    Raises it again where memory has run out: that says nothing about a claim.
+    """
+    if out_of_memory(error) is not None:
+        raise error
+    words = error.strerror or "unreadable" if isinstance(error, OSError) else " ".join(str(error).split())[:_LONGEST]
+    return check(file, what, wanted, words or type(error).__name__, agrees=False)
 
 
 def not_checked(file: str, what: str, why: str) -> Check:

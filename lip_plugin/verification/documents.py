@@ -15,7 +15,7 @@ from lip_plugin.verification.agreement import (
     table_disagreements,
     text_disagreements,
 )
-from lip_plugin.verification.checks import Check, check, not_checked
+from lip_plugin.verification.checks import Check, check, failed, not_checked
 from lip_plugin.version import __version__
 
 _SHOWN = 3
@@ -38,7 +38,7 @@ def document_checks(directory: Path, expected: Mapping[str, str], *, written_by:
             claimed = read_beside(directory / file, content)
             differences = list(islice(_disagreements(file, claimed, content), _SHOWN + 1))
         except (OSError, UnicodeDecodeError, CheckpointError, csv.Error) as error:
-            yield check(file, "content", "readable", unreadable(error), agrees=False)
+            yield failed(file, "content", "readable", error)
             continue
         if not differences:
             yield check(file, "content", "as written", "the same", agrees=True)
@@ -51,11 +51,6 @@ def document_checks(directory: Path, expected: Mapping[str, str], *, written_by:
 def read_beside(path: Path, expected: str) -> str:
     """The text of ``path``, which cannot agree where it is much longer. Raises CheckpointError, UnicodeDecodeError."""
     return read_regular(path, limit=2 * len(expected.encode()) + _ROOM).decode("utf-8")
-
-
-def unreadable(error: Exception) -> str:
-    """Why a file cannot be read, without the place where it lies."""
-    return (error.strerror or "unreadable") if isinstance(error, OSError) else str(error)
 
 
 def _disagreements(file: str, claimed: str, measured: str) -> Iterator[Disagreement]:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from lip_plugin.errors import CheckpointError, MissingDependencyError
 from lip_plugin.verification.agreement import text_disagreements
-from lip_plugin.verification.checks import Check, check, not_checked
-from lip_plugin.verification.documents import read_beside, unreadable
+from lip_plugin.verification.checks import Check, check, failed, not_checked
+from lip_plugin.verification.documents import read_beside
 
 _DRAWING_TAGS = frozenset({"g", "path", "text", "tspan", "defs", "use", "clippath", "rect", "style", "metadata"})
 _FREE = frozenset(
@@ -44,7 +44,7 @@ def drawing_check(directory: Path, file: str, draw: Callable[[], str]) -> Check:
     try:
         claimed = read_beside(directory / file, expected)
     except (OSError, UnicodeDecodeError, CheckpointError) as error:
-        return check(file, "words", "readable", unreadable(error), agrees=False)
+        return failed(file, "words", "readable", error)
     if claimed.count("<") > 2 * expected.count("<") + _ROOM:  # a parser takes its time over what is no tag
         return check(file, "tags", expected.count("<"), claimed.count("<"))
     difference = next(text_disagreements(_outline(claimed), _outline(expected)), None)

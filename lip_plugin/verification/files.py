@@ -8,8 +8,7 @@ from pathlib import Path
 from lip_plugin.errors import CheckpointError
 from lip_plugin.submission.layout import MANIFEST
 from lip_plugin.submission.manifest import Manifest, bundle_files, file_record
-from lip_plugin.verification.checks import Check, check
-from lip_plugin.verification.documents import unreadable
+from lip_plugin.verification.checks import Check, check, failed
 
 
 def listing_check(directory: Path) -> Check | None:
@@ -17,7 +16,7 @@ def listing_check(directory: Path) -> Check | None:
     try:
         bundle_files(directory)
     except (CheckpointError, OSError) as error:
-        return check(MANIFEST, "files", "regular files only", unreadable(error), agrees=False)
+        return failed(MANIFEST, "files", "regular files only", error)
     return None
 
 
@@ -30,7 +29,7 @@ def file_checks(directory: Path, manifest: Manifest) -> Iterator[Check]:
         try:
             found = file_record(directory / file)
         except (CheckpointError, OSError) as error:
-            yield check(file, "presence", "listed in bundle.json", unreadable(error), agrees=False)
+            yield failed(file, "presence", "listed in bundle.json", error)
             continue
         good += found == claimed
         if found != claimed:

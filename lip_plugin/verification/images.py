@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lip_plugin.data import ImageSet, LabelledImages, checked_image_set, load_shipped, shipped_datasets
-from lip_plugin.data.archives import UNREADABLE
+from lip_plugin.data.archives import UNREADABLE, require_honest_sizes
 from lip_plugin.errors import CheckpointError, DataError
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.submission.layout import IMAGES
@@ -46,11 +46,12 @@ def included_images(directory: Path, manifest: Manifest, model: CertifiedClassif
     channels, height, width = model.input_shape
     limit = manifest.n * (channels * height * width + 1) * _LARGEST_ITEM + _ROOM
     try:
-        content = io.BytesIO(read_regular(directory / IMAGES, limit=limit))
-        with zipfile.ZipFile(content) as archive:
+        content = read_regular(directory / IMAGES, limit=limit)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > limit:
                 raise CheckpointError(f"{IMAGES} would unpack to more than {manifest.n} images")
-        with np.load(content, allow_pickle=False) as arrays:
+            require_honest_sizes(archive, ("x", "y"))
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             if set(arrays.files) != {"x", "y"}:
                 raise CheckpointError(f"{IMAGES} holds {few(arrays.files)}; expected x and y")
             pixels, labels = arrays["x"], arrays["y"]

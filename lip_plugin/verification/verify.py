@@ -34,7 +34,7 @@ from lip_plugin.submission.perturbations import Perturbations, read_perturbation
 from lip_plugin.submission.robustbench import other_labels, state_dict_bytes
 from lip_plugin.submission.submission import Submission
 from lip_plugin.verification.binaries import saved_tensors_check
-from lip_plugin.verification.checks import Check, Verification, check, not_checked
+from lip_plugin.verification.checks import Check, Verification, check, failed, not_checked
 from lip_plugin.verification.claims import Claims, read_claims
 from lip_plugin.verification.documents import document_checks
 from lip_plugin.verification.drawings import drawing_check
@@ -81,7 +81,7 @@ def verify_bundle(
         bundle = _read(directory, manifest)
         found.add(_network_checks(bundle))
     except (LipPluginError, OSError) as error:
-        found.add([check(MODEL, "model, report and perturbations", "readable", error, agrees=False)])
+        found.add([failed(MODEL, "model, report and perturbations", "readable", error)])
         return found
     bundle = dataclasses.replace(bundle, model=load_model(directory / MODEL, device=device))
     keep_float32(bundle.model.device)
@@ -91,7 +91,7 @@ def verify_bundle(
         found.add([not_checked(MANIFEST, "images, certificates, accuracies and adversarial points", str(error))])
         return found
     except CheckpointError as error:
-        found.add([check(IMAGES, "images", "readable", error, agrees=False)])
+        found.add([failed(IMAGES, "images", "readable", error)])
         return found
     same = _images_check(bundle, evaluated)
     found.add([same])
@@ -101,7 +101,7 @@ def verify_bundle(
         try:
             found.add(_evaluation_checks(bundle, evaluated, progress))
         except _IMPOSSIBLE as error:
-            found.add([check(REPORT, "evaluation", "one that can be made again", error, agrees=False)])
+            found.add([failed(REPORT, "evaluation", "one that can be made again", error)])
     return found
 
 
@@ -149,8 +149,9 @@ def _included_check(bundle: _Bundle) -> Iterator[Check]:
     try:
         measured = images_sha256(included_images(bundle.directory, bundle.manifest, bundle.model))
     except CheckpointError as error:
-        measured = str(error)
-    yield check(IMAGES, "images (sha256)", bundle.manifest.images_sha256, measured)
+        yield failed(IMAGES, "images (sha256)", bundle.manifest.images_sha256, error)
+    else:
+        yield check(IMAGES, "images (sha256)", bundle.manifest.images_sha256, measured)
 
 
 def _evaluation_checks(bundle: _Bundle, images: LabelledImages, progress: bool) -> Iterator[Check]:

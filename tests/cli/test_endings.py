@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from lip_plugin.cli.ending import EXIT_DEFECT, EXIT_NO_MEMORY, line_and_code
-from lip_plugin.cli.memory import out_of_memory
 from lip_plugin.cli.signals import SignalledError
 from lip_plugin.errors import ConfigError, SoundnessError
+from lip_plugin.memory import out_of_memory
 
 Lip = Callable[..., Any]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,16 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     for foreign in ("single.npy", "text.npz", "absent.npz", "."):
         with pytest.raises(DataError, match=r"expected an \.npz with arrays x and y"):
             load_npz(tmp_path / foreign)
+
+
+def test_an_array_that_claims_more_than_it_has_is_not_allocated(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (2**52, 1, 1, 1)})
+    with zipfile.ZipFile(tmp_path / "mine.npz", "w") as archive:
+        archive.writestr("x.npy", header.getvalue())
+        archive.writestr("y.npy", header.getvalue())
+    with pytest.raises(DataError, match=rf"x\.npy claims {2**52} bytes of data and has 0; expected"):
+        load_npz(tmp_path / "mine.npz")
 
 
 def test_first_takes_file_order_and_never_more_than_there_is() -> None:

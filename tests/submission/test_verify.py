@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 import lip_plugin as lp
 from lip_plugin.data import load_npz
+from lip_plugin.errors import CheckpointError
 from lip_plugin.submission.write import write_bundle
 from lip_plugin.verification import Verification, verify_bundle
 
@@ -70,6 +73,53 @@ def test_included_images_need_no_others(lip: Lip, made: Made, tmp_path: Path) ->
     (directory / "images.npz").write_bytes(b"PK\x05\x06" + bytes(18))
     rehash(directory)
     assert lip("verify", directory).code == 1
+
+
+def test_an_archive_that_claims_more_than_it_has_is_a_forgery(lip: Lip, made: Made, tmp_path: Path) -> None:
+    """numpy would allocate what it claims: that must not pass for a machine without memory."""
+    directory = tmp_path / "whole"
+    write_bundle(made.submission, made.perturbations, made.images, directory, include_images=True)
+    header = io.BytesIO()
+    claim = {"descr": "|u1", "fortran_order": False, "shape": (2**52,)}
+    np.lib.format.write_array_header_1_0(header, claim)
+    with zipfile.ZipFile(directory / "images.npz", "w") as archive:
+        for name in ("x.npy", "y.npy"):
+            archive.writestr(name, header.getvalue())
+    rehash(directory)
+    outcome = lip("verify", directory)
+    assert outcome.code == 1 and f"claims {2**52} bytes of data and has 0" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("place", "lack"),
+    [
+        ("images.np.load", MemoryError()),
+        ("binaries.torch.load", RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")),
+        ("files.file_record", OSError(12, "Cannot allocate memory")),
+        ("verify.read_claims", CheckpointError("cannot read the report")),
+        ("verify.proved_report", CheckpointError("cannot be proved")),
+        ("documents.read_beside", OSError(12, "Cannot allocate memory")),
+    ],
+)
+def test_a_lack_of_memory_accuses_nobody(
+    lip: Lip, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, lack: Exception
+) -> None:
+    directory = tmp_path / "whole"
+    write_bundle(made.submission, made.perturbations, made.images, directory, include_images=True)
+    if place.startswith("binaries"):  # it is loaded where its bytes are others
+        path = directory / "robustbench" / "x_adv.pt"
+        torch.save(torch.load(path, weights_only=True) + 1, path)
+        rehash(directory)
+
+    def failing(*arguments: object, **settings: object) -> None:
+        if isinstance(lack, CheckpointError):
+            raise lack from MemoryError()
+        raise lack
+
+    monkeypatch.setattr(f"lip_plugin.verification.{place}", failing)
+    outcome = lip("verify", directory)
+    assert outcome.code == 71 and outcome.out == ""
+    assert outcome.err.startswith("lip: not enough memory") and outcome.err.count("\n") == 1
 
 
 def test_adversarial_images_for_robustbench_are_compared(lip: Lip, made: Made, tmp_path: Path) -> None:
