@@ -20,8 +20,8 @@ _WORDS = (
 
 
 def out_of_memory(error: BaseException) -> BaseException | None:
-    """The error of the chain that says so; None where none does."""
-    return next((one for one in _chain(error) if _says_so(one)), None)
+    """The first error that said so, of those that led to this one; None where none did."""
+    return next((one for one in reversed(list(_chain(error))) if _says_so(one)), None)
 
 
 def _says_so(error: BaseException) -> bool:

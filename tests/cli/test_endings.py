@@ -157,6 +157,9 @@ def test_what_is_no_lack_of_memory_keeps_its_code() -> None:
     wrapped = ConfigError("cannot")
     wrapped.__cause__ = MemoryError()
     assert out_of_memory(wrapped) is wrapped.__cause__
+    essay = ImportError("\n\nPLEASE READ THIS: libopenblas.so: failed to map segment")  # as numpy writes one
+    essay.__cause__ = ImportError("libopenblas.so: failed to map segment")
+    assert out_of_memory(essay) is essay.__cause__
     assert line_and_code(SoundnessError("unsound")) == ("unsound", 1)
     assert line_and_code(ConfigError("bad")) == ("bad", 2)
     assert line_and_code(ValueError()) is None and line_and_code(SignalledError()) is None
