@@ -43,7 +43,11 @@ class Program:
 
     def stored(self, entries: int) -> RoundingTerm:
         """Rounding of ``entries`` float64 numbers, images for example, to what is stored."""
-        return RoundingTerm(_SINGLE, _SMALLEST_SINGLE * math.sqrt(entries)) if self.stored_in_float32 else _EXACT
+        return (
+            RoundingTerm(_SINGLE, _SMALLEST_SINGLE * math.sqrt(entries))
+            if self.stored_in_float32
+            else RoundingTerm.EXACT
+        )
 
     def head(self, fan_in: int) -> RoundingTerm:
         """Of the difference of two logits, relative to (||w_i|| + ||w_j||) ||features|| + |b_i| + |b_j| + |difference|.
@@ -65,7 +69,6 @@ class _Float32Forward(Program):
         return RoundingTerm.EXACT  # what an operator returns is float32 already
 
 
-_EXACT = RoundingTerm.EXACT
 FLOAT64 = Program(_DOUBLE, False, 2.0**300, 2.0**1000)
 FLOAT32 = Program(_DOUBLE, True, 2.0**55, 2.0**126)
 """float32 storage, every operator in float64: what `float32_program` runs."""

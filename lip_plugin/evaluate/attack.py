@@ -134,7 +134,8 @@ def _run_stage(
         points = _pulled_in(judge.by_float64, x, y, points, by_float64)
         points = _pulled_in(judge.by_forward, x, y, points, by_forward)
         distance = distances(points, x).masked_fill(~success, torch.inf)
-        programs = names_of(*(wrong & success for wrong in judge(points, y)))
+        by_float64 = judge.by_float64(points, y) & success  # a point of the forward may have come to fool both
+        programs = names_of(by_float64, success)
     by = tuple(stage.name if hit else "" for hit in success.tolist())
     return AttackResult(points, success, distance, by, programs, view.forwards), view.forwards
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.attacks import get_attack
-from lip_plugin.evaluate.programs import refutes
 from lip_plugin.evaluate.results import AuditResult, Points
 
 _FEWEST_CLASSES_OF_APGD_T = 4
@@ -39,17 +40,16 @@ def audit_mask(certified: Tensor, radius: Tensor, limit: int | None) -> Tensor:
     return torch.zeros_like(certified).index_fill(0, order, True) & certified
 
 
-def contradictions(points: Points) -> tuple[str, ...]:
+def contradictions(radius: Tensor, distance: Tensor, attack: Sequence[str]) -> tuple[str, ...]:
     """One line per image with an adversarial point strictly inside its own radius. Exact comparison, no tolerance.
 
-    A point that only ``model(x)`` misclassifies contradicts certificates of the forward alone.
+    ``distance`` (N,) float64 is that of the closest point that refutes what the radius speaks of, infinite without one;
+    ``attack`` names who found it.
     """
-    radius, distance = points.certificate.radius, points.distance
     return tuple(
         f"unsound certificate: image {index} has certified radius {float(radius[index]):.6g}, but "
-        f"{points.attack[index]} found a misclassified point at distance {float(distance[index]):.6g}"
+        f"{attack[index]} found a misclassified point at distance {float(distance[index]):.6g}"
         for index in (distance < radius).nonzero().squeeze(1).tolist()
-        if refutes(points.program[index], points.certificate.arithmetic)
     )
 
 

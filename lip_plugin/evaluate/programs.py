@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lip_plugin.certificates import Certificate
 from lip_plugin.network import CertifiedClassifier, float64_program
 
 ProgramName = Literal["forward", "float64"]
@@ -15,33 +16,36 @@ ProgramName = Literal["forward", "float64"]
 PROGRAMS: tuple[ProgramName, ...] = ("forward", "float64")
 
 
+def attacked_programs(certificate: Certificate) -> tuple[ProgramName, ...]:
+    """Where the forward says little about the function that is certified, attacks that follow it alone are blind."""
+    return PROGRAMS if bool(certificate.strays.any()) else PROGRAMS[:1]
+
+
 class Judge:
-    """Says of points which forward misclassifies them. Rounding decides next to a boundary, so both are asked."""
+    """Says of points (B, C, H, W) in the model's dtype with labels y (B,) which forward misclassifies them."""
 
     def __init__(self, model: CertifiedClassifier) -> None:
         self._model, self._float64 = model, float64_program(model)
 
     def by_float64(self, points: Tensor, y: Tensor) -> Tensor:
-        """(B,) bool of points (B, C, H, W) in the model's dtype with labels y (B,)."""
+        """(B,) bool"""
         return self._float64(points).argmax(dim=1) != y
 
     def by_forward(self, points: Tensor, y: Tensor) -> Tensor:
-        """(B,) bool. Logits that are no numbers misclassify."""
+        """(B,) bool. Logits that are no numbers misclassify.
+
+        Image by image: next to a boundary what else is in a batch decides how float32 rounds, and others must find
+        the same.
+        """
         with torch.no_grad():
-            logits = self._model(points)
+            logits = torch.cat([points.new_empty(0, self._model.num_classes), *map(self._model, points.split(1))])
         return (logits.argmax(dim=1) != y) | ~torch.isfinite(logits).all(dim=1)
 
     def __call__(self, points: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,) bool each: misclassified by float64, and by the forward alone.
-
-        Where the forward alone says so it is asked again, image by image: what a batch adds to its rounding must not
-        decide, so that others find the same.
-        """
-        float64 = self.by_float64(points, y)
-        forward = self.by_forward(points, y) & ~float64
-        for index in forward.nonzero().flatten().tolist():
-            alone = slice(index, index + 1)
-            forward[alone] = self.by_forward(points[alone], y[alone])
+        """(B,) bool each: misclassified by float64, and by the forward alone."""
+        float64, forward = self.by_float64(points, y), torch.zeros_like(y, dtype=torch.bool)
+        rest = ~float64
+        forward[rest] = self.by_forward(points[rest], y[rest])
         return float64, forward
 
 

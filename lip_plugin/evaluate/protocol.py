@@ -12,7 +12,7 @@ from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.audit import audit_mask, audit_stages
 from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.evaluate.plan import Plan
-from lip_plugin.evaluate.programs import PROGRAMS, ProgramName
+from lip_plugin.evaluate.programs import ProgramName, attacked_programs
 from lip_plugin.evaluate.restated import statuses
 from lip_plugin.evaluate.results import StageRecord, Status
 from lip_plugin.evaluate.work import Findings, attack_in_blocks
@@ -40,8 +40,7 @@ class Protocol:
     ) -> None:
         self.model, self.blocks, self.certificate, self.plan = model, blocks, certificate, plan
         self.correct = (certificate.prediction == blocks.labels) & ~certificate.disagrees
-        # Where the forward says little about the function that is certified, attacks that follow it alone are blind.
-        self.programs: tuple[ProgramName, ...] = PROGRAMS if bool(certificate.strays.any()) else PROGRAMS[:1]
+        self.programs = attacked_programs(certificate)
         self.found = {attack.name: Findings(len(certificate), kept=plan.pictures) for attack in plan.attacks}
         self.audit_found = Findings(len(certificate), kept=plan.pictures)
         self.attacked_certified = 0

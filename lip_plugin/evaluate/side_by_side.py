@@ -13,6 +13,7 @@ from lip_plugin.errors import ConfigError, SoundnessError
 from lip_plugin.evaluate.audit import audit_result, audit_stages, contradictions
 from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.evaluate.plan import Plan
+from lip_plugin.evaluate.programs import attacked_programs
 from lip_plugin.evaluate.protocol import Protocol
 from lip_plugin.evaluate.results import (
     STATUSES,
@@ -69,7 +70,8 @@ def _require_certified(model: CertifiedClassifier, certificate: Certificate) -> 
 def _run(model: CertifiedClassifier, blocks: Blocks, certificate: Certificate, plan: Plan, progress: bool) -> Protocol:
     """The bar counts the leading rank's own images."""
     label = "attack" if plan.skip_certified else "attack (full protocol)"
-    total = plan.stages(model) * len(blocks.positions(blocks.ranks.rank))
+    stages = plan.stages(model) * len(attacked_programs(certificate))
+    total = stages * len(blocks.positions(blocks.ranks.rank))
     shown = progress and bool(plan.attacks) and blocks.ranks.leads
     with progress_bar(label, total=total, enabled=shown) as advance:
         protocol = Protocol(model, blocks, certificate, plan, advance)
@@ -83,7 +85,7 @@ def _report(protocol: Protocol, cost: Cost, differences: tuple[Difference, ...])
     status = {eps: protocol.status(eps) for eps in plan.eps}
     found = findings.distance, tuple(findings.attack), tuple(findings.program)
     points = Points(protocol.blocks.labels, certificate, *found, status)
-    problems = contradictions(points)
+    problems = contradictions(certificate.radius, *findings.refuting(certificate.arithmetic))
     return Report(
         status="failed" if problems else "ok",
         problems=problems,

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from lip_plugin.evaluate.attack import EmpiricalAttack
+from lip_plugin.evaluate.attack import AttackResult, EmpiricalAttack
 from lip_plugin.evaluate.blocks import Blocks
-from lip_plugin.evaluate.programs import ProgramName
+from lip_plugin.evaluate.programs import ProgramName, refutes
 from lip_plugin.evaluate.results import AdversarialImage
 from lip_plugin.network import CertifiedClassifier
 
@@ -27,20 +27,57 @@ KEPT_PICTURES = 8
 """By default: memory does not grow with the images."""
 
 
-class Findings:
-    """The closest adversarial point found so far, per image: distance (N,) float64 on the CPU, by which attack, and
-    which program misclassifies it.
+class _Closest:
+    """Per image the distance (N,) float64 of the closest point so far, infinite without one, and who found it."""
 
-    The points themselves, ``pictures``, are kept of the first ``kept`` images only, None for all: an image that is
-    one of them when all is found was one of them all along, because more can only be found.
+    def __init__(self, count: int) -> None:
+        self.distance = torch.full((count,), torch.inf, dtype=torch.float64)
+        self.attack = [""] * count
+
+    def add(self, index: Tensor, distance: Tensor, attack: str) -> Tensor:
+        """(n,) bool: which of the points at ``index`` (n,) are now the closest."""
+        closer = distance < self.distance[index]
+        self.distance[index[closer]] = distance[closer]
+        for position in index[closer].tolist():
+            self.attack[position] = attack
+        return closer
+
+    def merged(self, other: _Closest) -> _Closest:
+        best = _Closest(len(self.attack))
+        best.distance = torch.minimum(self.distance, other.distance)
+        closer = (other.distance < self.distance).tolist()
+        best.attack = [b if hit else a for hit, a, b in zip(closer, self.attack, other.attack, strict=True)]
+        return best
+
+
+class Findings:
+    """The closest adversarial point found so far, per image: its distance, by which attack, and whom it fools.
+
+    Of points that float64 misclassifies the closest is kept by itself: one that fools the forward alone may lie nearer,
+    and must not hide that a certificate is refuted. The points themselves, ``pictures``, are kept of the first ``kept``
+    images only, None for all: an image that is one of them when all is found was one of them all along, because more
+    can only be found.
     """
 
     def __init__(self, count: int, *, kept: int | None = KEPT_PICTURES) -> None:
         self.kept = kept
-        self.distance = torch.full((count,), torch.inf, dtype=torch.float64)
-        self.attack = [""] * count
+        self._any, self._float64 = _Closest(count), _Closest(count)
         self.program = [""] * count
         self.pictures: dict[int, AdversarialImage] = {}
+
+    @property
+    def distance(self) -> Tensor:
+        """(N,) float64 on the CPU."""
+        return self._any.distance
+
+    @property
+    def attack(self) -> list[str]:
+        return self._any.attack
+
+    def refuting(self, arithmetic: str) -> tuple[Tensor, list[str]]:
+        """Distance (N,) and attack of the closest point that says something against certificates of this arithmetic."""
+        chosen = self._any if refutes("forward", arithmetic) else self._float64
+        return chosen.distance, chosen.attack
 
     def add(
         self,
@@ -50,21 +87,19 @@ class Findings:
         program: Sequence[str],
         pictures: Iterable[AdversarialImage] = (),
     ) -> None:
-        closer = distance < self.distance[index]
-        programs = [name for name, hit in zip(program, closer.tolist(), strict=True) if hit]
-        index = index[closer]
-        self.distance[index] = distance[closer]
-        positions = index.tolist()
-        for position, name in zip(positions, programs, strict=True):
-            self.attack[position], self.program[position] = attack, name
-        self._keep(picture for picture in pictures if picture.index in positions)
+        of_float64 = torch.tensor([name == "float64" for name in program], dtype=torch.bool)
+        self._float64.add(index[of_float64], distance[of_float64], attack)
+        closer = self._any.add(index, distance, attack).tolist()
+        found = {at: name for at, name, hit in zip(index.tolist(), program, closer, strict=True) if hit}
+        for position, name in found.items():
+            self.program[position] = name
+        self._keep(picture for picture in pictures if picture.index in found)
 
     def merged(self, other: Findings) -> Findings:
         """The closer of the two, image by image."""
-        best = Findings(len(self.attack), kept=self.kept)
-        best.distance = torch.minimum(self.distance, other.distance)
+        best = Findings(len(self.program), kept=self.kept)
         closer = (other.distance < self.distance).tolist()
-        best.attack = [b if hit else a for hit, a, b in zip(closer, self.attack, other.attack, strict=True)]
+        best._any, best._float64 = self._any.merged(other._any), self._float64.merged(other._float64)
         best.program = [b if hit else a for hit, a, b in zip(closer, self.program, other.program, strict=True)]
         best._keep(picture for picture in self.pictures.values() if not closer[picture.index])
         best._keep(picture for picture in other.pictures.values() if closer[picture.index])
@@ -75,12 +110,6 @@ class Findings:
         if self.kept is not None:
             for index in sorted(self.pictures)[self.kept :]:
                 del self.pictures[index]
-
-
-class _Settings(TypedDict):
-    eps: float
-    seed: int
-    program: ProgramName
 
 
 @dataclass(frozen=True)
@@ -119,8 +148,8 @@ def attack_in_blocks(
             rows = todo[span.start : span.stop].nonzero().squeeze(1)
             if len(rows):  # pixels are read for blocks with something left to attack
                 unit_draws = unit_seed(seed, stage.name, eps, block)
-                settings: _Settings = {"eps": eps, "seed": unit_draws, "program": program}
-                units.append(_attacked(stage, model, blocks, block, rows, settings, pictures=room))
+                attack = partial(stage, eps=eps, seed=unit_draws, program=program)
+                units.append(_attacked(attack, model, blocks, block, rows, pictures=room))
                 room = None if room is None else room - len(units[-1].pictures)
             on_unit(len(span))
         return units
@@ -133,19 +162,18 @@ def attack_in_blocks(
 
 
 def _attacked(
-    stage: EmpiricalAttack,
+    attack: Callable[[CertifiedClassifier, Tensor, Tensor], AttackResult],
     model: CertifiedClassifier,
     blocks: Blocks,
     block: int,
     rows: Tensor,
-    settings: _Settings,
     *,
     pictures: int | None,
 ) -> _Unit:
     pixels = blocks.read(block)
     x = pixels[rows.to(pixels.device)].to(model.device)
     index = rows + blocks.span(block).start
-    result = stage(model, x, blocks.labels[index].to(model.device), **settings)
+    result = attack(model, x, blocks.labels[index].to(model.device))
     first = result.success.nonzero().squeeze(1)[:pictures].tolist()
     kept = tuple(AdversarialImage(int(index[row]), _copied(x[row]), _copied(result.adversarial[row])) for row in first)
     return _Unit(index, result.distance.cpu(), result.program, result.forwards, kept)

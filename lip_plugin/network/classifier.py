@@ -161,7 +161,7 @@ class CertifiedClassifier(nn.Module):
                 f"a frozen network keeps its dtype {self._dtype}, got a cast to {probe.dtype}; "
                 "cast the trainable model before lp.freeze"
             )
-        super()._apply(fn, recurse)
+        super()._apply(lambda tensor: fn(tensor).contiguous(), recurse)  # another layout would take another kernel
         self.__dict__["_layers"] = self._bind(self._layers)
         return self
 

@@ -15,7 +15,7 @@ from lip_plugin.submission.boards import Board, Refusal
 from lip_plugin.submission.images_digest import images_sha256
 from lip_plugin.submission.layout import ADVERSARIAL_IMAGES, state_dict_file
 from lip_plugin.submission.perturbations import Perturbations, stored_perturbations
-from lip_plugin.submission.robustbench import other_labels, state_dict_bytes
+from lip_plugin.submission.robustbench import other_labels
 from lip_plugin.submission.submission import Submission
 from lip_plugin.types import parse_eps_grid
 from lip_plugin.untrusted import is_plain_name, printable
@@ -122,7 +122,7 @@ def _require_same_in_plain_torch(
     card: ModelCard, model: CertifiedClassifier, images: LabelledImages, report: Report
 ) -> None:
     prediction = report.points.certificate.prediction
-    others = other_labels(model, card.name, state_dict_bytes(model), images, prediction)
+    others = other_labels(model, card.name, images, prediction)
     if others:
         raise RefusedError(
             f"the network in plain torch, which foreign boards run, labels {len(others)} of {len(prediction)} images "

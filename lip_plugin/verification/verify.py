@@ -174,9 +174,9 @@ def _evaluation_checks(bundle: _Bundle, images: LabelledImages, progress: bool) 
 
 
 def _plain_check(bundle: _Bundle, images: LabelledImages, report: Report) -> Check:
-    """What foreign boards run; the weights in its file are known to be the model's by now."""
+    """What foreign boards run; `_network_checks` holds the weights in its file against the model's."""
     name, prediction = bundle.card.name, report.points.certificate.prediction
-    others = other_labels(bundle.model, name, state_dict_bytes(bundle.model), images, prediction)
+    others = other_labels(bundle.model, name, images, prediction)
     what = f"labels of {len(prediction)} images in plain torch"
     return check(state_dict_file(name), what, "as certified", f"{len(others)} others" if others else "as certified")
 

@@ -6,6 +6,8 @@ import csv
 import dataclasses
 import io
 import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,11 @@ import lip_plugin as lp
 from lip_plugin.cli import run
 from lip_plugin.data import load_shipped
 from lip_plugin.evaluate import EmpiricalAttack, certify_report, compare_certified
+from lip_plugin.evaluate.audit import contradictions
 from lip_plugin.evaluate.plan import attack_plan
 from lip_plugin.evaluate.programs import refutes
 from lip_plugin.evaluate.view import AttackView
+from lip_plugin.evaluate.work import Findings
 from lip_plugin.network import Flatten, Head, L2Pool, Offset, Operator, Scale, float64_function
 from lip_plugin.report import points_csv, report_document
 from lip_plugin.report.summary import headline, remarks
@@ -178,3 +182,57 @@ def test_an_inflated_certificate_of_the_forward_is_caught(shift: float) -> None:
     assert compare_certified(model, x, y, honest, plan).status == "ok"
     with pytest.raises(lp.SoundnessError, match="unsound certificate"):
         compare_certified(model, x, y, inflated, plan)
+
+
+def test_a_nearer_point_of_the_forward_alone_does_not_hide_a_refutation() -> None:
+    """Inside a real radius: at 0.1 the forward alone is deceived, at 0.2 float64 is. Found in either order."""
+    index, radius = torch.tensor([0]), torch.tensor([0.5], dtype=torch.float64)
+    found = [("forward", 0.1, "near"), ("float64", 0.2, "far")]
+    for order in (found, found[::-1]):
+        one, merged = Findings(1), Findings(1)
+        for program, distance, attack in order:
+            alone = Findings(1)
+            for findings in (one, alone):
+                findings.add(index, torch.tensor([distance], dtype=torch.float64), attack, [program])
+            merged = merged.merged(alone)
+        for findings in (one, merged):
+            assert (float(findings.distance), findings.attack, findings.program) == (0.1, ["near"], ["forward"])
+            (line,) = contradictions(radius, *findings.refuting("real"))
+            assert "far found a misclassified point at distance 0.2" in line
+            (line,) = contradictions(radius, *findings.refuting("forward"))
+            assert "near found a misclassified point at distance 0.1" in line
+
+
+def test_who_counts_is_named_even_where_a_batch_rounds_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forward that is deceived nearer to the image in a batch than alone: what counts is what one image shows."""
+    model = lp.CertifiedClassifier([Flatten()], Head(torch.eye(2), torch.zeros(2)), input_shape=(1, 1, 2))
+
+    def batched(self: lp.CertifiedClassifier, x: Tensor) -> Tensor:
+        boundary = 0.6 + 0.02 * (len(x) > 1)
+        first = x.flatten(1)[:, :1]
+        return torch.cat([first, torch.full_like(first, boundary)], 1)
+
+    monkeypatch.setattr(lp.CertifiedClassifier, "forward", batched)
+    x = torch.tensor([0.9, 0.1]).view(1, 1, 1, 2).repeat(3, 1, 1, 1)
+    points = x.clone()
+    points[:, 0, 0, 0] = torch.tensor([0.5, 0.61, 0.89])  # misclassified; in a batch only; never
+    result = Given(points)(model, x, torch.zeros(3, dtype=torch.long), eps=1.0)
+    assert result.success.tolist() == [True, False, False] and result.program == ("forward", "", "")
+    assert float(result.distance[0]) == pytest.approx(0.3, abs=1e-5)
+    assert result.distance[1:].tolist() == [float("inf")] * 2
+
+
+@pytest.mark.parametrize("shift", [0.0, 2.0**20])
+def test_the_bar_counts_both_programs(shift: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    totals: list[int] = []
+    done: list[int] = []
+
+    @contextmanager
+    def bar(label: str, *, total: int, enabled: bool) -> Generator[Callable[[int, str], None]]:
+        totals.append(total)
+        yield lambda count, note: done.append(count)
+
+    monkeypatch.setattr("lip_plugin.evaluate.side_by_side.progress_bar", bar)
+    x, y = images()
+    lp.compare(shifted(shift), x, y, eps=(0.1, 0.5), attacks=[Step()], audit=2, progress=True)
+    assert [sum(done)] == totals

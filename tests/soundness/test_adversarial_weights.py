@@ -100,12 +100,17 @@ def test_radii_end_before_the_exact_boundary_and_where_singular_values_say(adver
     for arithmetic in adversary.arithmetics:
         certificate = lp.certify(adversary.model, adversary.x, arithmetic=arithmetic)
         share = adversary.wanted.share_float32 if arithmetic == "float32" else adversary.wanted.share
-        columns = (certificate.prediction.tolist(), certificate.radius.tolist(), certificate.disagrees.tolist())
-        for gap, label, radius, disagrees in zip(adversary.gaps(), *columns, strict=True):
+        columns = (certificate.prediction.tolist(), certificate.radius.tolist(), certificate.margin.tolist())
+        for gap, label, radius, margin, disagrees in zip(
+            adversary.gaps(), *columns, certificate.disagrees.tolist(), strict=True
+        ):
             if radius > 0:
                 assert label == (0 if gap > 0 else 1)
                 assert Fraction(radius) ** 2 * square <= gap**2
-            assert radius == 0.0 if disagrees else radius >= share * float(abs(gap)) / product
+            if disagrees:  # the forward says something else: no radius, but the proof of the margin stands
+                assert radius == 0.0 and share * float(abs(gap)) <= margin <= float(abs(gap)) * (1 + 1e-12)
+            else:
+                assert radius >= share * float(abs(gap)) / product
             assert radius <= float(abs(gap)) / product * (1 + 1e-12)
 
 

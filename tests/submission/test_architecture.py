@@ -227,7 +227,7 @@ def test_equal_neighbours_become_one_list() -> None:
 def test_shipped_models(name: str) -> None:
     model = lp.load_model(name)
     require_equal(model, rebuilt(model, name))
-    assert len(architecture_source(model, name).splitlines()) < 70
+    assert len(architecture_source(model, name).splitlines()) < 50
 
 
 def test_float64_stays_float64() -> None:
@@ -294,9 +294,13 @@ def test_a_hostile_name_stays_a_name() -> None:
     name = 'x"""; import os; raise SystemExit(1) #\\'
     model = classifier([MinMax()], MAP)
     require_equal(model, rebuilt(model, name))
-    tree = ast.parse(architecture_source(model, name))
-    imported = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert {ast.unparse(node) for node in imported} == {"import torch", "from torch import nn"}
+
+    def imported(name: str) -> set[str]:
+        tree = ast.parse(architecture_source(model, name))
+        return {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)}
+
+    torch_alone = {"import torch", "import torch.nn.functional as F", "from torch import nn"}
+    assert imported(name) == imported("Honest") == torch_alone
 
 
 @pytest.mark.parametrize(

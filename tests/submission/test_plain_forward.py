@@ -12,7 +12,7 @@ import lip_plugin as lp
 from lip_plugin.data import LabelledImages, load_npz
 from lip_plugin.network import Flatten, Head, Offset
 from lip_plugin.submission import evaluation
-from lip_plugin.submission.robustbench import other_labels, state_dict_bytes
+from lip_plugin.submission.robustbench import other_labels
 from lip_plugin.verification import verify, verify_bundle
 
 
@@ -23,11 +23,10 @@ def images(data_file: Path) -> LabelledImages:
 
 def test_the_plain_form_labels_every_image_as_the_network_does(made: Any, images: LabelledImages) -> None:
     prediction = made.report.points.certificate.prediction
-    content = state_dict_bytes(made.model)
-    assert other_labels(made.model, "tiny", content, images, prediction) == []
+    assert other_labels(made.model, "tiny", images, prediction) == []
     moved = prediction.clone()
     moved[[3, 17]] = (moved[[3, 17]] + 1) % 4
-    assert other_labels(made.model, "tiny", content, images, moved) == [3, 17]
+    assert other_labels(made.model, "tiny", images, moved) == [3, 17]
 
 
 def test_other_weights_are_noticed_image_by_image(made: Any, images: LabelledImages) -> None:
@@ -36,7 +35,7 @@ def test_other_weights_are_noticed_image_by_image(made: Any, images: LabelledIma
     x = torch.cat([x for x, _ in images.blocks(24, torch.float32)])
     expected = (turned(x).argmax(1) != made.model(x).argmax(1)).nonzero().flatten().tolist()
     prediction = made.report.points.certificate.prediction
-    assert other_labels(made.model, "tiny", state_dict_bytes(turned), images, prediction) == expected != []
+    assert other_labels(turned, "tiny", images, prediction) == expected != []
 
 
 def test_a_submission_is_refused_where_the_plain_form_disagrees(made: Any, images: LabelledImages) -> None:

@@ -100,10 +100,11 @@ def test_held_out_pictures_and_the_others_are_the_whole(folder: Path) -> None:
 
 
 def test_two_processes_under_torchrun_are_one(folder: Path) -> None:
-    """The README's launch: the weights within 3e-5 of one process, the test split certified by both."""
+    """The README's launch: the weights within 1e-5 of one process, the test split certified by both."""
     code = "import torch; torch.set_num_threads(1); from lip_plugin.cli import main; main()"
     (folder / "lip.py").write_text(code)
-    settings = ["learning_rate=0.001", "held_out=12"]
+    # With seed 0 one scale has a gradient of almost nothing, and Adam divides rounding by rounding there.
+    settings = ["learning_rate=0.001", "held_out=12", "seed=1"]
     single = [sys.executable, str(folder / "lip.py"), *_arguments(folder, "one", *settings)]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     double = [*torchrun, str(folder / "lip.py"), *_arguments(folder, "two", *settings)]
@@ -112,7 +113,7 @@ def test_two_processes_under_torchrun_are_one(folder: Path) -> None:
         subprocess.run(command, check=True, capture_output=True, env=environment, timeout=300)
     one, two = load_checkpoint(folder / "one"), load_checkpoint(folder / "two")
     for key, value in one["model"].items():
-        torch.testing.assert_close(two["model"][key], value, rtol=0, atol=3e-5)
+        torch.testing.assert_close(two["model"][key], value, rtol=0, atol=1e-5)
     assert np.array(one["accuracies"]) == pytest.approx(np.array(two["accuracies"]), abs=1e-6)
     reports = [json.loads((folder / name / "report.json").read_text()) for name in ("one", "two")]
     assert [report["dataset"]["n"] for report in reports] == [12, 12]

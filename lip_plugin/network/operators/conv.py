@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
 from typing import ClassVar
 
 import torch
@@ -24,7 +24,7 @@ from lip_plugin.network.operators.base import (
     require_tensor,
 )
 from lip_plugin.network.operators.rounding import affine_rounding, bias_norm_upper_bound
-from lip_plugin.network.operators.sums import PartialSums, equal_parts, magnitude
+from lip_plugin.network.operators.sums import PartialSums, added, magnitude, part_size
 from lip_plugin.types import Shape
 
 _LONGEST_SUM = 288
@@ -35,7 +35,7 @@ _LONGEST_SUM = 288
 class Conv(Operator):
     """y = W * pad(x) + b. weight (O, C/groups, kh, kw), bias (O,); padding is (top, bottom, left, right).
 
-    In float32 the input channels are gone through in equal parts, whose results are added: see `operators.sums`.
+    In float32 the input channels are gone through in parts, whose results are added: see `operators.sums`.
     """
 
     kind: ClassVar[str] = "conv"
@@ -67,7 +67,7 @@ class Conv(Operator):
         x, inside = self._padded(x)
         if self.parts == 1:
             return self._convolved(x, self.weight, self.bias, inside)
-        total = reduce(torch.add, (self._convolved(*piece, None, inside) for piece in self._pieces(x, self.weight)))
+        total = added(self._convolved(*piece, None, inside) for piece in self._pieces(x))
         return total if self.bias is None else total + self.bias.view(-1, 1, 1)
 
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
@@ -82,19 +82,19 @@ class Conv(Operator):
         return F.conv2d(x, weight, bias, self.stride, inside, self.dilation, self.groups)
 
     @property
-    def parts(self) -> int:
-        """In how many parts float32 adds up; float64 needs none."""
+    def part_size(self) -> int:
+        """How many input channels of a group float32 adds up at a time; all of them in float64."""
         channels, *kernel = self.weight.shape[1:]
-        return equal_parts(channels, math.prod(kernel), _LONGEST_SUM) if self.weight.dtype == torch.float32 else 1
+        return part_size(channels, math.prod(kernel), _LONGEST_SUM) if self.weight.dtype == torch.float32 else channels
 
-    def _pieces(self, x: Tensor, weight: Tensor) -> list[tuple[Tensor, Tensor]]:
+    @property
+    def parts(self) -> int:
+        return -(-self.weight.shape[1] // self.part_size)
+
+    def _pieces(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Input (B, groups * c, H, W) and weight (O, c, kh, kw) of every part, c channels each."""
-        channels = weight.shape[1] // self.parts
-        if self.groups == 1:
-            inputs = x.split(channels, 1)
-        else:
-            inputs = [part.flatten(1, 2) for part in x.unflatten(1, (self.groups, -1)).split(channels, 2)]
-        return list(zip(inputs, weight.split(channels, 1), strict=True))
+        inputs = x.unflatten(1, (self.groups, -1)).split(self.part_size, 2)
+        yield from zip((part.flatten(1, 2) for part in inputs), self.weight.split(self.part_size, 1), strict=True)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         channels, height, width = require_map(input_shape, self.kind)
@@ -135,7 +135,7 @@ class Conv(Operator):
     def float32_rounding(self, input_shape: Shape) -> Rounding:
         """By |W| * |x| + |b| as it is at x (see `operators.sums`)."""
         absolute_norm = self._absolute_norm(input_shape, self.output_shape(input_shape))
-        sums = PartialSums(self.weight[0].numel() // self.parts, self.parts, absolute_norm)
+        sums = PartialSums(self.part_size * math.prod(self.weight.shape[2:]), self.parts, absolute_norm)
         absolute_weight = magnitude(self.weight)
         bias = None if self.bias is None else magnitude(self.bias).view(-1, 1, 1)
 
@@ -151,9 +151,7 @@ class Conv(Operator):
         if self.parts == 1:
             return None
         x, inside = self._padded(x.float())
-        return reduce(
-            torch.add, (self._convolved(*piece, None, inside).abs() for piece in self._pieces(x, self.weight))
-        )
+        return added(self._convolved(*piece, None, inside).abs() for piece in self._pieces(x))
 
     def _absolute_norm(self, input_shape: Shape, out: Shape) -> float:
         """|| |W| ||_2 <= sqrt(max row sum * max column sum) of the operator with entries |w|."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from lip_plugin.bounds.rounding import abs_norm_upper_bound
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network.operators.base import Operator, Rounding, RoundingAt, RoundingTerm, require_tensor
 from lip_plugin.network.operators.rounding import affine_rounding, bias_norm_upper_bound
-from lip_plugin.network.operators.sums import PartialSums, equal_parts, magnitude
+from lip_plugin.network.operators.sums import PartialSums, added, magnitude, part_size
 from lip_plugin.types import Shape
 
 _LONGEST_SUM = 128
@@ -25,7 +26,7 @@ _LONGEST_SUM = 128
 class Dense(Operator):
     """y = W x + b on feature vectors. weight (O, D), bias (O,).
 
-    In float32 the products are added up in equal parts, whose sums are added: see `operators.sums`.
+    In float32 the products are added up in parts, whose sums are added: see `operators.sums`.
     """
 
     kind: ClassVar[str] = "dense"
@@ -45,18 +46,22 @@ class Dense(Operator):
     def apply(self, x: Tensor) -> Tensor:
         if self.parts == 1:
             return F.linear(x, self.weight, self.bias)
-        total = self._products(x, self.weight).sum(0)
+        total = added(self._products(x))
         return total if self.bias is None else total + self.bias
 
     @property
-    def parts(self) -> int:
-        """In how many parts float32 adds up; float64 needs none."""
-        return equal_parts(self.weight.shape[1], 1, _LONGEST_SUM) if self.weight.dtype == torch.float32 else 1
+    def part_size(self) -> int:
+        """How many inputs float32 adds up at a time; all of them in float64."""
+        inputs = self.weight.shape[1]
+        return part_size(inputs, 1, _LONGEST_SUM) if self.weight.dtype == torch.float32 else inputs
 
-    def _products(self, x: Tensor, weight: Tensor) -> Tensor:
-        """(parts, B, O), the product of every part."""
-        pieces, matrices = (values.unflatten(1, (self.parts, -1)) for values in (x, weight))
-        return pieces.transpose(0, 1) @ matrices.permute(1, 2, 0)
+    @property
+    def parts(self) -> int:
+        return -(-self.weight.shape[1] // self.part_size)
+
+    def _products(self, x: Tensor) -> Iterator[Tensor]:
+        """(B, O) of every part."""
+        return map(F.linear, x.split(self.part_size, 1), self.weight.split(self.part_size, 1))
 
     def output_shape(self, input_shape: Shape) -> Shape:
         outputs, inputs = self.weight.shape
@@ -76,12 +81,12 @@ class Dense(Operator):
     def float32_rounding(self, input_shape: Shape) -> Rounding:
         """By |W| |x| + |b| as it is at x (see `operators.sums`)."""
         absolute_norm = abs_norm_upper_bound(self.weight)
-        sums = PartialSums(self.weight.shape[1] // self.parts, self.parts, absolute_norm)
+        sums = PartialSums(self.part_size, self.parts, absolute_norm)
         absolute_weight = magnitude(self.weight)
         bias = None if self.bias is None else magnitude(self.bias)
 
         def rounding(x: Tensor, y: Tensor, norm: Tensor) -> RoundingAt:
-            partial = None if self.parts == 1 else self._products(x.float(), self.weight).abs().sum(0)
+            partial = None if self.parts == 1 else added(map(torch.abs, self._products(x.float())))
             return sums.rounding(F.linear(magnitude(x), absolute_weight), partial, y, bias)
 
         return rounding

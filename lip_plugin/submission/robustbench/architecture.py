@@ -13,26 +13,14 @@ from lip_plugin.submission.robustbench.blocks import Block, network_blocks
 from lip_plugin.submission.robustbench.plain_layer import PlainLayer
 
 _HELPERS = {
-    "conv_in_parts": '''\
-def conv_in_parts(conv, x, parts):
-    """A convolution whose input channels are gone through in equal parts: shorter sums round less."""
-    size = conv.weight.shape[1] // parts
-    if conv.groups == 1:
-        pieces = x.split(size, 1)
-    else:
-        pieces = [piece.flatten(1, 2) for piece in x.unflatten(1, (conv.groups, -1)).split(size, 2)]
-    total = None
-    for piece, weight in zip(pieces, conv.weight.split(size, 1)):
-        y = F.conv2d(piece, weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
-        total = y if total is None else total + y
-    return total if conv.bias is None else total + conv.bias.view(-1, 1, 1)
-''',
-    "dense_in_parts": '''\
-def dense_in_parts(dense, x, parts):
-    """A dense layer whose inputs are gone through in equal parts: shorter sums round less."""
-    pieces, weight = x.unflatten(1, (parts, -1)), dense.weight.unflatten(1, (parts, -1))
-    total = (pieces.transpose(0, 1) @ weight.permute(1, 2, 0)).sum(0)
-    return total if dense.bias is None else total + dense.bias
+    "in_parts": '''\
+def in_parts(layer, x, size):
+    """A layer that adds up its input channels in parts: shorter sums round less."""
+    groups, conv = getattr(layer, "groups", 1), x.dim() == 4
+    call, how = (F.conv2d, (None, layer.stride, layer.padding, layer.dilation, groups)) if conv else (F.linear, ())
+    pieces = (piece.flatten(1, 2) for piece in x.unflatten(1, (groups, -1)).split(size, 2))
+    total = sum(call(piece, weight, *how) for piece, weight in zip(pieces, layer.weight.split(size, 1)))
+    return total if layer.bias is None else total + layer.bias.view(-1, *[1] * (x.dim() - 2))
 ''',
     "minmax": '''\
 def minmax(x):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import torch
@@ -11,27 +10,26 @@ from torch import Tensor, nn
 from lip_plugin.data import LabelledImages
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.submission.robustbench.architecture import architecture_source, class_name
+from lip_plugin.submission.robustbench.state_dict import plain_state_dict
 
 _BLOCK = 256
 
 
-def plain_network(model: CertifiedClassifier, name: str, state_dict: bytes) -> nn.Module:
-    """``architecture.py`` as written from the network itself, never a stranger's file, with the weights of ``NAME.pt``.
+def plain_network(model: CertifiedClassifier, name: str) -> nn.Module:
+    """``architecture.py`` as written from the network itself, never a stranger's file, with the tensors of ``NAME.pt``.
 
-    Raises RuntimeError where the weights are not those of this network's layers.
+    `state_dict_bytes` reads that file back and compares; `lip verify` holds a bundle's against it.
     """
     scope: dict[str, Any] = {}
     exec(compile(architecture_source(model, name), "architecture.py", "exec"), scope)
     plain: nn.Module = scope[class_name(name)]()
-    plain.load_state_dict(torch.load(io.BytesIO(state_dict), weights_only=True), strict=True)
+    plain.load_state_dict(plain_state_dict(model), strict=True)
     return plain.to(model.device).eval()
 
 
-def other_labels(
-    model: CertifiedClassifier, name: str, state_dict: bytes, images: LabelledImages, prediction: Tensor
-) -> list[int]:
+def other_labels(model: CertifiedClassifier, name: str, images: LabelledImages, prediction: Tensor) -> list[int]:
     """The images, by index, that the network in plain torch labels otherwise than ``prediction`` (N,) on the CPU."""
-    plain, found, start = plain_network(model, name, state_dict), list[int](), 0
+    plain, found, start = plain_network(model, name), list[int](), 0
     with torch.no_grad():
         for x, _ in images.blocks(_BLOCK, model.dtype):
             logits = plain(x.to(model.device)).cpu()

@@ -70,20 +70,21 @@ def _conv(conv: Conv, _: Shape) -> PlainLayer:
     mode = ', mode="circular"' if conv.padding_mode == "circular" else ""
     before = "" if inside else f"F.pad({{x}}, ({left}, {right}, {top}, {bottom}){mode})"
     arguments = [str(per_group * conv.groups), str(outputs), _short(tuple(kernel)), *_changed(settings)]
-    return _summed("conv", f"nn.Conv2d({', '.join(arguments)})", conv.parts, "conv_in_parts", before)
+    return _summed(conv, f"nn.Conv2d({', '.join(arguments)})", before)
 
 
 def _dense(dense: Dense, _: Shape) -> PlainLayer:
     outputs, inputs = dense.weight.shape
     arguments = [str(inputs), str(outputs), *_changed(_common(dense.weight, dense.bias))]
-    return _summed(dense.kind, f"nn.Linear({', '.join(arguments)})", dense.parts, "dense_in_parts")
+    return _summed(dense, f"nn.Linear({', '.join(arguments)})")
 
 
-def _summed(name: str, declared: str, parts: int, helper: str, before: str = "") -> PlainLayer:
-    """The module alone, or the function that adds its sums up in parts."""
-    if parts == 1:
-        return PlainLayer("{self}({x})", name, declared, before=before)
-    return PlainLayer(f"{helper}({{self}}, {{x}}, {parts})", name, declared, before=before, helper=helper)
+def _summed(layer: Conv | Dense, declared: str, before: str = "") -> PlainLayer:
+    """The module alone, or the function of the file that adds its sums up in parts."""
+    if layer.parts == 1:
+        return PlainLayer("{self}({x})", layer.kind, declared, before=before)
+    code = f"in_parts({{self}}, {{x}}, {layer.part_size})"
+    return PlainLayer(code, layer.kind, declared, before=before, helper="in_parts")
 
 
 def _per_channel(values: Tensor, name: str, sign: str, input_shape: Shape) -> PlainLayer:
