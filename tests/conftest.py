@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from torch import Tensor
 
 from lip_plugin.cli import run
+from lip_plugin.data import ImageSet, checked_image_set
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -90,6 +92,21 @@ def randn() -> Randn:
 
     def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def halves() -> Callable[[int, int], ImageSet]:
+    """halves(count, channels): images of 8 x 8 of two classes, bright above or bright below."""
+
+    def draw(count: int, channels: int) -> ImageSet:
+        generator = np.random.default_rng(0)
+        labels = generator.integers(0, 2, count)
+        pixels = generator.integers(0, 120, (count, channels, 8, 8))
+        for image, label in zip(pixels, labels, strict=True):
+            image[:, 4 * label : 4 * label + 4] += 120
+        return checked_image_set(pixels.astype(np.uint8), labels, name="halves", source="synthetic")
 
     return draw
 

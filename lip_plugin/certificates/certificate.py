@@ -15,7 +15,7 @@ from lip_plugin.certificates.inputs import check_images
 from lip_plugin.certificates.lipschitz import pair_bound, settled_bound
 from lip_plugin.certificates.program import FLOAT64, require_program
 from lip_plugin.errors import ConfigError, DataError
-from lip_plugin.network import CertifiedClassifier, RoundingTerm, require_unaltered
+from lip_plugin.network import CertifiedClassifier, RoundingTerm, reduced_precision, require_unaltered
 from lip_plugin.progress import progress_bar
 
 _DEFAULT_BATCH = 256
@@ -106,6 +106,8 @@ def certify_blocks(
             check_images(own, block)
             block = block.detach().to(own.device)
             proved = certifier(block)
+        if mode == "forward":
+            _require_exact_sums(own)
         disagrees, strays = _beside(_forward(own, block), proved)
         on_images(len(block))
         radius = proved.radius.masked_fill(disagrees, 0.0)
@@ -117,6 +119,16 @@ def certify_blocks(
     nothing = torch.empty(0, dtype=torch.float64, device="cpu")
     columns = zip([nothing.long(), nothing, nothing, nothing.bool(), nothing.bool()], *parts, strict=True)
     return Certificate(*map(torch.cat, columns), arithmetic=mode, digest=digest)
+
+
+def _require_exact_sums(model: CertifiedClassifier) -> None:
+    """Raises ConfigError where ``model(x)`` is no program of float32 sums: the errors of TF32 can hide in the slack."""
+    reason = reduced_precision(model.device) if model.dtype == torch.float32 else None
+    if reason is not None:
+        raise ConfigError(
+            f"this process {reason}, so that model(x) is not in float32; set torch.backends.cudnn.allow_tf32 = False "
+            'and torch.set_float32_matmul_precision("highest"), or certify another arithmetic'
+        )
 
 
 def _forward(model: CertifiedClassifier, x: Tensor) -> Tensor:
@@ -150,8 +162,8 @@ def _beside(forward: Tensor, proved: _Proved) -> tuple[Tensor, Tensor]:
     strays = ~(off.amax(dim=1) <= FORWARD_SLACK * proved.gap.amax(dim=1))
     if proved.forward_slack is not None and bool(((off > proved.forward_slack).any(dim=1) & (proved.radius > 0)).any()):
         raise ConfigError(
-            "model(x) is less exact here than sums in float32 can be; switch off what replaces them, for example "
-            "torch.backends.cudnn.allow_tf32 or torch.set_float32_matmul_precision, or certify another arithmetic"
+            "model(x) is less exact here than sums in float32 can be: other kernels replace them; "
+            "certify another arithmetic, or on the CPU"
         )
     return disagrees, strays | disagrees
 

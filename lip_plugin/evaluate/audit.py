@@ -55,7 +55,7 @@ def contradictions(radius: Tensor, distance: Tensor, attack: Sequence[str]) -> t
 
 def audit_result(points: Points, attacked_certified: int, broken: int) -> AuditResult:
     """With the number of images whose radius was contradicted."""
-    radius, distance = points.certificate.radius, points.distance
+    radius, distance = points.certificate.radius, points.refuting_distance
     comparable = torch.isfinite(distance) & (radius > 0)
     ratios = distance[comparable] / radius[comparable]
     smallest = float(ratios.min()) if len(ratios) else None

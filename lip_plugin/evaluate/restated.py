@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from lip_plugin.certificates import wilson_interval95
 from lip_plugin.evaluate.audit import audit_result, contradictions
-from lip_plugin.evaluate.programs import refutes
 from lip_plugin.evaluate.results import STATUSES, EpsResult, Report, Status
 
 
@@ -38,9 +36,8 @@ def restated(
     inside its image's own radius.
     """
     points = dataclasses.replace(report.points, distance=distance, attack=tuple(attack), program=tuple(program))
-    radius, arithmetic = points.certificate.radius, points.certificate.arithmetic
-    refuting = torch.tensor([refutes(name, arithmetic) for name in program], dtype=torch.bool)
-    problems = contradictions(radius, distance.masked_fill(~refuting, torch.inf), attack)
+    radius = points.certificate.radius
+    problems = contradictions(radius, points.refuting_distance, attack)
     status = {result.eps: statuses(points.correct, radius, distance, result.eps) for result in report.eps}
     return dataclasses.replace(
         report,

@@ -14,7 +14,7 @@ from torch import Tensor
 from lip_plugin.certificates import Certificate, LipschitzBound
 from lip_plugin.errors import MissingDependencyError
 from lip_plugin.evaluate.lipschitz_audit import LipschitzAudit
-from lip_plugin.evaluate.programs import ProgramName
+from lip_plugin.evaluate.programs import ProgramName, refutes
 from lip_plugin.evaluate.versions import attack_libraries
 from lip_plugin.evaluate.views import view
 from lip_plugin.network import CertifiedClassifier
@@ -65,7 +65,8 @@ class AuditResult:
     """How hard the certificates were tried, and the closest call.
 
     ``attacked_certified`` counts (image, eps) pairs; ``broken`` the images whose radius an attack contradicted;
-    ``smallest_distance_over_radius`` is over every adversarial point found at any eps, None without one.
+    ``smallest_distance_over_radius`` is over the images' closest points at any eps, as far as they say something
+    about what the radius speaks of (`refutes`), None without one.
     """
 
     attacked_certified: int
@@ -100,6 +101,12 @@ class Points:
     def correct(self) -> Tensor:
         """(N,) bool: both forwards give the label."""
         return (self.certificate.prediction == self.labels) & ~self.certificate.disagrees
+
+    @property
+    def refuting_distance(self) -> Tensor:
+        """(N,) float64: ``distance`` where the point says something about what the radius speaks of, else infinite."""
+        says = torch.tensor([refutes(name, self.certificate.arithmetic) for name in self.program], dtype=torch.bool)
+        return self.distance.masked_fill(~says, torch.inf)
 
     @property
     def disagrees(self) -> Tensor:

@@ -36,3 +36,24 @@ def foreign_surroundings() -> str | None:
     if torch.compiler.is_compiling() or callable(get_eval_frame_callback()):
         return "runs inside torch.compile"
     return "runs inside torch.jit.trace" if torch.jit.is_tracing() else None  # pyright: ignore[reportPrivateImportUsage]
+
+
+def reduced_precision(device: torch.device) -> str | None:
+    """``takes convolutions in tf32``: what the process has torch do to float32 numbers there; None where it is nothing.
+
+    Whatever this processor would make of it: settings travel, and results are compared elsewhere.
+    """
+    chosen = {"convolutions": _precision(device, "conv"), "products": _precision(device, "matmul")}
+    return next((f"takes {name} in {precision}" for name, precision in chosen.items() if precision != "ieee"), None)
+
+
+def _precision(device: torch.device, operation: str) -> str:
+    on_gpu = device.type == "cuda"
+    read = getattr(torch._C, "_get_fp32_precision_getter", None)  # pyright: ignore[reportPrivateUsage]
+    if read is None:  # torch before 2.9
+        products = torch.get_float32_matmul_precision() != "highest"
+        reduced = products if operation == "matmul" else on_gpu and torch.backends.cudnn.allow_tf32
+        return "tf32" if reduced else "ieee"
+    backend = "cuda" if on_gpu else "mkldnn"
+    levels = (read(backend, operation), read(backend, "all"), read("generic", "all"))
+    return next((level for level in levels if level != "none"), "ieee")

@@ -201,3 +201,21 @@ def test_moderately_wide_networks_keep_most_of_their_radii() -> None:
     x = torch.rand(16, 3, 8, 8)
     real, stored = (lp.certify(model, x, arithmetic=name).radius for name in ("real", "float32"))
     assert bool((stored >= 0.99 * real - 1e-5).all())
+
+
+@pytest.mark.parametrize(("off", "refused"), [(0.0, False), (2.0**-8, True)])
+def test_a_forward_far_less_exact_than_float32_is_refused(
+    off: float, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logits off by bfloat16's unit. Only the certificate of the forward is about them."""
+    model = lp.load_model("LipPlugin2026_LiResNet_Demo")
+    x, _ = load_shipped("fashion_mnist").first(8).tensors(torch.float32)
+    logits = model(x).double() * (1 + off * torch.tensor([(-1.0) ** k for k in range(10)]))
+    monkeypatch.setattr("lip_plugin.certificates.certificate._forward", lambda model, x: logits)
+    for name in ("real", "float64", "float32"):
+        assert not bool(lp.certify(model, x, arithmetic=name).disagrees.any())
+    if refused:
+        with pytest.raises(lp.ConfigError, match=r"model\(x\) is less exact here than sums in float32 can be"):
+            lp.certify(model, x, arithmetic="forward")
+    else:
+        assert bool((lp.certify(model, x, arithmetic="forward").radius > 0).any())

@@ -7,15 +7,15 @@ each of which starts where the one before has led. On the CPU itself both runs a
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 import lip_plugin as lp
-from lip_plugin.data import ImageSet, checked_image_set
+from lip_plugin.data import ImageSet
 from lip_plugin.errors import StoppedError
 from lip_plugin.train.checkpoint import load_checkpoint
 from lip_plugin.train.config import TrainConfig
@@ -44,14 +44,8 @@ def config_on(device: str, **changes: Any) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def halves() -> ImageSet:
-    """256 images of two classes: bright above or bright below."""
-    generator = np.random.default_rng(0)
-    labels = generator.integers(0, 2, 256)
-    pixels = generator.integers(0, 120, (256, 3, 8, 8))
-    for image, label in zip(pixels, labels, strict=True):
-        image[:, 4 * label : 4 * label + 4] += 120
-    return checked_image_set(pixels.astype(np.uint8), labels, name="halves", source="synthetic")
+def images(halves: Callable[[int, int], ImageSet]) -> ImageSet:
+    return halves(256, 3)
 
 
 def losses(config: TrainConfig, data: ImageSet, device: str) -> list[float]:
@@ -63,18 +57,18 @@ def losses(config: TrainConfig, data: ImageSet, device: str) -> list[float]:
 
 
 @pytest.mark.parametrize("architecture", ["liresnet", "liresnet_pp"])
-def test_the_loss_curve_is_near_that_of_the_cpu(architecture: str, halves: ImageSet, device: str) -> None:
+def test_the_loss_curve_is_near_that_of_the_cpu(architecture: str, images: ImageSet, device: str) -> None:
     sizes = config_on(device).model.model_copy(update={"architecture": architecture})
     config = config_on(device, model=sizes)
-    expected, found = losses(config, halves, "cpu"), losses(config, halves, device)
+    expected, found = losses(config, images, "cpu"), losses(config, images, device)
     assert found[0] == pytest.approx(expected[0], rel=2e-3)
     assert found == pytest.approx(expected, rel=5e-2)
     assert found[-1] < 0.8 * found[0]
 
 
-def test_bfloat16_starts_near_float32_and_learns(halves: ImageSet, device: str) -> None:
-    exact = losses(config_on(device), halves, device)
-    rounded = losses(config_on(device, bfloat16=True), halves, device)
+def test_bfloat16_starts_near_float32_and_learns(images: ImageSet, device: str) -> None:
+    exact = losses(config_on(device), images, device)
+    rounded = losses(config_on(device, bfloat16=True), images, device)
     assert rounded[0] == pytest.approx(exact[0], rel=5e-2)
     assert rounded[0] != exact[0]
     assert rounded[-1] < 0.8 * rounded[0]
@@ -83,7 +77,7 @@ def test_bfloat16_starts_near_float32_and_learns(halves: ImageSet, device: str) 
 
 @pytest.mark.parametrize("settings", [{"weight_average": 0.9}, {"optimiser": "nadam", "lookahead": True}])
 def test_a_stopped_run_goes_on_where_it_was(
-    settings: dict[str, Any], halves: ImageSet, device: str, tmp_path: Path
+    settings: dict[str, Any], images: ImageSet, device: str, tmp_path: Path
 ) -> None:
     """Kernels of a GPU may add in another order each time, hence the slack; the CPU's runs are equal."""
     if "lookahead" in settings:
@@ -91,7 +85,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     config = config_on(device, **settings)
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
-    train(config, halves, run_dir=tmp_path / "whole")
+    train(config, images, run_dir=tmp_path / "whole")
     request, steps = StopRequest(), [0]
 
     def stop_in_the_second_epoch(count: int, note: str) -> None:
@@ -100,10 +94,10 @@ def test_a_stopped_run_goes_on_where_it_was(
             request.received = signal.SIGTERM
 
     with pytest.raises(StoppedError):
-        train(config, halves, run_dir=tmp_path / "cut", hooks=Hooks(on_step=stop_in_the_second_epoch, stop=request))
-    network = lp.freeze(train(config, halves, run_dir=tmp_path / "cut", resume=True))
+        train(config, images, run_dir=tmp_path / "cut", hooks=Hooks(on_step=stop_in_the_second_epoch, stop=request))
+    network = lp.freeze(train(config, images, run_dir=tmp_path / "cut", resume=True))
     whole, cut = (load_checkpoint(tmp_path / name)["losses"] for name in ("whole", "cut"))
     assert cut == pytest.approx(whole, rel=0.0 if device == "cpu" else 5e-2) and len(cut) == 2
     assert network.device.type == device
-    x, y = halves.tensors(torch.float32)
+    x, y = images.tensors(torch.float32)
     assert float((lp.certify(network, x).prediction == y).double().mean()) > 0.9

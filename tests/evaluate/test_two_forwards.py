@@ -147,6 +147,7 @@ def test_a_point_that_the_forward_alone_leaves_is_no_contradiction_of_real_but_i
     assert report.status == "ok" and report.points.program == ("forward",)
     assert report.points.status[0.0725] == ("broken",) and report.eps[0].verified_robust_accuracy == 0.0
     assert report.points.disagrees.tolist() == [True] and "DISAGREES" in headline(report)
+    assert report.audit.smallest_distance_over_radius is None  # it says nothing about what the radius speaks of
     assert not refutes("forward", "real") and refutes("float64", "real") and refutes("forward", "forward")
 
 

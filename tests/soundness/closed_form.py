@@ -104,7 +104,7 @@ def ask(model: lp.CertifiedClassifier, x: Tensor) -> Said:
     return Said(
         lp.certify(model, x),
         lp.certify(model, x, arithmetic="float64"),
-        lp.predict(model, x, eps=EPS).label,
+        lp.predict(model, x, eps=EPS, arithmetic="float64").label,
         lp.lipschitz_upper_bound(model).value,
     )
 

@@ -13,6 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import lip_plugin as lp
 from lip_plugin.certificates import certify_blocks
 from lip_plugin.certificates.arithmetic import certifying_arithmetic
+from lip_plugin.devices import keep_float32
+from lip_plugin.network import reduced_precision
 
 from .closed_form import ask, assert_true, images, network, numbers
 
@@ -69,8 +71,10 @@ def state() -> dict[str, Any]:
 def settings_back() -> Generator[None]:
     """For tests that change settings of the process: afterwards they are as before."""
     before = {name: read() for name, (read, _, _) in SETTINGS.items()}
+    older = torch.backends.cudnn.allow_tf32
     yield
     torch.set_default_device(None)
+    _C._set_cudnn_allow_tf32(older)  # a flag of its own, which must fit the newer ones to be read
     for name, value in before.items():
         if name != "default device":
             SETTINGS[name][1](value)
@@ -198,3 +202,46 @@ def test_tf32_and_reduced_precision_cannot_matter_because_every_product_of_a_pro
     assert {"convolution", "addmm", "mm"} & set(recorded.dtypes) >= {"convolution", "addmm"}
     assert any("cholesky" in name for name in recorded.dtypes)
     assert set().union(*recorded.dtypes.values()) == {torch.float64}
+
+
+@pytest.mark.parametrize("setting", ["oneDNN convolutions", "oneDNN products"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_certificate_of_the_forward_is_refused_where_float32_is_something_else(
+    setting: str, dtype: torch.dtype, settings_back: None
+) -> None:
+    """Its errors can hide in the slack, so that the setting is asked; what is float64 is not concerned."""
+    model, x = network(numbers(), dtype), images(dtype)
+    expected = lp.certify(model, x, arithmetic="forward").radius
+    _, write, (reduced, exact) = SETTINGS[setting]
+    write(reduced)
+    if dtype == torch.float32:
+        with pytest.raises(lp.ConfigError, match=r"takes (convolutions|products) in bf16, so that model\(x\)"):
+            lp.certify(model, x, arithmetic="forward")
+        with pytest.raises(lp.ConfigError, match="in bf16"):
+            lp.predict(model, x, eps=0.1)
+        lp.certify(model, x)
+        write(exact)
+    assert torch.equal(lp.certify(model, x, arithmetic="forward").radius, expected)
+
+
+def test_precision_is_inherited_as_torch_does(settings_back: None) -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert reduced_precision(cpu) is None
+    SETTINGS["cudnn convolutions"][1]("tf32")
+    assert (reduced_precision(cpu), reduced_precision(cuda)) == (None, "takes convolutions in tf32")
+    keep_float32(cuda)
+    assert reduced_precision(cuda) is None
+    SETTINGS["cuda products"][1]("tf32")
+    assert reduced_precision(cuda) == "takes products in tf32"
+
+
+def test_older_releases_of_torch_are_asked_by_their_own_flags(
+    settings_back: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    keep_float32(cuda)
+    monkeypatch.delattr(_C, "_get_fp32_precision_getter")
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "highest")
+    assert reduced_precision(cpu) is reduced_precision(cuda) is None
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    assert reduced_precision(cpu) == reduced_precision(cuda) == "takes products in tf32"

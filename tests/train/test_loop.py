@@ -45,14 +45,8 @@ def _config(**changes: object) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def images() -> ImageSet:
-    """200 grey images of two classes: bright above or bright below."""
-    generator = np.random.default_rng(0)
-    labels = generator.integers(0, 2, 200)
-    pixels = generator.integers(0, 120, (200, 1, 8, 8))
-    for image, label in zip(pixels, labels, strict=True):
-        image[:, 4 * label : 4 * label + 4] += 120
-    return checked_image_set(pixels.astype(np.uint8), labels, name="halves", source="synthetic")
+def images(halves: Callable[[int, int], ImageSet]) -> ImageSet:
+    return halves(200, 1)
 
 
 def _states_after_each_epoch(config: TrainConfig, data: ImageSet, run_dir: Path) -> list[TrainState]:

@@ -98,8 +98,9 @@ def _class(blocks: Sequence[Block], name: str) -> Iterator[str]:
     yield from (f"        {line}" for block in blocks for line in _declaration(block))
     yield ""
     yield "    def forward(self, x):"
-    yield from (f"        {line}" for block in blocks for line in _statements(block))
-    yield "        return x"
+    *statements, head = (line for block in blocks for line in _statements(block))
+    yield from (f"        {line}" for line in statements)
+    yield f"        return {head.removeprefix('x = ')}"
 
 
 def _declaration(block: Block) -> Iterator[str]:
