@@ -105,6 +105,16 @@ def test_images_on_which_the_forward_disagrees_are_named_and_never_certified() -
     assert report.eps[0].counts["wrong"] == int((~right).sum())
 
 
+def test_a_forward_with_one_class_for_all_images_is_certified_by_chance_at_most() -> None:
+    """A shift by 2^30 leaves nothing of a pixel."""
+    model, (x, y) = shifted(2.0**30), images()
+    ran = model(x).argmax(1)
+    assert len(ran.unique()) == 1 < len(y.unique())
+    certified = {name: lp.certify(model, x, arithmetic=name).radius > 0 for name in ("real", "float32", "forward")}
+    assert bool(certified["real"].any()) and not bool((certified["real"] & (y != ran)).any())
+    assert not bool(certified["float32"].any()) and not bool(certified["forward"].any())
+
+
 def test_the_first_line_says_it_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     x, _ = load_shipped("fashion_mnist").first(8).tensors(torch.float32)
     torch.manual_seed(0)
