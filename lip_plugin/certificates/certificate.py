@@ -126,8 +126,8 @@ def _require_exact_sums(model: CertifiedClassifier) -> None:
     reason = reduced_precision(model.device) if model.dtype == torch.float32 else None
     if reason is not None:
         raise ConfigError(
-            f"this process {reason}, so that model(x) is not in float32; set torch.backends.cudnn.allow_tf32 = False "
-            'and torch.set_float32_matmul_precision("highest"), or certify another arithmetic'
+            f"this process {reason}, so that model(x) is not in float32; set torch.backends.cudnn.allow_tf32 = False, "
+            'torch.set_float32_matmul_precision("highest") and keep oneDNN on, or certify another arithmetic'
         )
 
 

@@ -43,8 +43,15 @@ def reduced_precision(device: torch.device) -> str | None:
 
     Whatever this processor would make of it: settings travel, and results are compared elsewhere.
     """
+    if device.type == "cpu" and not torch.backends.mkldnn.enabled and _nnpack_enabled():
+        return "takes convolutions by NNPACK, without oneDNN (not by sums of products: Winograd)"
     chosen = {"convolutions": _precision(device, "conv"), "products": _precision(device, "matmul")}
     return next((f"takes {name} in {precision}" for name, precision in chosen.items() if precision != "ieee"), None)
+
+
+def _nnpack_enabled() -> bool:
+    read = getattr(torch._C, "_get_nnpack_enabled", None)  # pyright: ignore[reportPrivateUsage]
+    return torch.backends.nnpack.is_available() and (read is None or bool(read()))
 
 
 def _precision(device: torch.device, operation: str) -> str:

@@ -245,3 +245,15 @@ def test_older_releases_of_torch_are_asked_by_their_own_flags(
     assert reduced_precision(cpu) is reduced_precision(cuda) is None
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
     assert reduced_precision(cpu) == reduced_precision(cuda) == "takes products in tf32"
+
+
+def test_a_certificate_of_the_forward_is_refused_where_nnpack_convolves(settings_back: None) -> None:
+    """Without oneDNN torch takes NNPACK's Winograd kernels for batches of 16 and more: no sums of products."""
+    if not torch.backends.nnpack.is_available():
+        pytest.skip("this torch has no NNPACK")
+    model, x = network(numbers()), images()
+    SETTINGS["oneDNN"][1](False)
+    with pytest.raises(lp.ConfigError, match="by NNPACK"):
+        lp.certify(model, x, arithmetic="forward")
+    with torch.backends.nnpack.flags(enabled=False):
+        assert bool((lp.certify(model, x, arithmetic="forward").radius > 0).any())
