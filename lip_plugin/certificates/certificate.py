@@ -15,7 +15,7 @@ from lip_plugin.certificates.inputs import check_images
 from lip_plugin.certificates.lipschitz import pair_bound, settled_bound
 from lip_plugin.certificates.program import FLOAT64, require_program
 from lip_plugin.errors import ConfigError, DataError
-from lip_plugin.network import CertifiedClassifier, RoundingTerm, reduced_precision, require_unaltered
+from lip_plugin.network import CertifiedClassifier, RoundingTerm, inexact_float32, require_unaltered
 from lip_plugin.progress import progress_bar
 
 _DEFAULT_BATCH = 256
@@ -102,12 +102,12 @@ def certify_blocks(
         certifier = _Certifier(own, mode)
 
     def certified(block: Tensor) -> list[Tensor]:
+        if mode == "forward":
+            _require_exact_sums(own)
         with certifying_arithmetic():  # entered for every block: what yields the blocks may change settings
             check_images(own, block)
             block = block.detach().to(own.device)
             proved = certifier(block)
-        if mode == "forward":
-            _require_exact_sums(own)
         disagrees, strays = _beside(_forward(own, block), proved)
         on_images(len(block))
         radius = proved.radius.masked_fill(disagrees, 0.0)
@@ -123,12 +123,9 @@ def certify_blocks(
 
 def _require_exact_sums(model: CertifiedClassifier) -> None:
     """Raises ConfigError where ``model(x)`` is no program of float32 sums: the errors of TF32 can hide in the slack."""
-    reason = reduced_precision(model.device) if model.dtype == torch.float32 else None
+    reason = inexact_float32(model.device) if model.dtype == torch.float32 else None
     if reason is not None:
-        raise ConfigError(
-            f"this process {reason}, so that model(x) is not in float32; set torch.backends.cudnn.allow_tf32 = False, "
-            'torch.set_float32_matmul_precision("highest") and keep oneDNN on, or certify another arithmetic'
-        )
+        raise ConfigError(f"model(x) is not float32 sums of products: torch {reason}, or certify another arithmetic")
 
 
 def _forward(model: CertifiedClassifier, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF")
 
 _LONGEST_RATIO = 256
 _BITMAP_BITS = {"1": 1, "P;1": 1, "P;4": 4, "P": 8, "L": 8, "BGR": 24}
+_FAX = ("tiff_ccitt", "group3", "group4")
 _SAMPLE_FORMAT = 339  # a TIFF tag; 1 is unsigned
 
 # How Pillow calls the samples as they are stored. What it converts to its own 8 bits on the way in (16 bits, 12,
@@ -108,6 +109,9 @@ def _check_bmp(picture: Any, content: bytes) -> None:
 
 
 def _check_tiff(picture: Any, content: bytes) -> None:
+    """Pillow goes on where a decoder of faxes finds bad codes, and fills in what it likes."""
+    if picture.info.get("compression") in _FAX:
+        raise KindError(f"TIFF with the fax compression {picture.info['compression']}; save it with another")
     if set(picture.tag_v2.get(_SAMPLE_FORMAT, (1,))) != {1}:
         raise KindError("TIFF with signed or other samples; expected unsigned ones")
 

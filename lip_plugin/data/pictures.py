@@ -59,7 +59,7 @@ def decode_rgb(content: bytes, name: str) -> npt.NDArray[np.uint8]:
     JPEG, PNG, BMP, WebP, TIFF and PPM (PGM, PBM) by what the file holds, whatever its name. Grey, palette and
     CMYK are converted, colour profiles and a JPEG's EXIF orientation are not applied: as torchvision does. Refused
     with DataError: more than 8 bits a channel, transparency, several pictures in a file (of a JPEG the first is
-    taken), more pixels than Pillow holds safe, and all that is damaged.
+    taken), more pixels than Pillow holds safe, and what its decoder finds damaged.
     """
     pillow: Any = require("PIL.Image")
     name = printable(name)

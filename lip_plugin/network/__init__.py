@@ -31,4 +31,4 @@ from lip_plugin.network.operators import Scale as Scale
 from lip_plugin.network.operators import minmax as minmax
 from lip_plugin.network.plain import tensor_flaw as tensor_flaw
 from lip_plugin.network.surroundings import foreign_surroundings as foreign_surroundings
-from lip_plugin.network.surroundings import reduced_precision as reduced_precision
+from lip_plugin.network.surroundings import inexact_float32 as inexact_float32

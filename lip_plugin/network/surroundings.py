@@ -38,29 +38,40 @@ def foreign_surroundings() -> str | None:
     return "runs inside torch.jit.trace" if torch.jit.is_tracing() else None  # pyright: ignore[reportPrivateImportUsage]
 
 
-def reduced_precision(device: torch.device) -> str | None:
-    """``takes convolutions in tf32``: what the process has torch do to float32 numbers there; None where it is nothing.
+def inexact_float32(device: torch.device) -> str | None:
+    """What takes the place of float32 sums of products on this device, and the line that ends it; None for nothing.
 
-    Whatever this processor would make of it: settings travel, and results are compared elsewhere.
+    For example ``takes convolutions in tf32; set torch.backends.cudnn.conv.fp32_precision = "ieee"``. Whatever this
+    processor would make of a setting: settings travel, and results are compared elsewhere.
     """
-    if device.type == "cpu" and not torch.backends.mkldnn.enabled and _nnpack_enabled():
-        return "takes convolutions by NNPACK, without oneDNN (not by sums of products: Winograd)"
+    if device.type == "cpu" and _convolves_by_nnpack():
+        return "convolves by NNPACK, in other sums; set torch.backends.nnpack.set_flags(False)"
     chosen = {"convolutions": _precision(device, "conv"), "products": _precision(device, "matmul")}
-    return next((f"takes {name} in {precision}" for name, precision in chosen.items() if precision != "ieee"), None)
+    return next(
+        (f"takes {name} in {level}; set {exact}" for name, (level, exact) in chosen.items() if level != "ieee"), None
+    )
 
 
-def _nnpack_enabled() -> bool:
-    read = getattr(torch._C, "_get_nnpack_enabled", None)  # pyright: ignore[reportPrivateUsage]
-    return torch.backends.nnpack.is_available() and (read is None or bool(read()))
+def _convolves_by_nnpack() -> bool:
+    """Its Winograd kernels do, for batches of 16 and more, where torch does without oneDNN."""
+    nnpack, onednn = torch.backends.nnpack, torch.backends.mkldnn
+    enabled = torch._C._get_nnpack_enabled()  # pyright: ignore[reportPrivateUsage]
+    return enabled and nnpack.is_available() and not (onednn.enabled and onednn.is_available())
 
 
-def _precision(device: torch.device, operation: str) -> str:
+def _precision(device: torch.device, operation: str) -> tuple[str, str]:
+    """("tf32", 'torch.backends.cudnn.conv.fp32_precision = "ieee"'): how float32 is taken, and what keeps it."""
     on_gpu = device.type == "cuda"
     read = getattr(torch._C, "_get_fp32_precision_getter", None)  # pyright: ignore[reportPrivateUsage]
     if read is None:  # torch before 2.9
-        products = torch.get_float32_matmul_precision() != "highest"
-        reduced = products if operation == "matmul" else on_gpu and torch.backends.cudnn.allow_tf32
-        return "tf32" if reduced else "ieee"
+        if operation == "conv":
+            reduced, exact = on_gpu and torch.backends.cudnn.allow_tf32, "torch.backends.cudnn.allow_tf32 = False"
+        else:
+            reduced = torch.get_float32_matmul_precision() != "highest"
+            exact = 'torch.set_float32_matmul_precision("highest")'
+        return "tf32" if reduced else "ieee", exact
     backend = "cuda" if on_gpu else "mkldnn"
     levels = (read(backend, operation), read(backend, "all"), read("generic", "all"))
-    return next((level for level in levels if level != "none"), "ieee")
+    name = "cudnn" if on_gpu and operation == "conv" else backend
+    exact = f'torch.backends.{name}.{operation}.fp32_precision = "ieee"'
+    return next((level for level in levels if level != "none"), "ieee"), exact

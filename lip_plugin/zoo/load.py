@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from lip_plugin.devices import usable_device
 from lip_plugin.errors import ConfigError
 from lip_plugin.files import WEIGHTS_FILE
 from lip_plugin.network import CertifiedClassifier
@@ -26,9 +27,7 @@ def load_model(
     """
     if threat_model != "L2":
         raise ConfigError(f"threat model {threat_model!r} is not supported; these certificates are for 'L2'")
+    place = None if device is None else usable_device(str(device))
     directory, card = find_model(name_or_dir, dataset=dataset)
     model = load_network(card.model_dump(mode="json", by_alias=True), directory / WEIGHTS_FILE)
-    try:
-        return model if device is None else model.to(device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return model if place is None else model.to(place)

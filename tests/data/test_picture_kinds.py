@@ -144,6 +144,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "TIFF, 32 bits": (tiff(bytes(4), 1, 1, (32,), 1), "I;32"),
     "TIFF, float": (tiff(struct.pack("<f", 0.5), 1, 1, (32,), 1, t339=3), "F;32F"),
     "TIFF, 16-bit LZW": (_saved("TIFF", Image.new("I;16", (4, 4)), compression="tiff_lzw"), "I;16"),
+    "TIFF, a fax": (_saved("TIFF", Image.fromarray(PIXELS).convert("1"), compression="group4"), "group4"),
     "TIFF, signed bytes": (tiff(b"\x80\x7f", 2, 1, (8,), 1, t339=2), "signed"),
     "TIFF, a channel of no meaning": (tiff(bytes(4), 1, 1, (8,) * 4, 2, t338=0), "RGBX"),
     "TIFF, palette of 16 bits": (_saved("TIFF", Image.fromarray(PIXELS).quantize(8)), "samples P"),

@@ -14,7 +14,7 @@ import lip_plugin as lp
 from lip_plugin.certificates import certify_blocks
 from lip_plugin.certificates.arithmetic import certifying_arithmetic
 from lip_plugin.devices import keep_float32
-from lip_plugin.network import reduced_precision
+from lip_plugin.network import inexact_float32
 
 from .closed_form import ask, assert_true, images, network, numbers
 
@@ -204,6 +204,10 @@ def test_tf32_and_reduced_precision_cannot_matter_because_every_product_of_a_pro
     assert set().union(*recorded.dtypes.values()) == {torch.float64}
 
 
+def do_what_it_says(error: lp.ConfigError) -> None:
+    exec(str(error).partition("; set ")[2].removesuffix(", or certify another arithmetic"))
+
+
 @pytest.mark.parametrize("setting", ["oneDNN convolutions", "oneDNN products"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_certificate_of_the_forward_is_refused_where_float32_is_something_else(
@@ -212,27 +216,32 @@ def test_a_certificate_of_the_forward_is_refused_where_float32_is_something_else
     """Its errors can hide in the slack, so that the setting is asked; what is float64 is not concerned."""
     model, x = network(numbers(), dtype), images(dtype)
     expected = lp.certify(model, x, arithmetic="forward").radius
-    _, write, (reduced, exact) = SETTINGS[setting]
+    _, write, (reduced, _) = SETTINGS[setting]
     write(reduced)
     if dtype == torch.float32:
-        with pytest.raises(lp.ConfigError, match=r"takes (convolutions|products) in bf16, so that model\(x\)"):
+        with pytest.raises(lp.ConfigError, match=r"takes (convolutions|products) in bf16; set ") as caught:
             lp.certify(model, x, arithmetic="forward")
         with pytest.raises(lp.ConfigError, match="in bf16"):
             lp.predict(model, x, eps=0.1)
         lp.certify(model, x)
-        write(exact)
+        do_what_it_says(caught.value)
     assert torch.equal(lp.certify(model, x, arithmetic="forward").radius, expected)
 
 
 def test_precision_is_inherited_as_torch_does(settings_back: None) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert reduced_precision(cpu) is None
     SETTINGS["cudnn convolutions"][1]("tf32")
-    assert (reduced_precision(cpu), reduced_precision(cuda)) == (None, "takes convolutions in tf32")
-    keep_float32(cuda)
-    assert reduced_precision(cuda) is None
     SETTINGS["cuda products"][1]("tf32")
-    assert reduced_precision(cuda) == "takes products in tf32"
+    assert inexact_float32(cpu) is None
+    expected = ("convolutions", "cudnn.conv"), ("products", "cuda.matmul")
+    for name, place in expected:
+        said = str(inexact_float32(cuda))
+        assert said == f'takes {name} in tf32; set torch.backends.{place}.fp32_precision = "ieee"'
+        exec(said.partition("; set ")[2])
+    assert inexact_float32(cuda) is None
+    SETTINGS["cudnn convolutions"][1]("tf32")
+    keep_float32(cuda)
+    assert inexact_float32(cuda) is None
 
 
 def test_older_releases_of_torch_are_asked_by_their_own_flags(
@@ -242,9 +251,10 @@ def test_older_releases_of_torch_are_asked_by_their_own_flags(
     keep_float32(cuda)
     monkeypatch.delattr(_C, "_get_fp32_precision_getter")
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "highest")
-    assert reduced_precision(cpu) is reduced_precision(cuda) is None
+    assert inexact_float32(cpu) is inexact_float32(cuda) is None
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
-    assert reduced_precision(cpu) == reduced_precision(cuda) == "takes products in tf32"
+    said = 'takes products in tf32; set torch.set_float32_matmul_precision("highest")'
+    assert inexact_float32(cpu) == inexact_float32(cuda) == said
 
 
 def test_a_certificate_of_the_forward_is_refused_where_nnpack_convolves(settings_back: None) -> None:
@@ -253,7 +263,8 @@ def test_a_certificate_of_the_forward_is_refused_where_nnpack_convolves(settings
         pytest.skip("this torch has no NNPACK")
     model, x = network(numbers()), images()
     SETTINGS["oneDNN"][1](False)
-    with pytest.raises(lp.ConfigError, match="by NNPACK"):
+    with pytest.raises(lp.ConfigError, match="by NNPACK") as caught:
         lp.certify(model, x, arithmetic="forward")
-    with torch.backends.nnpack.flags(enabled=False):
+    with torch.backends.nnpack.flags(enabled=True):  # afterwards as before
+        do_what_it_says(caught.value)
         assert bool((lp.certify(model, x, arithmetic="forward").radius > 0).any())
