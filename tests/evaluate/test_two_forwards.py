@@ -21,6 +21,7 @@ from lip_plugin.evaluate import EmpiricalAttack, certify_report, compare_certifi
 from lip_plugin.evaluate.audit import contradictions
 from lip_plugin.evaluate.plan import attack_plan
 from lip_plugin.evaluate.programs import refutes
+from lip_plugin.evaluate.restated import restated
 from lip_plugin.evaluate.view import AttackView
 from lip_plugin.evaluate.work import Findings
 from lip_plugin.network import Flatten, Head, L2Pool, Offset, Operator, Scale, float64_function
@@ -158,6 +159,12 @@ def test_a_point_that_the_forward_alone_leaves_is_no_contradiction_of_real_but_i
     assert report.points.status[0.0725] == ("broken",) and report.eps[0].verified_robust_accuracy == 0.0
     assert report.points.disagrees.tolist() == [True] and "DISAGREES" in headline(report)
     assert report.audit.smallest_distance_over_radius is None  # it says nothing about what the radius speaks of
+    found = report.points.distance, report.points.attack, report.points.program
+    again = restated(report, *found, attacked_certified=1)
+    assert (again.status, again.problems, again.audit) == ("ok", (), report.audit)
+    of_the_forward = dataclasses.replace(report.points.certificate, arithmetic="forward")
+    claimed = dataclasses.replace(report, points=dataclasses.replace(report.points, certificate=of_the_forward))
+    assert restated(claimed, *found, attacked_certified=1).status == "failed"
     assert not refutes("forward", "real") and refutes("float64", "real") and refutes("forward", "forward")
 
 
