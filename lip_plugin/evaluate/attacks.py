@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, cast
 
-from lip_plugin.errors import ConfigError, close_matches
+from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate.attack import EmpiricalAttack
+from lip_plugin.plugins import PluginGroup
 
-ENTRY_POINT_GROUP = "lip_plugin.attacks"
+ATTACKS = PluginGroup("lip_plugin.attacks", "attack library")
 
 AttackFactory = Callable[[str, Mapping[str, Any]], EmpiricalAttack]
 """(variant, settings) -> attack. The variant is "" where the specification names none."""
@@ -46,13 +46,7 @@ def parse_attack_spec(text: str) -> AttackSpec:
 def get_attack(spec: str) -> EmpiricalAttack:
     """The attack that a specification names. Raises ConfigError, MissingDependencyError (names the extra)."""
     parsed = parse_attack_spec(spec)
-    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    if parsed.library not in found:
-        known = ", ".join(sorted(found)) or "none is installed"
-        raise ConfigError(
-            f"no attack library {parsed.library!r}; known: {known}.{close_matches(parsed.library, found)}"
-        )
-    factory: AttackFactory = found[parsed.library].load()
+    factory = cast("AttackFactory", ATTACKS.load(parsed.library))
     attack = factory(parsed.variant, parsed.settings)
     if parsed.settings:  # a weakened or strengthened attack must not go by the standard one's name
         shown = "&".join(f"{key}={value}" for key, value in sorted(parsed.settings.items()))

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, cast
 
-from lip_plugin.errors import MissingDependencyError
+from lip_plugin.plugins import PluginGroup
 
-ENTRY_POINT_GROUP = "lip_plugin.views"
+VIEWS = PluginGroup("lip_plugin.views", "view of a report")
 
 
 def view(name: str) -> Callable[[Any], Any]:
-    """The function of a report that goes by this name. Raises MissingDependencyError."""
-    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    if name not in found:
-        raise MissingDependencyError(f"this installation knows no view {name!r} of a report; install lip-plugin again")
-    return found[name].load()
+    """The function of a report that goes by this name. Raises as `PluginGroup.load`."""
+    return cast("Callable[[Any], Any]", VIEWS.load(name))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
+from typing import cast
 
-from lip_plugin.errors import MissingDependencyError
+from lip_plugin.plugins import PluginGroup
 
-ENTRY_POINT_GROUP = "lip_plugin.integrations"
+INTEGRATIONS = PluginGroup("lip_plugin.integrations", "integration")
 
 Integration = Callable[[Iterable[str] | None], list[str]]
 """(names of models, or None for all that fit) -> the names that the other zoo has now."""
@@ -21,8 +21,5 @@ def register_with_robustbench(names: str | Iterable[str] | None = None) -> list[
     anything from `robustbench`; calling it again is harmless. Raises UnknownModelError; ConfigError for a named
     model that cannot run there; MissingDependencyError, which says what to install.
     """
-    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    if "robustbench" not in found:
-        raise MissingDependencyError("the integration 'robustbench' is not registered; reinstall lip-plugin")
-    integration: Integration = found["robustbench"].load()
+    integration = cast("Integration", INTEGRATIONS.load("robustbench"))
     return integration([names] if isinstance(names, str) else names)

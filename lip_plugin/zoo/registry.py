@@ -6,14 +6,14 @@ import fnmatch
 import importlib.util
 import os
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from lip_plugin.errors import CheckpointError, ConfigError, UnknownModelError, close_matches
 from lip_plugin.files import CARD_FILE
+from lip_plugin.plugins import PluginGroup
 from lip_plugin.zoo.card import ModelCard, read_card
 
-ENTRY_POINT_GROUP = "lip_plugin.models"
+MODELS = PluginGroup("lip_plugin.models", "package of models")
 """Each entry names a package whose folders are model directories: resources, not imported code."""
 
 _registered: dict[tuple[str, str | None], Path] = {}
@@ -100,7 +100,7 @@ def _all_models() -> Iterator[tuple[Path, ModelCard]]:
 
 
 def _shipped_directories() -> Iterator[Path]:
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
+    for entry in MODELS.entries():
         spec = importlib.util.find_spec(entry.value)
         if spec is None or spec.submodule_search_locations is None:
             raise CheckpointError(f"entry point {entry.name!r} names {entry.value}, which is not an installed package")

@@ -1,0 +1,58 @@
+"""What other packages add: entry-point groups, read when asked. No torch.
+
+Every kind of extension (architecture, operator, data set, attack ...) is one group of this kind, so that a
+third party's package adds a member by one line of its ``pyproject.toml``.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+
+from lip_plugin.errors import ConfigError, MissingDependencyError, close_matches
+from lip_plugin.untrusted import printable
+
+
+class PluginGroup:
+    """The members of one entry-point group by name.
+
+    ``noun`` names a member in messages, for example "attack library". Nothing is imported before `load`.
+
+        ATTACKS = PluginGroup("lip_plugin.attacks", "attack library")
+        ATTACKS.names()             # ['autoattack', 'foolbox', 'torchattacks']
+        ATTACKS.load("autoattack")  # the object that the entry point names
+    """
+
+    def __init__(self, group: str, noun: str) -> None:
+        self.group = group
+        self.noun = noun
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted({entry.name for entry in self.entries()})
+
+    def entries(self) -> list[EntryPoint]:
+        """In the order of the names."""
+        return sorted(entry_points(group=self.group), key=lambda entry: (entry.name, entry.value))
+
+    def load(self, name: str) -> object:
+        """The object behind a name; imports its package.
+
+        Raises ConfigError for an unknown name, and for one that several packages give to different things;
+        MissingDependencyError where the entry point names what cannot be imported.
+        """
+        found = {entry.value: entry for entry in self.entries() if entry.name == name}
+        if not found:
+            known = self.names()
+            shown = printable(str(name), longest=80)
+            raise ConfigError(
+                f"no {self.noun} {shown!r}; known: {', '.join(known) or 'none is installed'}.{close_matches(name, known)}"
+            )
+        if len(found) > 1:
+            raise ConfigError(f"the {self.noun} {name!r} is claimed by {' and '.join(found)}; uninstall one of them")
+        (entry,) = found.values()
+        try:
+            return entry.load()
+        except (ImportError, AttributeError) as error:
+            raise MissingDependencyError(
+                f"the {self.noun} {name!r} ({entry.value}) cannot be imported: {error}; install its package again"
+            ) from error
