@@ -24,10 +24,13 @@ from lip_plugin.network.operators import Offset as Offset
 from lip_plugin.network.operators import Operator as Operator
 from lip_plugin.network.operators import PixelShuffle as PixelShuffle
 from lip_plugin.network.operators import PixelUnshuffle as PixelUnshuffle
+from lip_plugin.network.operators import PlainLayer as PlainLayer
 from lip_plugin.network.operators import Rounding as Rounding
 from lip_plugin.network.operators import RoundingAt as RoundingAt
 from lip_plugin.network.operators import RoundingTerm as RoundingTerm
 from lip_plugin.network.operators import Scale as Scale
+from lip_plugin.network.operators import Window as Window
+from lip_plugin.network.operators import Windows as Windows
 from lip_plugin.network.operators import minmax as minmax
 from lip_plugin.network.plain import tensor_flaw as tensor_flaw
 from lip_plugin.network.surroundings import foreign_surroundings as foreign_surroundings
