@@ -44,9 +44,8 @@ class PluginGroup:
         if not found:
             known = self.names()
             shown = printable(str(name), longest=80)
-            raise ConfigError(
-                f"no {self.noun} {shown!r}; known: {', '.join(known) or 'none is installed'}.{close_matches(name, known)}"
-            )
+            listed = ", ".join(known) or "none is installed"
+            raise ConfigError(f"no {self.noun} {shown!r}; known: {listed}.{close_matches(name, known)}")
         if len(found) > 1:
             raise ConfigError(f"the {self.noun} {name!r} is claimed by {' and '.join(found)}; uninstall one of them")
         (entry,) = found.values()

@@ -38,14 +38,14 @@ def test_an_unknown_name_is_answered_with_the_known_and_the_nearest(site: Path) 
     with pytest.raises(ConfigError, match="no thing 'rot'; known: none is installed"):
         GROUP.load("rot")
     _install(site, "one", "root = math:sqrt")
-    with pytest.raises(ConfigError, match="no thing 'rot'; known: root. Did you mean 'root'"):
+    with pytest.raises(ConfigError, match=r"no thing 'rot'; known: root\. Did you mean 'root'"):
         GROUP.load("rot")
 
 
 def test_two_packages_may_not_claim_one_name(site: Path) -> None:
     _install(site, "one", "root = math:sqrt")
     _install(site, "two", "root = cmath:sqrt")
-    with pytest.raises(ConfigError, match="'root' is claimed by .*uninstall one"):
+    with pytest.raises(ConfigError, match=r"'root' is claimed by .*uninstall one"):
         GROUP.load("root")
 
 
