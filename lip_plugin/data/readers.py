@@ -55,11 +55,13 @@ class Arrays(Reader):
     in_memory = True
 
     def images(self, dataset: DataSet, directory: Path, split: str, cut: Cut) -> LabelledImages:
-        from lip_plugin.data.images import checked_image_set  # torch is not needed to list data sets
+        import numpy as np  # neither it nor torch is needed to list data sets
+
+        from lip_plugin.data.images import checked_image_set
 
         try:
-            pixels, labels = self.read(directory, split)
-        except OSError as error:
+            pixels, labels = (np.asarray(array) for array in self.read(directory, split))
+        except (OSError, EOFError, ValueError) as error:
             raise DataError(f"cannot read {dataset.name} in {directory}: {error}") from error
         return checked_image_set(
             pixels,
