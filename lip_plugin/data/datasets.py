@@ -21,7 +21,7 @@ def load_image_set(dataset: str, split: str, data_dir: str | Path) -> ImageSet:
     record, directory = _checked(dataset, split, data_dir)
     if not record.reader.in_memory:
         raise DataError(f"{dataset} is not loaded into memory; read it block by block with load_images")
-    return cast("ImageSet", record.reader.images(record, directory, split, Cut()))
+    return cast("ImageSet", record.reader.images(dataset, record.num_classes, directory, split, Cut()))
 
 
 def load_images(
@@ -33,7 +33,7 @@ def load_images(
     `find_pictures` for what is read of ImageNet, "test" being ``val``. Raises DataError naming what was looked for.
     """
     record, directory = _checked(dataset, split, data_dir)
-    return record.reader.images(record, directory, split, Cut(crop, resize, workers))
+    return record.reader.images(dataset, record.num_classes, directory, split, Cut(crop, resize, workers))
 
 
 def _checked(dataset: str, split: str, data_dir: str | Path) -> tuple[DataSet, Path]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 from lip_plugin.errors import DataError
 
 if TYPE_CHECKING:
-    from lip_plugin.data.catalogue import DataSet
     from lip_plugin.data.images import Pixels
     from lip_plugin.data.labelled import LabelledImages
     from lip_plugin.data.pictures import PictureSource
@@ -37,8 +36,8 @@ class Reader(ABC):
     in_memory: ClassVar[bool]
 
     @abstractmethod
-    def images(self, dataset: DataSet, directory: Path, split: str, cut: Cut) -> LabelledImages:
-        """Raises DataError, which says what was looked for."""
+    def images(self, name: str, num_classes: int, directory: Path, split: str, cut: Cut) -> LabelledImages:
+        """``name`` and ``num_classes`` are those of the record. Raises DataError, which says what was looked for."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Arrays(Reader):
 
     in_memory = True
 
-    def images(self, dataset: DataSet, directory: Path, split: str, cut: Cut) -> LabelledImages:
+    def images(self, name: str, num_classes: int, directory: Path, split: str, cut: Cut) -> LabelledImages:
         import numpy as np  # neither it nor torch is needed to list data sets
 
         from lip_plugin.data.images import checked_image_set
@@ -62,14 +61,14 @@ class Arrays(Reader):
         try:
             pixels, labels = (np.asarray(array) for array in self.read(directory, split))
         except (OSError, EOFError, ValueError) as error:
-            raise DataError(f"cannot read {dataset.name} in {directory}: {error}") from error
+            raise DataError(f"cannot read {name} in {directory}: {error}") from error
         return checked_image_set(
             pixels,
             labels,
-            name=dataset.name,
-            source=f"{dataset.name} {split} split",
+            name=name,
+            source=f"{name} {split} split",
             split=split,
-            num_classes=dataset.num_classes if self.count_classes is None else self.count_classes(directory),
+            num_classes=num_classes if self.count_classes is None else self.count_classes(directory),
         )
 
 
@@ -85,10 +84,10 @@ class Pictures(Reader):
 
     in_memory = False
 
-    def images(self, dataset: DataSet, directory: Path, split: str, cut: Cut) -> LabelledImages:
+    def images(self, name: str, num_classes: int, directory: Path, split: str, cut: Cut) -> LabelledImages:
         from lip_plugin.data.picture_set import PictureSet  # as above
 
         folder = self.test_folder if split == "test" else split
-        source = f"{dataset.name} {folder} split, shorter side {cut.resize}, {cut.crop}x{cut.crop} in the middle"
+        source = f"{name} {folder} split, shorter side {cut.resize}, {cut.crop}x{cut.crop} in the middle"
         pictures = self.read(directory, split)
-        return PictureSet(pictures, dataset.name, source, split, crop=cut.crop, resize=cut.resize, workers=cut.workers)
+        return PictureSet(pictures, name, source, split, crop=cut.crop, resize=cut.resize, workers=cut.workers)

@@ -34,8 +34,8 @@ from lip_plugin.network import (
     PixelUnshuffle,
     Scale,
 )
-from lip_plugin.network.classifier import trace_shapes
-from lip_plugin.network.operators import OPERATOR_KINDS
+from lip_plugin.network.operators import BUILT_IN
+from lip_plugin.network.shapes import trace_shapes
 from lip_plugin.submission.robustbench import state_dict_bytes
 from lip_plugin.submission.robustbench.architecture import (
     architecture_source,
@@ -43,7 +43,6 @@ from lip_plugin.submission.robustbench.architecture import (
     module_name,
     validate_architecture,
 )
-from lip_plugin.submission.robustbench.plain_layer import PLAIN_FORMS, plain_layer
 from lip_plugin.submission.robustbench.state_dict import plain_state_dict, validate_state_dict
 
 SHIPPED = ("LipPlugin2026_LiResNet_Demo", "LipPlugin2026_LiResNet_S")
@@ -168,13 +167,7 @@ def test_operators_on_features(operator: Operator) -> None:
 
 def test_every_kind_is_covered() -> None:
     tried = {operator.kind for operator in (*ON_MAPS.values(), *ON_FEATURES.values())} | {"conv", "head"}
-    assert set(PLAIN_FORMS) == set(OPERATOR_KINDS) == tried
-
-
-def test_an_operator_without_a_plain_form_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(PLAIN_FORMS, "minmax")
-    with pytest.raises(lp.UnsupportedLayerError, match="'minmax' has no form in plain torch"):
-        plain_layer(MinMax(), MAP)
+    assert tried == BUILT_IN
 
 
 def chains() -> st.SearchStrategy[list[int]]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 import torch
 
+import lip_plugin as lp
 from lip_plugin.certificates import LipschitzBound
 from lip_plugin.data import list_datasets
+from lip_plugin.network import Flatten
 from lip_plugin.submission.boards import Refusal
 from lip_plugin.submission.boards.registry import BOARDS, get_board
 from lip_plugin.submission.boards.robustbench import RobustBenchBoard
 from lip_plugin.submission.boards.sok import SokBoard
-from lip_plugin.submission.robustbench.plain_layer import PLAIN_FORMS
 from lip_plugin.submission.sok import settings_of
+from lip_plugin.types import Shape
 
 from .claims import FIRST_LABELS, card, images, labels, network, submission
 
@@ -134,7 +136,10 @@ def test_robustbench_has_images_and_classes_of_its_own(model: Any, rule: str, fo
 
 
 def test_robustbench_wants_operators_that_plain_torch_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(PLAIN_FORMS, "flatten")
+    def without(operator: Flatten, input_shape: Shape) -> NoReturn:
+        raise lp.UnsupportedLayerError(f"operator {operator.kind!r} has no form in plain torch")
+
+    monkeypatch.setattr(Flatten, "plain_layer", without)
     model = network()
     before = one(ROBUSTBENCH.refusals_before(card(model), model, IMAGES))
     assert before[0] == "architecture" and "'flatten'" in before[1]

@@ -5,11 +5,14 @@ from lip_plugin.network.operators.base import Operator as Operator
 from lip_plugin.network.operators.base import Rounding as Rounding
 from lip_plugin.network.operators.base import RoundingAt as RoundingAt
 from lip_plugin.network.operators.base import RoundingTerm as RoundingTerm
+from lip_plugin.network.operators.base import Window as Window
+from lip_plugin.network.operators.base import Windows as Windows
 from lip_plugin.network.operators.conv import Conv as Conv
 from lip_plugin.network.operators.dense import Dense as Dense
 from lip_plugin.network.operators.dense import Head as Head
 from lip_plugin.network.operators.minmax import MinMax as MinMax
 from lip_plugin.network.operators.minmax import minmax as minmax
+from lip_plugin.network.operators.plain_layer import PlainLayer as PlainLayer
 from lip_plugin.network.operators.pointwise import Activation as Activation
 from lip_plugin.network.operators.pointwise import Offset as Offset
 from lip_plugin.network.operators.pointwise import Scale as Scale
@@ -20,3 +23,6 @@ from lip_plugin.network.operators.rearrange import ChannelShuffle as ChannelShuf
 from lip_plugin.network.operators.rearrange import Flatten as Flatten
 from lip_plugin.network.operators.rearrange import PixelShuffle as PixelShuffle
 from lip_plugin.network.operators.rearrange import PixelUnshuffle as PixelUnshuffle
+
+BUILT_IN = frozenset(OPERATOR_KINDS)
+"""The kinds of this package: whose bounds are proved here, and that a verifier accepts."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lip_plugin.bounds import NormBound
 from lip_plugin.errors import CheckpointError, UnsupportedLayerError
+from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.types import Shape
 
 Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...]"
@@ -62,6 +63,24 @@ class RoundingAt:
         return cls(term.relative * norm + term.absolute, term.relative, swell * norm, swell)
 
 
+@dataclass(frozen=True)
+class Window:
+    """How a layer reads one axis of a map: ``outputs`` windows of ``taps`` entries; ``padded`` counts its padding."""
+
+    padded: int
+    taps: int
+    outputs: int
+
+    @classmethod
+    def along(cls, size: int, *, taps: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Window:
+        """Of an axis of ``size`` entries and ``padding`` more at its two ends together."""
+        padded = size + padding
+        return cls(padded, taps, max(0, (padded - dilation * (taps - 1) - 1) // stride + 1))
+
+
+Windows: TypeAlias = "tuple[Window, Window]"
+"""Vertical and horizontal."""
+
 Rounding: TypeAlias = Callable[[Tensor, Tensor, Tensor], RoundingAt]
 """From inputs x (B, ...), what an operator makes of them in float64, and upper bounds (B,) of ||x||."""
 
@@ -104,6 +123,29 @@ class Operator(ABC):
         """
         term = self.rounding_term(input_shape, FLOAT32_UNIT)
         return lambda x, y, norm: RoundingAt.by_term(term, norm)
+
+    @abstractmethod
+    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
+        """Of every map that windows are slid over; () where an operator does not, or the shape does not fit.
+
+        What memory and running time grow with: `network.limits` refuses a stored network by it before
+        anything of its size exists.
+        """
+
+    @abstractmethod
+    def work(self, input_shape: Shape) -> int:
+        """Products of a forward pass of one image and, roughly, of the proof."""
+
+    @abstractmethod
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        """The same torch calls in the same order as `apply`, without this library: what a foreign board runs.
+
+        Raises UnsupportedLayerError where there is no such form.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """A few words for people, settings and sizes, for example ``3x3 convolution, 12 to 64 channels``."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Field name -> tensor; absent optional tensors are left out."""

@@ -19,12 +19,15 @@ from lip_plugin.network.operators.base import (
     Rounding,
     RoundingAt,
     RoundingTerm,
+    Window,
+    Windows,
     require_ints,
     require_map,
     require_tensor,
 )
+from lip_plugin.network.operators.plain_layer import PlainLayer, changed, short, weight_keywords
 from lip_plugin.network.operators.rounding import affine_rounding, bias_norm_upper_bound
-from lip_plugin.network.operators.sums import PartialSums, added, magnitude, part_size
+from lip_plugin.network.operators.sums import PartialSums, added, magnitude, part_size, plain_sums
 from lip_plugin.types import Shape
 
 _LONGEST_SUM = 288
@@ -152,6 +155,58 @@ class Conv(Operator):
             return None
         x, inside = self._padded(x.float())
         return added(self._convolved(*piece, None, inside).abs() for piece in self._pieces(x))
+
+    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
+        if len(input_shape) != 3:
+            return ()
+        top, bottom, left, right = self.padding
+        high, wide = (
+            Window.along(size, taps=taps, stride=stride, padding=padding, dilation=dilation)
+            for size, taps, stride, padding, dilation in zip(
+                input_shape[1:],
+                self.weight.shape[2:],
+                self.stride,
+                (top + bottom, left + right),
+                self.dilation,
+                strict=True,
+            )
+        )
+        return ((high, wide),)
+
+    def work(self, input_shape: Shape) -> int:
+        """The proof: a Cholesky factorisation at every frequency."""
+        entries, outputs = self.weight.numel(), self.weight.shape[0]
+        side = min(outputs // self.groups, entries // outputs)
+        pixels = (high.padded * wide.padded for high, wide in self.windows(input_shape))
+        return sum(pixels) * entries * (side + 1)
+
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        outputs, per_group, *kernel = self.weight.shape
+        top, bottom, left, right = self.padding
+        inside = self.padding_mode == "zeros" and (top, left) == (bottom, right)
+        keywords = {
+            "stride": (short(self.stride), "1"),
+            "padding": (short((top, left)) if inside else "0", "0"),
+            "dilation": (short(self.dilation), "1"),
+            "groups": (str(self.groups), "1"),
+            **weight_keywords(self.weight, self.bias),
+        }
+        mode = ', mode="circular"' if self.padding_mode == "circular" else ""
+        before = "" if inside else f"F.pad({{x}}, ({left}, {right}, {top}, {bottom}){mode})"
+        arguments = [str(per_group * self.groups), str(outputs), short(tuple(kernel)), *changed(keywords)]
+        code, helpers = plain_sums(self.parts, self.part_size)
+        return PlainLayer(code, self.kind, f"nn.Conv2d({', '.join(arguments)})", before=before, helpers=helpers)
+
+    def describe(self) -> str:
+        outputs, per_group, height, width = self.weight.shape
+        around = {
+            "stride": (short(self.stride), "1"),
+            "dilation": (short(self.dilation), "1"),
+            "groups": (str(self.groups), "1"),
+            "padding": (self.padding_mode, "zeros"),
+        }
+        words = "".join(f", {name} {value}" for name, (value, default) in around.items() if value != default)
+        return f"{height}x{width} convolution, {per_group * self.groups} to {outputs} channels{words}"
 
     def _absolute_norm(self, input_shape: Shape, out: Shape) -> float:
         """|| |W| ||_2 <= sqrt(max row sum * max column sum) of the operator with entries |w|."""

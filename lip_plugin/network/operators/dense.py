@@ -13,9 +13,10 @@ from torch import Tensor
 from lip_plugin.bounds import NormBound, dense_norm_upper_bound
 from lip_plugin.bounds.rounding import abs_norm_upper_bound
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.operators.base import Operator, Rounding, RoundingAt, RoundingTerm, require_tensor
+from lip_plugin.network.operators.base import Operator, Rounding, RoundingAt, RoundingTerm, Windows, require_tensor
+from lip_plugin.network.operators.plain_layer import PlainLayer, changed, weight_keywords
 from lip_plugin.network.operators.rounding import affine_rounding, bias_norm_upper_bound
-from lip_plugin.network.operators.sums import PartialSums, added, magnitude, part_size
+from lip_plugin.network.operators.sums import PartialSums, added, magnitude, part_size, plain_sums
 from lip_plugin.types import Shape
 
 _LONGEST_SUM = 128
@@ -91,9 +92,33 @@ class Dense(Operator):
 
         return rounding
 
+    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
+        return ()
+
+    def work(self, input_shape: Shape) -> int:
+        return self.weight.numel() * min(self.weight.shape)
+
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        outputs, inputs = self.weight.shape
+        arguments = [str(inputs), str(outputs), *changed(weight_keywords(self.weight, self.bias))]
+        code, helpers = plain_sums(self.parts, self.part_size)
+        return PlainLayer(code, self.kind, f"nn.Linear({', '.join(arguments)})", helpers=helpers)
+
+    def describe(self) -> str:
+        outputs, inputs = self.weight.shape
+        return f"dense layer, {inputs} to {outputs} features"
+
 
 @dataclass(frozen=True, eq=False)
 class Head(Dense):
     """The last layer, features (D,) -> logits (K,): treated per pair of classes, never by its norm."""
 
     kind: ClassVar[str] = "head"
+
+    def work(self, input_shape: Shape) -> int:
+        """Every pair of classes is compared."""
+        return self.weight.shape[0] * self.weight.numel()
+
+    def describe(self) -> str:
+        classes, inputs = self.weight.shape
+        return f"linear head, {inputs} features to {classes} classes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from lip_plugin.bounds import NormBound
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.operators.base import Operator, RoundingTerm
+from lip_plugin.network.operators.base import Operator, RoundingTerm, Windows
+from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.types import Shape
 
 
@@ -49,6 +51,14 @@ def minmax(x: Tensor) -> Tensor:
     return out
 
 
+_PLAIN = '''\
+def minmax(x):
+    """The larger and the smaller of each pair of channels: c in the first half, c + C/2 in the second."""
+    a, b = x.chunk(2, dim=1)
+    return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], dim=1)
+'''
+
+
 @dataclass(frozen=True, eq=False)
 class MinMax(Operator):
     """[max(a, b), min(a, b)] for the two halves of the channels. Lipschitz 1, exact in floating point."""
@@ -68,3 +78,15 @@ class MinMax(Operator):
 
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         return RoundingTerm.EXACT
+
+    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
+        return ()
+
+    def work(self, input_shape: Shape) -> int:
+        return math.prod(input_shape)
+
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        return PlainLayer("minmax({x})", helpers=(_PLAIN,), wraps=True)
+
+    def describe(self) -> str:
+        return "MinMax"

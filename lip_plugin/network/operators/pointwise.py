@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lip_plugin.bounds import NormBound
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.operators.base import Operator, RoundingTerm, require_tensor
+from lip_plugin.network.operators.base import Operator, RoundingTerm, Windows, require_tensor
+from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.network.operators.rounding import bias_norm_upper_bound, elementwise_rounding
 from lip_plugin.types import Shape
 
@@ -25,6 +26,18 @@ def _per_channel(values: Tensor, x: Tensor) -> Tensor:
 
 def _require_channels(values: object, name: str) -> None:
     require_tensor(values, name, min(values.dim(), 1) if isinstance(values, Tensor) else 1)
+
+
+def _plain(values: Tensor, name: str, sign: str, input_shape: Shape) -> PlainLayer:
+    size = "()" if values.dim() == 0 else str(len(values))
+    dtype = ", dtype=torch.float64" if values.dtype == torch.float64 else ""
+    ones = ", 1" * (len(input_shape) - 1)
+    view = f".view(-1{ones})" if values.dim() == 1 and ones else ""
+    return PlainLayer(f"{{x}} {sign} {{self}}{view}", name, f"torch.zeros({size}{dtype})", is_buffer=True)
+
+
+def _channels(values: Tensor) -> str:
+    return "one number" if values.dim() == 0 else f"{len(values)} channels"
 
 
 def _check_channels(values: Tensor, input_shape: Shape, kind: str) -> Shape:
@@ -57,6 +70,18 @@ class Offset(Operator):
         repeats = math.prod(input_shape) // max(self.offset.numel(), 1)
         return RoundingTerm(unit, 2.0 * unit * bias_norm_upper_bound(self.offset.reshape(-1), repeats=repeats))
 
+    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
+        return ()
+
+    def work(self, input_shape: Shape) -> int:
+        return math.prod(input_shape)
+
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        return _plain(self.offset, self.kind, "+", input_shape)
+
+    def describe(self) -> str:
+        return f"offset, {_channels(self.offset)}"
+
 
 @dataclass(frozen=True, eq=False)
 class Scale(Operator):
@@ -80,6 +105,18 @@ class Scale(Operator):
 
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         return elementwise_rounding(self.lipschitz_upper_bound(input_shape).value, unit, math.prod(input_shape))
+
+    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
+        return ()
+
+    def work(self, input_shape: Shape) -> int:
+        return math.prod(input_shape)
+
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        return _plain(self.scale, self.kind, "*", input_shape)
+
+    def describe(self) -> str:
+        return f"scale, {_channels(self.scale)}"
 
 
 _ACTIVATIONS: dict[str, tuple[Callable[[Tensor, float], Tensor], Callable[[float], float]]] = {
@@ -127,3 +164,17 @@ class Activation(Operator):
         if self.function == "sigmoid":  # values in [0, 1] whatever x is
             return RoundingTerm(0.0, units * unit * math.sqrt(count) * (1 + 1e-9))
         return elementwise_rounding(units * self.lipschitz_upper_bound(input_shape).value, unit, count)
+
+    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
+        return ()
+
+    def work(self, input_shape: Shape) -> int:
+        return math.prod(input_shape)
+
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        parameter = f", {self.parameter!r}" if self.function in ("leaky_relu", "elu") else ""
+        module = "F" if self.function in ("relu", "leaky_relu", "elu") else "torch"
+        return PlainLayer(f"{module}.{self.function}({{x}}{parameter})", wraps=True)
+
+    def describe(self) -> str:
+        return f"{self.function}, parameter {self.parameter:g}" if self.parameter else self.function

@@ -24,9 +24,12 @@ from lip_plugin.network.operators.base import (
     Rounding,
     RoundingAt,
     RoundingTerm,
+    Window,
+    Windows,
     require_ints,
     require_map,
 )
+from lip_plugin.network.operators.plain_layer import PlainLayer, short
 from lip_plugin.network.operators.rounding import gamma_upper_bound, underflow_upper_bound
 from lip_plugin.types import Shape
 
@@ -60,6 +63,22 @@ class _Pool(Operator):
         if min(out) < 1:
             raise UnsupportedLayerError(f"{self.kind} with kernel {self.kernel} leaves nothing of shape {input_shape}")
         return (channels, *out)
+
+    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
+        if len(input_shape) != 3:
+            return ()
+        high, wide = (
+            Window.along(size, taps=taps, stride=stride, padding=2 * padding, dilation=dilation)
+            for size, taps, stride, padding, dilation in zip(input_shape[1:], self.kernel, *self.window(), strict=True)
+        )
+        return ((high, wide),)
+
+    def work(self, input_shape: Shape) -> int:
+        return math.prod(input_shape)
+
+    def describe(self) -> str:
+        height, width = self.kernel
+        return f"{height}x{width} {self.kind.replace('_', ' ')}, stride {short(self.window()[0])}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +119,9 @@ class AvgPool(_Pool):
         term, swell = self.rounding_term(input_shape, FLOAT32_UNIT), 2.0 * math.sqrt(math.prod(self.kernel))
         return lambda x, y, norm: RoundingAt.by_term(term, norm, swell)
 
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        return PlainLayer(f"F.avg_pool2d({{x}}, {short(self.kernel)}, {short(self.stride)}, {short(self.padding)})")
+
 
 @dataclass(frozen=True, eq=False)
 class MaxPool(_Pool):
@@ -139,6 +161,20 @@ class MaxPool(_Pool):
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         return RoundingTerm.EXACT
 
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        settings = ", ".join(short(pair) for pair in (self.kernel, self.stride, self.padding, self.dilation))
+        return PlainLayer(f"F.max_pool2d({{x}}, {settings})")
+
+
+_PLAIN_L2_POOL = '''\
+def l2_pool(x, kernel, root_of_size):
+    """The L2 norm of disjoint windows; its gradient is 0 where a window is all zeros."""
+    mean_square = F.avg_pool2d(x * x, kernel)
+    positive = mean_square > 0
+    root = mean_square.where(positive, mean_square.new_ones(())).sqrt()
+    return root.where(positive, root.new_zeros(())) * root_of_size
+'''
+
 
 @dataclass(frozen=True, eq=False)
 class L2Pool(_Pool):
@@ -176,3 +212,7 @@ class L2Pool(_Pool):
         """Sums of squares stay in range where 2^64 times the norm of the input does."""
         term = self.rounding_term(input_shape, FLOAT32_UNIT)
         return lambda x, y, norm: RoundingAt.by_term(term, norm, 2.0**64)
+
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        root = math.sqrt(math.prod(self.kernel))
+        return PlainLayer(f"l2_pool({{x}}, {short(self.kernel)}, {root!r})", helpers=(_PLAIN_L2_POOL,))

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lip_plugin.bounds import NormBound
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.operators.base import Operator, RoundingTerm, require_ints, require_map
+from lip_plugin.network.operators.base import Operator, RoundingTerm, Windows, require_ints, require_map
+from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.types import Shape
 
 
@@ -29,6 +30,12 @@ class _Rearrangement(Operator):
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         return RoundingTerm.EXACT
 
+    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
+        return ()
+
+    def work(self, input_shape: Shape) -> int:
+        return math.prod(input_shape)
+
 
 @dataclass(frozen=True, eq=False)
 class Flatten(_Rearrangement):
@@ -41,6 +48,12 @@ class Flatten(_Rearrangement):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (math.prod(input_shape),)
+
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        return PlainLayer("{x}.flatten(1)")
+
+    def describe(self) -> str:
+        return "flatten"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +76,12 @@ class PixelUnshuffle(_Rearrangement):
             raise UnsupportedLayerError(f"pixel_unshuffle by {self.factor} does not divide shape {input_shape}")
         return (channels * self.factor**2, height // self.factor, width // self.factor)
 
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        return PlainLayer(f"F.pixel_unshuffle({{x}}, {self.factor})")
+
+    def describe(self) -> str:
+        return f"{self.factor}x{self.factor} pixels to channels"
+
 
 @dataclass(frozen=True, eq=False)
 class PixelShuffle(_Rearrangement):
@@ -84,6 +103,12 @@ class PixelShuffle(_Rearrangement):
             raise UnsupportedLayerError(f"pixel_shuffle by {self.factor} does not divide shape {input_shape}")
         return (channels // self.factor**2, height * self.factor, width * self.factor)
 
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        return PlainLayer(f"F.pixel_shuffle({{x}}, {self.factor})")
+
+    def describe(self) -> str:
+        return f"channels to {self.factor}x{self.factor} pixels"
+
 
 @dataclass(frozen=True, eq=False)
 class ChannelShuffle(_Rearrangement):
@@ -103,3 +128,9 @@ class ChannelShuffle(_Rearrangement):
         if input_shape[0] % self.groups:
             raise UnsupportedLayerError(f"channel_shuffle by {self.groups} does not divide shape {input_shape}")
         return input_shape
+
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        return PlainLayer(f"{{x}}.unflatten(1, ({self.groups}, -1)).transpose(1, 2).flatten(1, 2)")
+
+    def describe(self) -> str:
+        return f"channel shuffle, {self.groups} groups"

@@ -43,6 +43,22 @@ def part_size(count: int, terms_each: int, longest: int) -> int:
     return -(-count // parts)
 
 
+_IN_PARTS = '''\
+def in_parts(layer, x, size):
+    """A layer that adds up its input channels in parts: shorter sums round less."""
+    groups, conv = getattr(layer, "groups", 1), x.dim() == 4
+    call, how = (F.conv2d, (None, layer.stride, layer.padding, layer.dilation, groups)) if conv else (F.linear, ())
+    pieces = (piece.flatten(1, 2) for piece in x.unflatten(1, (groups, -1)).split(size, 2))
+    total = sum(call(piece, weight, *how) for piece, weight in zip(pieces, layer.weight.split(size, 1)))
+    return total if layer.bias is None else total + layer.bias.view(-1, *[1] * (x.dim() - 2))
+'''
+
+
+def plain_sums(parts: int, size: int) -> tuple[str, tuple[str, ...]]:
+    """Code and helpers of a `PlainLayer`: its module alone, or the function that adds its sums up in parts."""
+    return ("{self}({x})", ()) if parts == 1 else (f"in_parts({{self}}, {{x}}, {size})", (_IN_PARTS,))
+
+
 def added(products: Iterable[Tensor]) -> Tensor:
     """One after the other."""
     return reduce(torch.add, products)

@@ -8,35 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from lip_plugin.errors import ConfigError
-from lip_plugin.network import CertifiedClassifier
+from lip_plugin.network import CertifiedClassifier, PlainLayer
 from lip_plugin.submission.robustbench.blocks import Block, network_blocks
-from lip_plugin.submission.robustbench.plain_layer import PlainLayer
-
-_HELPERS = {
-    "in_parts": '''\
-def in_parts(layer, x, size):
-    """A layer that adds up its input channels in parts: shorter sums round less."""
-    groups, conv = getattr(layer, "groups", 1), x.dim() == 4
-    call, how = (F.conv2d, (None, layer.stride, layer.padding, layer.dilation, groups)) if conv else (F.linear, ())
-    pieces = (piece.flatten(1, 2) for piece in x.unflatten(1, (groups, -1)).split(size, 2))
-    total = sum(call(piece, weight, *how) for piece, weight in zip(pieces, layer.weight.split(size, 1)))
-    return total if layer.bias is None else total + layer.bias.view(-1, *[1] * (x.dim() - 2))
-''',
-    "minmax": '''\
-def minmax(x):
-    """The larger and the smaller of each pair of channels: c in the first half, c + C/2 in the second."""
-    a, b = x.chunk(2, dim=1)
-    return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], dim=1)
-''',
-    "l2_pool": '''\
-def l2_pool(x, kernel, root_of_size):
-    """The L2 norm of disjoint windows; its gradient is 0 where a window is all zeros."""
-    mean_square = F.avg_pool2d(x * x, kernel)
-    positive = mean_square > 0
-    root = mean_square.where(positive, mean_square.new_ones(())).sqrt()
-    return root.where(positive, root.new_zeros(())) * root_of_size
-''',
-}
 
 
 def architecture_source(model: CertifiedClassifier, name: str) -> str:
@@ -46,11 +19,11 @@ def architecture_source(model: CertifiedClassifier, name: str) -> str:
     of `state_dict_bytes` is loaded. Raises UnsupportedLayerError for an operator without a plain form.
     """
     blocks = network_blocks(model)
-    helpers = sorted({layer.helper for block in blocks for layer in block.layers if layer.helper})
+    helpers = sorted({helper for block in blocks for layer in block.layers for helper in layer.helpers})
     parts = [
         _docstring(model, name),
-        "\n".join(_imports(blocks, [_HELPERS[helper] for helper in helpers])),
-        *("\n" + _HELPERS[helper].rstrip("\n") for helper in helpers),
+        "\n".join(_imports(blocks, helpers)),
+        *("\n" + helper.rstrip("\n") for helper in helpers),
         "\n" + "\n".join(_class(blocks, class_name(name))),
     ]
     return "\n\n".join(parts) + "\n"

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lip_plugin.network import CertifiedClassifier
-from lip_plugin.submission.robustbench.plain_layer import PlainLayer, plain_layer
+from lip_plugin.network import CertifiedClassifier, PlainLayer
 
 
 @dataclass(frozen=True)
@@ -34,19 +33,19 @@ class Block:
 
 def network_blocks(model: CertifiedClassifier) -> tuple[Block, ...]:
     """The whole network, its head included. Raises UnsupportedLayerError for an operator without a plain form."""
-    layers = [plain_layer(layer, shape) for layer, shape in zip(model.layers, model.layer_input_shapes, strict=True)]
+    layers = [layer.plain_layer(shape) for layer, shape in zip(model.layers, model.layer_input_shapes, strict=True)]
     return _named(_repeated([Block(tuple(group)) for group in _groups(layers)]))
 
 
 def state_names(model: CertifiedClassifier) -> list[tuple[str, ...]]:
     """For every operator in order: the name in the state dict of each of its `tensors`, in their order."""
-    kept = iter([(prefix, block.first.is_buffer) for block in network_blocks(model) for prefix in block.prefixes()])
+    kept = iter([(prefix, block.first) for block in network_blocks(model) for prefix in block.prefixes()])
     names: list[tuple[str, ...]] = []
     for layer in model.layers:
         fields = tuple(layer.tensors())
         if fields:
-            prefix, is_buffer = next(kept)
-            fields = (prefix,) if is_buffer else tuple(f"{prefix}.{field}" for field in fields)
+            prefix, plain = next(kept)
+            fields = (prefix,) if plain.is_buffer else tuple(f"{prefix}.{name}" for name in plain.states or fields)
         names.append(fields)
     return names
 
