@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from lip_plugin.errors import ConfigError, LipPluginError
+from lip_plugin.errors import ConfigError
 from lip_plugin.plugins import PluginGroup
 from lip_plugin.types import ImageShape
 
@@ -126,6 +126,6 @@ def list_datasets() -> list[DataSet]:
     for name in DATASETS.names():
         try:
             found.append(get_dataset(name))
-        except LipPluginError as error:
-            logger.warning("%s", error)
+        except Exception as error:  # a stranger's module is imported
+            logger.warning("the data set %r is left out: %s", name, error)
     return found

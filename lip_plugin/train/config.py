@@ -99,7 +99,7 @@ class GeneratedConfig(_Strict):
 class TrainConfig(_Strict):
     """One EMMA run. eps is the L2 radius in [0,1] pixels that the ramp is relative to."""
 
-    dataset: str
+    dataset: Name
     """A name of the catalogue: see `lip list --datasets`."""
     data_dir: str | None = None
     download: bool = False

@@ -41,6 +41,9 @@ def fetch(directory):
 DATASET = DataSet("stripes", "Stripes", Arrays(read), image_shape=(1, 2, 2), num_classes=3, download=fetch)
 MISNAMED = DATASET
 NUMBER = 3
+
+def __getattr__(name):
+    raise RuntimeError("not today") if name == "BROKEN" else AttributeError(name)
 """
 
 
@@ -97,11 +100,16 @@ def test_one_that_cannot_be_loaded_does_not_take_the_others_along(
     installed: Install, caplog: pytest.LogCaptureFixture
 ) -> None:
     _install(
-        installed, lost="lip_test_stripes:ABSENT", number="lip_test_stripes:NUMBER", other="lip_test_stripes:MISNAMED"
+        installed,
+        broken="lip_test_stripes:BROKEN",
+        lost="lip_test_stripes:ABSENT",
+        number="lip_test_stripes:NUMBER",
+        other="lip_test_stripes:MISNAMED",
     )
     with caplog.at_level(logging.WARNING, logger=catalogue.__name__):
         assert [record.name for record in list_datasets()] == OURS
-    assert len(caplog.records) == 3
+    left_out = [record.getMessage() for record in caplog.records]
+    assert [message.split("'")[1] for message in left_out] == ["broken", "lost", "number", "other"]
     for name, error, words in (
         ("lost", MissingDependencyError, "the data set 'lost' .* cannot be imported"),
         ("number", ConfigError, "'number' is a int; expected a lip_plugin.data.DataSet"),
