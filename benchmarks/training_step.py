@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lip_plugin.losses import emma_loss
 from lip_plugin.models import LiResNetPP
+from lip_plugin.models.architecture import architecture_class
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.estimates import STEPS_PER_UPDATE, feature_lipschitz_estimate
 from lip_plugin.train.precision import computes_in_bfloat16
@@ -95,7 +96,8 @@ def plain_step(config: TrainConfig, state: TrainState, vectors: list[Tensor], x:
 
 def fresh(options: argparse.Namespace, name: str) -> tuple[TrainConfig, TrainState]:
     """The same weights for every kind of step."""
-    sizes = {key: getattr(options, key) for key in ("architecture", "depth", "width", "dense_width", "dense_depth")}
+    settings = architecture_class(options.architecture).model_fields
+    sizes = {key: value for key, value in vars(options).items() if key in settings}
     values = {"dataset": "cifar10", "model": sizes, "eps": EPS, "epochs": 1, "batch_size": options.batch}
     config = TrainConfig.model_validate({**values, "bfloat16": name.endswith("bfloat16"), "device": options.device})
     state = initial_state(config, input_shape=(3, 32, 32), num_classes=10)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.models.layers.head import NormalizedHead
+from lip_plugin.models.layers.head import LinearHead
 from lip_plugin.network import CertifiedClassifier, Head, Operator, refuse_altered
 
 
@@ -43,7 +43,7 @@ class CertifiableModel(nn.Module, ABC):
     """
 
     input_shape: tuple[int, int, int]
-    head: NormalizedHead
+    head: LinearHead
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
@@ -83,6 +83,16 @@ def _refuse_overridden(model: CertifiableModel) -> None:
         )
 
 
+def _require_linear_head(model: CertifiableModel) -> None:
+    head = model.head
+    known = isinstance(head, LinearHead)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not known or type(head).forward is not LinearHead.forward:
+        raise UnsupportedLayerError(
+            f"the head of {type(model).__name__} is {type(head).__name__}; give a LinearHead of lip_plugin.models: "
+            "merged_weight and bias, without a forward of its own"
+        )
+
+
 def freeze(trainable_model: nn.Module) -> CertifiedClassifier:
     """The plain network that a trainable model is in evaluation, merged and independent of it.
 
@@ -95,6 +105,7 @@ def freeze(trainable_model: nn.Module) -> CertifiedClassifier:
             "or use lp.wrap(features, head, input_shape=...) for your own torch network"
         )
     _refuse_overridden(trainable_model)
+    _require_linear_head(trainable_model)
     for path, module in trainable_model.named_modules():
         refuse_altered(module, path or "model", training_allowed=True)
     with torch.no_grad():

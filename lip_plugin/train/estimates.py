@@ -89,7 +89,7 @@ def feature_lipschitz_estimate(
     groups: dict[_Geometry, list[EstimatedMap]] = defaultdict(list)
     for linear_map in model.estimated_maps():
         groups[_geometry(linear_map)].append(linear_map)
-    product = torch.ones((), device=model.head.weight.device)
+    product = torch.ones((), device=model.head.bias.device)
     with torch.autocast(product.device.type, enabled=False):
         for index, maps in enumerate(groups.values()):
             product = product * _group_norms_estimate(f"group{index}", maps, state, steps).prod()
