@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from torch import nn
 
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.alteration import refuse_altered
 from lip_plugin.network.classifier import CertifiedClassifier
+from lip_plugin.network.integrity import refuse_altered
 from lip_plugin.network.operators import Head, Operator
 from lip_plugin.types import ImageShape
 

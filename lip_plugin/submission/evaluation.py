@@ -10,7 +10,7 @@ from lip_plugin.errors import ConfigError, RefusedError, SoundnessError
 from lip_plugin.evaluate import Report
 from lip_plugin.evaluate.restated import restated
 from lip_plugin.network import CertifiedClassifier
-from lip_plugin.network.storage import dump_weights, technical_record
+from lip_plugin.network.record import dump_weights, technical_record
 from lip_plugin.submission.boards import Board, Refusal
 from lip_plugin.submission.images_digest import images_sha256
 from lip_plugin.submission.layout import ADVERSARIAL_IMAGES, state_dict_file

@@ -19,7 +19,7 @@ import lip_plugin as lp
 from lip_plugin.errors import CheckpointError, ChecksumError, LipPluginError
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.operators import OPERATOR_KINDS
-from lip_plugin.network.storage import build_network, load_network
+from lip_plugin.zoo.rebuild import build_network, load_network
 
 Randn = Callable[..., Tensor]
 Card = dict[str, Any]

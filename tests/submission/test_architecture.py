@@ -34,8 +34,8 @@ from lip_plugin.network import (
     PixelUnshuffle,
     Scale,
 )
-from lip_plugin.network.classifier import trace_shapes
 from lip_plugin.network.operators import OPERATOR_KINDS
+from lip_plugin.network.shapes import trace_shapes
 from lip_plugin.submission.robustbench import state_dict_bytes
 from lip_plugin.submission.robustbench.architecture import (
     architecture_source,
