@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.models.groups import ParameterGroup
 from lip_plugin.models.layers.head import LinearHead
 from lip_plugin.network import CertifiedClassifier, Head, Operator, refuse_altered
 
@@ -25,15 +26,6 @@ class EstimatedMap:
     stride: int = 1
     padding: int = 0
     input_size: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class ParameterGroup:
-    """Parameters that are updated alike. ``linear``: averages of them are again valid parameters."""
-
-    name: str
-    parameters: tuple[nn.Parameter, ...]
-    linear: bool = True
 
 
 class CertifiableModel(nn.Module, ABC):

@@ -185,8 +185,7 @@ def _set_learning_rate(config: TrainConfig, state: TrainState, steps: int) -> No
     total = steps * config.epochs
     warmup = math.ceil(config.warmup_fraction * total)
     rate = learning_rate_at(state.epoch * steps + state.step, total, config.learning_rate, warmup)
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate
+    state.optimiser.set_learning_rate(rate)
 
 
 def _stopped(state: TrainState, stop: StopRequest, run_dir: Path) -> StoppedError:

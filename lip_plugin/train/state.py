@@ -15,7 +15,8 @@ from lip_plugin.models import CertifiableModel
 from lip_plugin.train.compiling import compiled
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.estimates import EstimateState
-from lip_plugin.train.optimisers import Optimiser, build_optimiser
+from lip_plugin.train.grouped import GroupedOptimiser
+from lip_plugin.train.optimisers import build_optimiser
 
 
 @dataclass
@@ -29,7 +30,7 @@ class TrainState:
 
     model: CertifiableModel
     average: CertifiableModel | None
-    optimiser: Optimiser
+    optimiser: GroupedOptimiser
     estimates: EstimateState
     sums: Tensor
     forward: Callable[[Tensor], Tensor]
@@ -80,7 +81,10 @@ def initial_state(config: TrainConfig, *, input_shape: tuple[int, int, int], num
         torch.manual_seed(config.seed)
         model = config.model.build(input_shape=input_shape, num_classes=num_classes)
     model.to(config.device)
+    for group in model.parameter_groups():
+        group.retract_(group.parameters)
+    optimiser = build_optimiser(config, model)
     average = deepcopy(model) if config.weight_average else None
     sums = torch.zeros(3, device=config.device)
     forward = compiled(model) if config.compile else model
-    return TrainState(model, average, build_optimiser(config, model), EstimateState(), sums, forward)
+    return TrainState(model, average, optimiser, EstimateState(), sums, forward)

@@ -80,8 +80,6 @@ def test_a_stopped_run_goes_on_where_it_was(
     settings: dict[str, Any], images: ImageSet, device: str, tmp_path: Path
 ) -> None:
     """Kernels of a GPU may add in another order each time, hence the slack; the CPU's runs are equal."""
-    if "lookahead" in settings:
-        pytest.importorskip("pytorch_optimizer", reason="needs pytorch-optimizer, of the extra train")
     config = config_on(device, **settings)
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()

@@ -18,12 +18,11 @@ from torch import Tensor
 import lip_plugin as lp
 from lip_plugin.data import ImageSet, checked_image_set
 from lip_plugin.errors import CheckpointError, ConfigError, StoppedError
-from lip_plugin.models import LiResNet, LiResNetPP, ParameterGroup
+from lip_plugin.models import LiResNet, LiResNetPP
 from lip_plugin.train.checkpoint import CHECKPOINT_FILE, load_checkpoint
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.interrupt import StopRequest
 from lip_plugin.train.loop import Hooks, train
-from lip_plugin.train.optimisers import build_optimiser
 from lip_plugin.train.state import TrainState, initial_state
 
 MODELS: dict[str, dict[str, object]] = {
@@ -160,16 +159,6 @@ def test_a_stop_in_the_middle_of_an_epoch_changes_no_bit(
     for key in ("model", "estimates", *(["average"] if config.weight_average else [])):
         _assert_equal(whole[key], cut[key])
     assert whole["losses"] == cut["losses"] and len(whole["losses"]) == 2
-
-
-def test_averaging_refuses_parameters_on_a_manifold(images: ImageSet, tmp_path: Path) -> None:
-    model = _config().model.build(input_shape=(1, 8, 8), num_classes=2)
-    curved = ParameterGroup("rotations", tuple(model.parameters()), linear=False)
-    model.parameter_groups = lambda: (curved,)  # pyright: ignore[reportAttributeAccessIssue]
-    for settings in ({"weight_average": 0.9}, {"weight_average": 0.0, "lookahead": True}):
-        with pytest.raises(ConfigError, match="rotations"):
-            build_optimiser(_config(**settings), model)
-    build_optimiser(_config(weight_average=0.0), model)
 
 
 def test_lookahead_is_its_recursion(images: ImageSet, tmp_path: Path) -> None:
