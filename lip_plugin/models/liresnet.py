@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from lip_plugin.models.architecture import ArchitectureConfig, Citation, require_storable
-from lip_plugin.models.base import CertifiableModel, EstimatedMap
-from lip_plugin.models.freezing import freeze_conv_stack, freeze_stem, frozen, frozen_bias
+from lip_plugin.models.base import CertifiableModel, EstimatedMap, maps_along
+from lip_plugin.models.freezing import freeze_conv_stack, freeze_stem
 from lip_plugin.models.layers.head import NormalizedHead
 from lip_plugin.models.layers.minmax import require_even
 from lip_plugin.models.layers.neck import PlainNeck
@@ -52,22 +52,15 @@ class LiResNet(CertifiableModel):
         return (
             *freeze_stem(self.stem),
             *freeze_conv_stack(self.backbone),
-            Conv(frozen(conv.weight), frozen_bias(conv.bias), stride=(PlainNeck.patch, PlainNeck.patch)),
+            Conv(conv.weight, conv.bias, stride=(PlainNeck.patch, PlainNeck.patch)),
             MinMax(),
             Flatten(),
-            Dense(frozen(linear.weight), frozen_bias(linear.bias)),
+            Dense(linear.weight, linear.bias),
             MinMax(),
         )
 
     def estimated_maps(self) -> tuple[EstimatedMap, ...]:
-        size = (self.map_size, self.map_size)
-        stem = self.stem.geometry
-        return (
-            EstimatedMap(self.stem.conv.weight, stem.stride, stem.padding, self.input_shape[1:]),
-            *(EstimatedMap(weight, 1, 1, size) for weight in self.backbone.merged_weights()),
-            EstimatedMap(self.neck.conv.weight, PlainNeck.patch, 0, size),
-            EstimatedMap(self.neck.linear.weight),
-        )
+        return maps_along(self.freeze_operators(), self.input_shape)
 
 
 class LiResNetConfig(ArchitectureConfig):

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from lip_plugin.models.architecture import ArchitectureConfig, Citation, require_storable
-from lip_plugin.models.base import CertifiableModel, EstimatedMap
+from lip_plugin.models.base import CertifiableModel, EstimatedMap, maps_along
 from lip_plugin.models.freezing import (
     freeze_conv_stack,
     freeze_dense_stack,
@@ -64,12 +64,7 @@ class LiResNetPP(CertifiableModel):
         )
 
     def estimated_maps(self) -> tuple[EstimatedMap, ...]:
-        size = (self.map_size, self.map_size)
-        stem = self.stem.geometry
-        return (
-            EstimatedMap(self.stem.conv.weight, stem.stride, stem.padding, self.input_shape[1:]),
-            *(EstimatedMap(weight, 1, 1, size) for weight in self.backbone.merged_weights()),
-        )
+        return maps_along((*freeze_stem(self.stem), *freeze_conv_stack(self.backbone)), self.input_shape)
 
 
 class LiResNetPPConfig(ArchitectureConfig):
