@@ -14,6 +14,7 @@ from lip_plugin.bounds.rounding import mul_up
 from lip_plugin.certificates.arithmetic import certifying_arithmetic
 from lip_plugin.errors import ConfigError, UnsupportedLayerError
 from lip_plugin.network import CertifiedClassifier, Operator, convert, require_unaltered
+from lip_plugin.network.kinds import foreign_operators
 from lip_plugin.types import ImageShape, Shape
 
 
@@ -28,7 +29,10 @@ class LayerBound:
 
 @dataclass(frozen=True)
 class LipschitzBound:
-    """value >= the L2 Lipschitz constant; the outward-rounded product of ``layers``."""
+    """value >= the L2 Lipschitz constant; the outward-rounded product of ``layers``.
+
+    ``method`` names the operators of other packages, whose bounds are trusted.
+    """
 
     value: float
     layers: tuple[LayerBound, ...]
@@ -36,6 +40,7 @@ class LipschitzBound:
 
 
 _METHOD = "product of verified operator norms"
+_TRUSTING = "product of operator norms; not proved here but trusted: those of "
 _KEPT = 16
 _memo: OrderedDict[str, LipschitzBound] = OrderedDict()
 
@@ -104,4 +109,5 @@ def _product(operators: tuple[Operator, ...], shape: Shape) -> LipschitzBound:
     value = mul_up(*(layer.value for layer in layers))
     if not math.isfinite(value):
         raise UnsupportedLayerError("the product of the layers' Lipschitz bounds overflows; rescale the weights")
-    return LipschitzBound(value, tuple(layers), _METHOD)
+    foreign = ", ".join(foreign_operators(operators))
+    return LipschitzBound(value, tuple(layers), _TRUSTING + foreign if foreign else _METHOD)

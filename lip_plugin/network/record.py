@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lip_plugin.errors import ConfigError
 from lip_plugin.files import CARD_FILE, WEIGHTS_FILE, write_atomically
+from lip_plugin.network.kinds import foreign_operators
 from lip_plugin.network.limits import check_size
 from lip_plugin.network.operators import Operator
 from lip_plugin.network.shapes import buffer_name
@@ -59,6 +60,7 @@ def dump_weights(network: Network) -> bytes:
 
 def technical_record(network: Network, weights: bytes) -> dict[str, Any]:
     """The part of ``card.json`` that follows from the network alone."""
+    foreign = foreign_operators(network.layers)
     return {
         "schema": CARD_SCHEMA,
         "threat_model": "L2",
@@ -69,6 +71,7 @@ def technical_record(network: Network, weights: bytes) -> dict[str, Any]:
         "sha256": hashlib.sha256(weights).hexdigest(),
         "digest": network.digest,
         "params": network.num_parameters,
+        **({"foreign_operators": list(foreign)} if foreign else {}),
     }
 
 
