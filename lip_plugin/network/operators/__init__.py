@@ -10,6 +10,7 @@ from lip_plugin.network.operators.base import Windows as Windows
 from lip_plugin.network.operators.conv import Conv as Conv
 from lip_plugin.network.operators.dense import Dense as Dense
 from lip_plugin.network.operators.dense import Head as Head
+from lip_plugin.network.operators.linear import LinearOperator as LinearOperator
 from lip_plugin.network.operators.minmax import MinMax as MinMax
 from lip_plugin.network.operators.minmax import minmax as minmax
 from lip_plugin.network.operators.plain_layer import PlainLayer as PlainLayer
