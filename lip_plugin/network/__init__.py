@@ -26,6 +26,7 @@ from lip_plugin.network.operators import Operator as Operator
 from lip_plugin.network.operators import PixelShuffle as PixelShuffle
 from lip_plugin.network.operators import PixelUnshuffle as PixelUnshuffle
 from lip_plugin.network.operators import PlainLayer as PlainLayer
+from lip_plugin.network.operators import Residual as Residual
 from lip_plugin.network.operators import Rounding as Rounding
 from lip_plugin.network.operators import RoundingAt as RoundingAt
 from lip_plugin.network.operators import RoundingTerm as RoundingTerm

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
+from lip_plugin.data import dataset_names
 from lip_plugin.errors import CheckpointError, ConfigError, close_matches
 from lip_plugin.models.architecture import ArchitectureConfig, architecture_config, class_of_settings
 from lip_plugin.train.checkpoint import load_checkpoint
@@ -67,7 +68,8 @@ class GeneratedConfig(StrictSettings):
 class TrainConfig(StrictSettings):
     """One EMMA run. eps is the L2 radius in [0,1] pixels that the ramp is relative to."""
 
-    dataset: Literal["fashion_mnist", "mnist", "cifar10", "cifar100", "tiny_imagenet", "imagenet"]
+    dataset: Name
+    """A name of the catalogue: see `lip list --datasets`."""
     data_dir: str | None = None
     download: bool = False
     """Let torchvision put the official files into ``data_dir`` first, where they are missing."""
@@ -113,6 +115,14 @@ class TrainConfig(StrictSettings):
             return architecture_config(cast("dict[str, Any]", value))
         except ConfigError as error:
             raise ConfigError(f"setting model.architecture: {error}") from error
+
+    @field_validator("dataset")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        known = dataset_names()
+        if name not in known:
+            raise ValueError(f"no such data set; known: {', '.join(known)}.{close_matches(name[:_SHOWN], known)}")
+        return name
 
 
 def load_config(recipe: str, overrides: Iterable[str] = (), *, resumed: Path | None = None) -> TrainConfig:
