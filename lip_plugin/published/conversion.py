@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,12 @@ class Converted:
 
     def write(self, directory: Path, *, name: str, dataset: str | None, replaceable: frozenset[str]) -> None:
         """A new model directory, whole or not at all; its card cites the implementation's paper. Raises ConfigError."""
-        citation = asdict(get_implementation(self.implementation).citation)
         sizes = " ".join(f"{key}={value}" for key, value in self.config.items())
         description = {
             "name": name,
             "dataset": dataset,
             "architecture": f"{self.implementation} {sizes}",
-            **{key: value for key, value in citation.items() if value is not None},
+            **get_implementation(self.implementation).citation.on_card(),
         }
         with complete_directory(directory, replaceable=replaceable) as folder:
             write_network(self.network, folder, description)
