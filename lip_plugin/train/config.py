@@ -104,6 +104,14 @@ class TrainConfig(StrictSettings):
     name: Name = "model"
     card: Provenance = Provenance()
 
+    @field_validator("dataset")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        known = dataset_names()
+        if name not in known:
+            raise ValueError(f"no such data set; known: {', '.join(known)}.{close_matches(name[:_SHOWN], known)}")
+        return name
+
     @field_validator("model", mode="before")
     @classmethod
     def _of_its_architecture(cls, value: Any) -> ArchitectureConfig:
@@ -115,14 +123,6 @@ class TrainConfig(StrictSettings):
             return architecture_config(cast("dict[str, Any]", value))
         except ConfigError as error:
             raise ConfigError(f"setting model.architecture: {error}") from error
-
-    @field_validator("dataset")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        known = dataset_names()
-        if name not in known:
-            raise ValueError(f"no such data set; known: {', '.join(known)}.{close_matches(name[:_SHOWN], known)}")
-        return name
 
 
 def load_config(recipe: str, overrides: Iterable[str] = (), *, resumed: Path | None = None) -> TrainConfig:
