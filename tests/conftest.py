@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import shutil
-from collections.abc import Callable, Generator
+import sys
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +81,54 @@ def lip(capsys: pytest.CaptureFixture[str]) -> Lip:
         return Outcome(code, captured.out, captured.err)
 
     return call
+
+
+Installed = Callable[[str, Mapping[str, Mapping[str, str]], str], Path]
+"""installed(package, {group: {name: "module:attribute"}}, source)"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Installed]:
+    """Put a package of one module on the path as an installer would, with its entry points; gone after the test.
+
+    ``source`` is the text of ``<package>.py``; returns the folder that it lies in, where more files may be put.
+
+        installed("my_attacks", {"lip_plugin.attacks": {"mine": "my_attacks:make_attack"}}, source)
+    """
+    site = tmp_path / "site-packages"
+    before = set(sys.modules)
+
+    def install(package: str, groups: Mapping[str, Mapping[str, str]], source: str) -> Path:
+        metadata = site / f"{package}-1.0.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        lines = [line for group, members in groups.items() for line in (f"[{group}]", *_entry_lines(members))]
+        (metadata / "entry_points.txt").write_text("\n".join((*lines, "")))
+        (site / f"{package}.py").write_text(source)
+        if str(site) not in sys.path:
+            monkeypatch.syspath_prepend(site)
+        importlib.invalidate_caches()
+        return site
+
+    yield install
+    for name in set(sys.modules) - before:
+        if str(site) in str(getattr(sys.modules[name], "__file__", None)):
+            del sys.modules[name]
+
+
+def _entry_lines(members: Mapping[str, str]) -> list[str]:
+    return [f"{name} = {target}" for name, target in members.items()]
+
+
+@pytest.fixture(scope="session")
+def code_blocks() -> Callable[[str, str], list[str]]:
+    """code_blocks("extending/attack.md", "python"): the fenced blocks of a language on a page of docs, in order."""
+
+    def read(page: str, language: str) -> list[str]:
+        text = (Path(__file__).parent.parent / "docs" / page).read_text(encoding="utf-8")
+        return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+    return read
 
 
 @pytest.fixture

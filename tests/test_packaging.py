@@ -144,6 +144,28 @@ def test_rooms_import_only_in_the_allowed_direction() -> None:
     assert violations == []
 
 
+def _module_graph() -> dict[str, set[str]]:
+    """Module -> the modules of lip_plugin that it imports anywhere; without the package's front, which loads late."""
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in CORE.rglob("*.py")
+    }
+    graph: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        named = (name for _, name in _imported_modules(ast.parse(path.read_text(encoding="utf-8")), package))
+        owners = {name if name in paths else name.rpartition(".")[0] for name in named}
+        graph[module] = owners & (set(paths) - {"lip_plugin", module})
+    graph.pop("lip_plugin")
+    return graph
+
+
+def test_modules_import_in_no_circle() -> None:
+    graph = _module_graph()
+    assert len(graph) > 150 and "lip_plugin.bounds.dense" in graph["lip_plugin.bounds"]
+    set(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
 def test_every_room_has_a_place_in_the_picture() -> None:
     rooms = {path.relative_to(CORE).parts[0].removesuffix(".py") for path in CORE.rglob("*.py")} - {TOP}
     assert sorted(rooms - set(ALLOWED)) == []

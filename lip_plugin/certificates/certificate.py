@@ -35,7 +35,8 @@ class Certificate:
     ``prediction`` int64; ``margin`` float64, a lower bound of the exact gap between the predicted logit
     and the runner-up (negative only where rounding leaves the order open); ``radius`` float64 >= 0: no
     input strictly closer in L2 ([0,1] pixels) is classified differently. 0 certifies nothing, and a
-    radius certifies eps only where ``radius > eps``. ``digest`` names the network it speaks about.
+    radius certifies eps only where ``radius > eps``. ``digest`` names the network it speaks about. It holds only as far
+    as the code of ``foreign_operators`` is right, operators that other packages brought.
 
     ``model(x)`` was run on every image too, whatever the arithmetic. ``disagrees`` bool: it gives another label, or
     no number, and the radius is 0. ``strays`` bool: its logit gaps are off by more than `FORWARD_SLACK` of the largest,
@@ -49,6 +50,7 @@ class Certificate:
     strays: Tensor
     arithmetic: str
     digest: str
+    foreign_operators: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.prediction)
@@ -118,7 +120,9 @@ def certify_blocks(
         raise ConfigError("the weights changed while they were being certified; certify again")
     nothing = torch.empty(0, dtype=torch.float64, device="cpu")
     columns = zip([nothing.long(), nothing, nothing, nothing.bool(), nothing.bool()], *parts, strict=True)
-    return Certificate(*map(torch.cat, columns), arithmetic=mode, digest=digest)
+    return Certificate(
+        *map(torch.cat, columns), arithmetic=mode, digest=digest, foreign_operators=own.foreign_operators
+    )
 
 
 def _require_exact_sums(model: CertifiedClassifier) -> None:

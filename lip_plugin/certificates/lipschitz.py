@@ -16,6 +16,7 @@ from lip_plugin.certificates.arithmetic import certifying_arithmetic
 from lip_plugin.certificates.together import Merged, merged
 from lip_plugin.errors import ConfigError, UnsupportedLayerError
 from lip_plugin.network import CertifiedClassifier, Operator, require_unaltered
+from lip_plugin.network.kinds import foreign_operators
 from lip_plugin.types import ImageShape, Shape
 from lip_plugin.wrapping import operators_of
 
@@ -35,6 +36,7 @@ class LipschitzBound:
 
     It is below that product where a scale and a linear layer beside it have a smaller norm together
     (`certificates.together`), which ``method`` then says.
+    ``method`` names the operators of other packages, whose bounds are trusted.
     """
 
     value: float
@@ -44,6 +46,7 @@ class LipschitzBound:
 
 _METHOD = "product of verified operator norms"
 _TOGETHER = f"{_METHOD}, scales with the linear layers beside them"
+_TRUSTING = "product of operator norms; not proved here but trusted: those of "
 _KEPT = 16
 _memo: OrderedDict[str, LipschitzBound] = OrderedDict()
 
@@ -139,7 +142,8 @@ def _product(operators: tuple[Operator, ...], shape: Shape) -> LipschitzBound:
     if not math.isfinite(min(value, together)):
         raise UnsupportedLayerError("the product of the layers' Lipschitz bounds overflows; rescale the weights")
     method = _TOGETHER if together < value else _METHOD
-    return LipschitzBound(min(value, together), tuple(layers), method)
+    foreign = ", ".join(foreign_operators(operators))
+    return LipschitzBound(min(value, together), tuple(layers), _TRUSTING + foreign if foreign else method)
 
 
 def _merged_product(found: Sequence[Merged | None], shapes: Sequence[Shape]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import torch
@@ -123,7 +124,7 @@ def certify_together(
     order = torch.cat([blocks.positions(rank) for rank in range(ranks.world)]).argsort()
     columns = ("prediction", "margin", "radius", "disagrees", "strays")
     whole = {name: torch.cat([getattr(part, name) for part in parts])[order] for name in columns}
-    return Certificate(**whole, arithmetic=own.arithmetic, digest=own.digest)
+    return dataclasses.replace(own, **whole)
 
 
 def _require_same_work(model: CertifiedClassifier, blocks: Blocks) -> None:

@@ -1,13 +1,13 @@
 """The plain network: operators, composition, storage, and the ways in."""
 
 from lip_plugin.network.agreement import require_same_function as require_same_function
-from lip_plugin.network.alteration import refuse_altered as refuse_altered
-from lip_plugin.network.alteration import reparametrised as reparametrised
-from lip_plugin.network.alteration import require_unaltered as require_unaltered
 from lip_plugin.network.classifier import CertifiedClassifier as CertifiedClassifier
+from lip_plugin.network.classifier import require_unaltered as require_unaltered
 from lip_plugin.network.float64 import float64_function as float64_function
 from lip_plugin.network.float64 import float64_logits as float64_logits
 from lip_plugin.network.float64 import float64_program as float64_program
+from lip_plugin.network.integrity import refuse_altered as refuse_altered
+from lip_plugin.network.integrity import reparametrised as reparametrised
 from lip_plugin.network.operators import Activation as Activation
 from lip_plugin.network.operators import AvgPool as AvgPool
 from lip_plugin.network.operators import ChannelShuffle as ChannelShuffle

@@ -10,9 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from lip_plugin.errors import ConfigError, DataError, UnsupportedLayerError
+from lip_plugin.files import complete_directory
 from lip_plugin.network.digest import network_digest
-from lip_plugin.network.operators import OPERATOR_KINDS, Head, Operator
+from lip_plugin.network.integrity import alteration, inconsistency
+from lip_plugin.network.kinds import foreign_operators, is_known
+from lip_plugin.network.operators import Head, Operator
 from lip_plugin.network.plain import tensor_flaw
+from lip_plugin.network.record import write_network
+from lip_plugin.network.shapes import buffer_name, trace_shapes
 from lip_plugin.types import ImageShape, Shape
 
 
@@ -35,9 +40,9 @@ class CertifiedClassifier(nn.Module):
         if type(head) is not Head:
             raise UnsupportedLayerError(f"the head must be a linear Head, got {type(head).__name__}")
         layers = (*operators, head)
-        foreign = [type(layer).__name__ for layer in layers if OPERATOR_KINDS.get(layer.kind) is not type(layer)]
-        if foreign:
-            raise UnsupportedLayerError(f"{foreign[0]} is not a known operator (exact types only)")
+        unknown = [type(layer).__name__ for layer in layers if not is_known(layer)]
+        if unknown:
+            raise UnsupportedLayerError(f"{unknown[0]} is not a known operator (exact types only)")
         _require_plain_weights(layers)
         dtype = _common_dtype(layers)
         _require_finite_settings(layers, dtype)
@@ -136,6 +141,11 @@ class CertifiedClassifier(nn.Module):
         return sum(buffer.numel() for buffer in self.buffers())
 
     @property
+    def foreign_operators(self) -> tuple[str, ...]:
+        """Operators that other packages brought, as ``kind (module.Class)``: their bounds are trusted, not ours."""
+        return foreign_operators(self._layers)
+
+    @property
     def digest(self) -> str:
         """sha256 of operators, weights, input shape and dtype; computed anew at every call."""
         return network_digest(self._layers, self._input_shape, self._dtype)
@@ -145,10 +155,13 @@ class CertifiedClassifier(nn.Module):
         return CertifiedClassifier(self.operators, self.head, input_shape=self._input_shape)
 
     def save(self, directory: str | Path) -> None:
-        """Write ``model.safetensors`` and ``card.json``; `lp.load_model` rebuilds the network from them."""
-        from lip_plugin.network.storage import save_network
+        """Write a new model directory, ``model.safetensors`` and ``card.json``; `lp.load_model` rebuilds it.
 
-        save_network(self, Path(directory))
+        It appears under its name only when complete. Raises as `require_unaltered` and `network.record.write_network`.
+        """
+        require_unaltered(self)
+        with complete_directory(Path(directory)) as partial:
+            write_network(self, partial, {"name": Path(directory).name})
 
     # -- what it refuses --------------------------------------------------------------------------
 
@@ -193,27 +206,16 @@ class CertifiedClassifier(nn.Module):
         return f"{self._input_shape} -> {self.num_classes} classes, {self._dtype}: {kinds}"
 
 
-def buffer_name(index: int, field: str) -> str:
-    """``03_weight``: the name of a tensor in the module and in the weights file."""
-    return f"{index:02d}_{field}"
-
-
-def trace_shapes(layers: Sequence[Operator], input_shape: ImageShape) -> tuple[Shape, ...]:
-    """Input shape of every layer and the output shape of the last. Raises where a layer does not fit."""
-    good = isinstance(input_shape, tuple | list) and len(input_shape) == 3  # pyright: ignore[reportUnnecessaryIsInstance]
-    if not good or not all(type(size) is int and size >= 1 for size in input_shape):
-        raise UnsupportedLayerError(f"input_shape must be (C, H, W) of positive integers, got {input_shape!r}")
-    shape: Shape = tuple(input_shape)
-    shapes: list[Shape] = [shape]
-    for index, layer in enumerate(layers):
-        try:
-            shape = layer.output_shape(shape)
-        except UnsupportedLayerError as error:
-            raise UnsupportedLayerError(f"layer {index}: {error}") from error
-        shapes.append(shape)
-    if len(shape) != 1:
-        raise UnsupportedLayerError(f"the network ends in shape {shape}; expected (K,) logits")
-    return tuple(shapes)
+def require_unaltered(model: nn.Module) -> None:
+    """Raise ConfigError unless ``model(x)`` is what the operators of a plain network compute."""
+    if type(model) is not CertifiedClassifier:
+        raise ConfigError(
+            f"{type(model).__name__} is not a CertifiedClassifier (exact type); use lp.freeze or lp.wrap first"
+        )
+    recorded = (*model.layer_input_shapes, (model.num_classes,))
+    reason = alteration(model) or inconsistency(model.layers, dict(model.named_buffers()), model.dtype, recorded)
+    if reason is not None:
+        raise ConfigError(f"this CertifiedClassifier {reason}; what runs would not be what is certified")
 
 
 def _require_plain_weights(layers: Sequence[Operator]) -> None:

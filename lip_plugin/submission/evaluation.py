@@ -10,8 +10,8 @@ from lip_plugin.errors import ConfigError, RefusedError, SoundnessError
 from lip_plugin.evaluate import Report
 from lip_plugin.evaluate.restated import restated
 from lip_plugin.network import CertifiedClassifier
-from lip_plugin.network.storage import dump_weights, technical_record
-from lip_plugin.submission.boards import Board, Refusal
+from lip_plugin.network.record import dump_weights, technical_record
+from lip_plugin.submission.boards import Board, Refusal, foreign_refusals
 from lip_plugin.submission.images_digest import images_sha256
 from lip_plugin.submission.layout import ADVERSARIAL_IMAGES, state_dict_file
 from lip_plugin.submission.perturbations import Perturbations, stored_perturbations
@@ -58,7 +58,7 @@ def require_accepted_before(board: Board, card: ModelCard, model: CertifiedClass
     """Before any work: raises RefusedError naming every rule that is known to be broken; ConfigError for a name."""
     _require_model_name(card.name)
     _require_images_name(images.name)
-    _raise_for(board, board.refusals_before(card, model, images))
+    _raise_for(board, (*foreign_refusals(model), *board.refusals_before(card, model, images)))
 
 
 def _require_model_name(name: str) -> None:
@@ -85,7 +85,7 @@ def _is_file_name(name: str) -> bool:
 
 def require_accepted_after(board: Board, submission: Submission) -> None:
     """Before anything is written: raises RefusedError naming every broken rule."""
-    _raise_for(board, board.refusals_after(submission))
+    _raise_for(board, (*foreign_refusals(submission.model), *board.refusals_after(submission)))
 
 
 def _raise_for(board: Board, refusals: Sequence[Refusal]) -> None:

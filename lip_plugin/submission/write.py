@@ -14,7 +14,8 @@ from lip_plugin.data import LabelledImages
 from lip_plugin.errors import CheckpointError, ConfigError, MissingDependencyError
 from lip_plugin.evaluate.results import AdversarialImage
 from lip_plugin.files import Output, check_output_directory, output_directory
-from lip_plugin.network.storage import write_network
+from lip_plugin.network import require_unaltered
+from lip_plugin.network.record import write_network
 from lip_plugin.report import html
 from lip_plugin.submission.curve_plot import curve_svg
 from lip_plugin.submission.derived import derived_files
@@ -115,6 +116,7 @@ def fill_bundle(
 
 def write_network_of(submission: Submission, directory: Path) -> None:
     """A model directory for `lp.load_model`."""
+    require_unaltered(submission.model)
     directory.mkdir(parents=True)
     write_network(submission.model, directory, submission.card.model_dump(mode="json", by_alias=True))
 

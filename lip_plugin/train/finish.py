@@ -15,8 +15,8 @@ from lip_plugin.data import LabelledImages
 from lip_plugin.evaluate import Report, certify_images
 from lip_plugin.evaluate.results import summarise_model
 from lip_plugin.files import write_atomically
-from lip_plugin.network import CertifiedClassifier
-from lip_plugin.network.storage import write_network
+from lip_plugin.network import CertifiedClassifier, require_unaltered
+from lip_plugin.network.record import write_network
 from lip_plugin.ranks import Ranks
 from lip_plugin.report import report_document
 from lip_plugin.report.points import points_csv
@@ -59,6 +59,7 @@ def _write(
     write_atomically(directory / "report.json", document.encode())
     write_atomically(directory / "points.csv", points_csv(report).encode())
     figures = {**origin, **measured(report, config)}
+    require_unaltered(model)
     write_network(model, directory, {**_description(config, report), "measured": figures})
 
 

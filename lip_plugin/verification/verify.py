@@ -13,6 +13,7 @@ from lip_plugin.errors import CheckpointError, DataError, LipPluginError
 from lip_plugin.evaluate import Report
 from lip_plugin.files import CARD_FILE, WEIGHTS_FILE
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.network.operators import BUILT_IN
 from lip_plugin.report import html
 from lip_plugin.submission.boards.registry import get_board
 from lip_plugin.submission.curve_plot import curve_svg
@@ -33,6 +34,7 @@ from lip_plugin.submission.optional_images import adversarial_images, first_pict
 from lip_plugin.submission.perturbations import Perturbations, read_perturbations
 from lip_plugin.submission.robustbench import other_labels, state_dict_bytes
 from lip_plugin.submission.submission import Submission
+from lip_plugin.untrusted import few
 from lip_plugin.verification.binaries import saved_tensors_check
 from lip_plugin.verification.checks import Check, Verification, check, failed, not_checked
 from lip_plugin.verification.claims import Claims, read_claims
@@ -112,6 +114,11 @@ _IMPOSSIBLE = (LipPluginError, ValueError, ArithmeticError, LookupError, TypeErr
 def _read(directory: Path, manifest: Manifest) -> _Bundle:
     """Raises LipPluginError or OSError for the first part that is not what it should be."""
     card = read_card(directory / MODEL)
+    foreign = {layer.kind for layer in card.network} - BUILT_IN
+    if foreign:  # before anything is loaded: the package that brings a kind would be imported
+        raise CheckpointError(
+            f"the network has {few(sorted(foreign))}, no operators of lip-plugin; verify runs no others"
+        )
     model = load_model(directory / MODEL)
     get_board(manifest.board)
     claims = read_claims(directory / REPORT_JSON, directory / _POINTS)

@@ -77,6 +77,7 @@ class ModelCard(Provenance):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     digest: str = Field(pattern="^[0-9a-f]{64}$")
     params: Size
+    foreign_operators: tuple[Name, ...] = Field(default=(), max_length=64)
     architecture: str | None = None
     eps_train: Eps | None = None
     eps_grid: tuple[Eps, ...] = Field(default=(), max_length=64)

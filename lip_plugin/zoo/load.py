@@ -10,7 +10,7 @@ from lip_plugin.devices import usable_device
 from lip_plugin.errors import ConfigError
 from lip_plugin.files import WEIGHTS_FILE
 from lip_plugin.network import CertifiedClassifier
-from lip_plugin.network.storage import load_network
+from lip_plugin.zoo.rebuild import load_network
 from lip_plugin.zoo.registry import find_model
 
 

@@ -18,8 +18,8 @@ from torch import Tensor
 import lip_plugin as lp
 from lip_plugin.errors import CheckpointError, ChecksumError, LipPluginError
 from lip_plugin.network import CertifiedClassifier
-from lip_plugin.network.operators import OPERATOR_KINDS
-from lip_plugin.network.storage import build_network, load_network
+from lip_plugin.network.operators import BUILT_IN
+from lip_plugin.zoo.rebuild import build_network, load_network
 
 Randn = Callable[..., Tensor]
 Card = dict[str, Any]
@@ -35,7 +35,7 @@ def test_round_trip(
     dtype: torch.dtype, make_network: Callable[[torch.dtype], CertifiedClassifier], randn: Randn, tmp_path: Path
 ) -> None:
     network = make_network(dtype)
-    assert {layer.kind for layer in network.layers} == set(OPERATOR_KINDS)
+    assert {layer.kind for layer in network.layers} == BUILT_IN
     card, _ = _saved(network, tmp_path / "model")
     again = load_network(card, tmp_path / "model" / "model.safetensors")
     by_name = lp.load_model(tmp_path / "model")

@@ -191,7 +191,7 @@ def test_tf32_and_reduced_precision_cannot_matter_because_every_product_of_a_pro
 
     Beside the proof the forward runs as it is. Float32 products of "forward": tests/network/test_sums.py.
     """
-    for module in ("lip_plugin.network.alteration", "lip_plugin.certificates.arithmetic"):
+    for module in ("lip_plugin.network.integrity", "lip_plugin.certificates.arithmetic"):
         monkeypatch.setattr(f"{module}.foreign_surroundings", lambda: None)  # it would refuse the recorder
     model, x = network(numbers(77)), images()  # weights of which no bound is remembered
     logits = model(x).double()

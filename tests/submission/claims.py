@@ -15,7 +15,7 @@ from lip_plugin.data.images import ImageSet
 from lip_plugin.evaluate import AuditResult, DatasetSummary, EpsResult, Report
 from lip_plugin.evaluate.results import Cost, Points, summarise_model
 from lip_plugin.network import Flatten, Head
-from lip_plugin.network.storage import dump_weights, technical_record
+from lip_plugin.network.record import dump_weights, technical_record
 from lip_plugin.submission.submission import Submission
 from lip_plugin.types import ImageShape
 from lip_plugin.zoo import ModelCard

@@ -2,3 +2,4 @@
 
 from lip_plugin.submission.boards.board import Board as Board
 from lip_plugin.submission.boards.board import Refusal as Refusal
+from lip_plugin.submission.boards.board import foreign_refusals as foreign_refusals

@@ -9,6 +9,7 @@ from typing import ClassVar
 from lip_plugin.data import LabelledImages
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.submission.submission import Submission
+from lip_plugin.untrusted import few
 from lip_plugin.zoo import ModelCard
 
 
@@ -22,6 +23,13 @@ class Refusal:
 
     def __str__(self) -> str:
         return f"{self.rule}: found {self.found}, expected {self.expected}"
+
+
+def foreign_refusals(model: CertifiedClassifier) -> tuple[Refusal, ...]:
+    """The rule of every board: what `lip verify` refuses is not handed in."""
+    foreign = model.foreign_operators
+    expected = "operators of lip-plugin alone: nobody can check a bundle without running foreign code"
+    return (Refusal("operators", few(foreign), expected),) if foreign else ()
 
 
 class Board(ABC):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from lip_plugin.errors import ConfigError, UnsupportedLayerError
-from lip_plugin.network.classifier import CertifiedClassifier, buffer_name, trace_shapes
-from lip_plugin.network.operators import OPERATOR_KINDS, Head, Operator
+from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.network.kinds import is_unaltered
+from lip_plugin.network.operators import Head, Operator
 from lip_plugin.network.plain import tensor_flaw
+from lip_plugin.network.shapes import buffer_name, trace_shapes
 from lip_plugin.network.surroundings import foreign_surroundings
+from lip_plugin.types import Shape
 
 _NORM_HOOKS = (WeightNorm, SpectralNorm)
 _HOOKS = (
@@ -34,20 +37,9 @@ def refuse_altered(
     """
     if module.training and not training_allowed:
         raise UnsupportedLayerError(f"{path} ({type(module).__name__}) is in training mode; call .eval() first")
-    reason = _alteration(module, reparametrised_allowed=reparametrised_allowed)
+    reason = alteration(module, reparametrised_allowed=reparametrised_allowed)
     if reason is not None:
         raise UnsupportedLayerError(f"{path} ({type(module).__name__}) {reason}; only unaltered modules are certified")
-
-
-def require_unaltered(model: nn.Module) -> None:
-    """Raise ConfigError unless ``model(x)`` is what the operators of a plain network compute."""
-    if type(model) is not CertifiedClassifier:
-        raise ConfigError(
-            f"{type(model).__name__} is not a CertifiedClassifier (exact type); use lp.freeze or lp.wrap first"
-        )
-    reason = _alteration(model) or _inconsistency(model)
-    if reason is not None:
-        raise ConfigError(f"this CertifiedClassifier {reason}; what runs would not be what is certified")
 
 
 def reparametrised(module: nn.Module) -> tuple[str, ...]:
@@ -57,7 +49,8 @@ def reparametrised(module: nn.Module) -> tuple[str, ...]:
     return (*names, *(str(hook.name) for hook in module._forward_pre_hooks.values() if isinstance(hook, _NORM_HOOKS)))  # pyright: ignore[reportPrivateUsage]
 
 
-def _alteration(module: nn.Module, *, reparametrised_allowed: bool = False) -> str | None:
+def alteration(module: nn.Module, *, reparametrised_allowed: bool = False) -> str | None:
+    """Why a module would not run what its type says, as the end of a sentence about it; None where it does."""
     harmless = _NORM_HOOKS if reparametrised_allowed else ()
     if any(type(hook) not in harmless for hooks in _HOOKS for hook in (getattr(module, hooks, None) or {}).values()):
         return "has hooks"
@@ -86,32 +79,29 @@ def _held_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(registered), **{name: value for name, value in vars(module).items() if isinstance(value, Tensor)}}
 
 
-def _inconsistency(model: CertifiedClassifier) -> str | None:
-    """Where operators, buffers and recorded shapes of a frozen network are no longer those of one network."""
-    if [type(layer) is Head for layer in model.layers] != [False] * (len(model.layers) - 1) + [True]:
+def inconsistency(
+    layers: Sequence[Operator], buffers: Mapping[str, Tensor], dtype: torch.dtype, shapes: Sequence[Shape]
+) -> str | None:
+    """Where operators, buffers and recorded shapes are no longer those of one plain network; None where they are.
+
+    ``shapes``: the input shape of every layer, and the last one's output shape.
+    """
+    if [type(layer) is Head for layer in layers] != [False] * (len(layers) - 1) + [True]:
         return "does not end in its only head"
     held: dict[str, Tensor] = {}
-    for index, layer in enumerate(model.layers):
-        if not _is_known(layer):
+    for index, layer in enumerate(layers):
+        if not is_unaltered(layer):
             return f"has a foreign or altered operator, layer {index} ({type(layer).__name__})"
         held.update({buffer_name(index, name): value for name, value in layer.tensors().items()})
-    buffers = dict(model.named_buffers())
     exchanged = [name for name in {**held, **buffers} if held.get(name) is not buffers.get(name)]
     if exchanged:
         return f"runs other weights than its buffer {exchanged[0]}"
-    moved = [name for name, value in held.items() if value.dtype != model.dtype or value.device != model.device]
+    device = list(held.values())[-1].device  # the head's
+    moved = [name for name, value in held.items() if value.dtype != dtype or value.device != device]
     if moved:
         return f"holds {moved[0]} in another dtype or on another device than the rest"
     try:
-        layers = [layer.with_tensors({}) for layer in model.layers]  # checks the settings again
-        shapes = trace_shapes(layers, model.input_shape)
+        found = trace_shapes([layer.with_tensors({}) for layer in layers], shapes[0])  # checks the settings again
     except UnsupportedLayerError as error:
         return f"does not fit together any more ({error})"
-    recorded = (*model.layer_input_shapes, (model.num_classes,))
-    return None if shapes == recorded else "has other shapes than it was built with"
-
-
-def _is_known(layer: Operator) -> bool:
-    """An exact operator type whose instance has its fields and nothing that replaces a method."""
-    fields = {field.name for field in dataclasses.fields(layer)}
-    return OPERATOR_KINDS.get(type(layer).kind) is type(layer) and set(vars(layer)) == fields
+    return None if found == tuple(shapes) else "has other shapes than it was built with"
