@@ -58,12 +58,13 @@ ALLOWED: dict[str, set[str]] = {
     "data": _COMMON,
     "zoo": {"certificates", "network"} | _COMMON,
     "evaluate": {"certificates", "zoo", "network", "data"} | _COMMON,
-    "report": {"evaluate", "certificates", "zoo", "network"} | _COMMON,
-    "leaderboard": {"zoo"} | _COMMON,
+    "report": {"evaluate", "certificates", "zoo", "network", "data"} | _COMMON,
+    "leaderboard": {"zoo", "data"} | _COMMON,
     "verification": {"submission", "report", "evaluate", "certificates", "data", "zoo", "network"} | _COMMON,
     "submission": {"report", "evaluate", "certificates", "zoo", "network", "data"} | _COMMON,
     "train": {"losses", "models", "data", "certificates", "report", "zoo", "network", "bounds", "evaluate"} | _COMMON,
 }
+ALLOWED["testing"] = {"network", "bounds", "certificates", "zoo", "submission", "models", "train", "evaluate"} | _COMMON
 ALLOWED["cli"] = set(ALLOWED)
 ALLOWED["__main__"] = {"cli"}
 # Loaded on demand by the package itself, so it may name any room.

@@ -178,6 +178,7 @@ CANARIES: dict[str, Callable[[], Canary]] = {
     "pixel_unshuffle": lambda: before_head([ops.PixelUnshuffle(2)], sides(2, 6, 6)),
     "pixel_shuffle": lambda: before_head([ops.PixelShuffle(2)], sides(8, 3, 3)),
     "channel_shuffle": lambda: before_head([ops.ChannelShuffle(3)], sides(6, 3, 3)),
+    "residual": lambda: before_head([ops.Residual((ops.Scale(torch.tensor(2.5).double()),))], sides(2, 4, 4)),
     "conv, patches": lambda: conv(5, 3, 2, 2, stride=(2, 2)),
     "conv, same": lambda: conv(3, 2, 3, 3, padding=SAME),
     "conv, stride 2": lambda: conv(4, 2, 3, 3, size=7, stride=(2, 2), padding=SAME),

@@ -25,7 +25,7 @@ def evaluation_options(command: F_) -> F_:
             help="What radii speak of: real (default), float64, float32 or forward, which is model(x) itself.",
         ),
         click.option("--batch-size", type=int, help="Images per work unit (default 256)."),
-        click.option("--workers", type=click.IntRange(0), default=0, help="Processes that decode pictures (imagenet)."),
+        click.option("--workers", type=click.IntRange(0), default=0, help="Processes that decode pictures."),
         click.option("--device", help="Device of the forwards (default cpu)."),
         click.option("--overwrite", is_flag=True, help="Replace an existing --out."),
         click.option("--quiet", is_flag=True, help="No progress bar."),

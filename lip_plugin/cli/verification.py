@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("directory", type=Path)
 @click.option("--data-dir", help="Folder with the data set's own files.")
 @click.option("--data", "data_file", help="The images of the bundle as .npz with x and y.")
-@click.option("--workers", type=click.IntRange(0), default=0, help="Processes that decode pictures (imagenet).")
+@click.option("--workers", type=click.IntRange(0), default=0, help="Processes that decode pictures.")
 @click.option("--device", help="Device of the forwards (default cpu).")
 @click.option("--json", "as_json", is_flag=True, help="Print every check as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")

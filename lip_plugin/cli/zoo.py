@@ -1,4 +1,4 @@
-"""``lip list`` and ``lip info``: cards only, no torch."""
+"""``lip list`` and ``lip info``: cards and records only, no torch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from typing import Any
 
 import click
 
-from lip_plugin.types import format_eps
+from lip_plugin.data import DataSet, list_datasets
+from lip_plugin.errors import ConfigError
+from lip_plugin.types import ImageShape, format_eps
 from lip_plugin.untrusted import printable
 from lip_plugin.zoo import ModelCard, list_models, model_card
 
 
 @click.command("list")
 @click.option("--dataset", help="Only models for this data set.")
+@click.option("--datasets", is_flag=True, help="The data sets that can be named, instead of the models.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_command(dataset: str | None, as_json: bool) -> None:
-    """List the models that can be loaded by name."""
+def list_command(dataset: str | None, datasets: bool, as_json: bool) -> None:
+    """List the models that can be loaded by name, or with --datasets the data sets that can be read by name."""
+    if datasets:
+        if dataset is not None:
+            raise ConfigError("--datasets lists data sets and --dataset picks models; give one of them")
+        _list_datasets(as_json)
+        return
     cards = [model_card(name, dataset=dataset) for name in list_models(dataset=dataset)]
     if as_json:
         click.echo(json.dumps([_row(card) for card in cards], indent=1))
@@ -37,11 +45,51 @@ def info_command(name: str, dataset: str | None, as_json: bool) -> None:
         click.echo(json.dumps(content, indent=1, ensure_ascii=False))
         return
     layers = " -> ".join(layer.kind for layer in card.network)
-    shown = {**content, "network": layers, "input_shape": " x ".join(map(str, card.input_shape))}
+    shown = {**content, "network": layers, "input_shape": _sides(card.input_shape)}
     shown["eps_grid"] = ", ".join(map(format_eps, card.eps_grid))
     for key, value in shown.items():
         if value not in (None, "", {}):
             click.echo(f"{key:16} {_flat(value)}")
+
+
+def _list_datasets(as_json: bool) -> None:
+    records = list_datasets()
+    if as_json:
+        click.echo(json.dumps([_facts(record) for record in records], indent=1, ensure_ascii=False))
+        return
+    rows = [
+        [record.name, _sides(record.image_shape), str(record.num_classes), _eps(record), _yes(record), record.files]
+        for record in records
+    ]
+    shown = [[printable(value) for value in row] for row in rows]
+    _print_columns([["name", "images", "classes", "eps", "download", "files in --data-dir"], *shown])
+
+
+def _facts(record: DataSet) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "title": record.title,
+        "image_shape": list(record.image_shape),
+        "num_classes": record.num_classes,
+        "class_names": list(record.class_names),
+        "standard_eps": record.standard_eps,
+        "test_images": None if record.test is None else record.test.images,
+        "may_be_shown": record.may_be_shown,
+        "download": record.download is not None,
+        "files": record.files,
+    }
+
+
+def _sides(shape: ImageShape) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _eps(record: DataSet) -> str:
+    return "-" if record.standard_eps is None else format_eps(record.standard_eps)
+
+
+def _yes(record: DataSet) -> str:
+    return "yes" if record.download is not None else "no"
 
 
 def _row(card: ModelCard) -> dict[str, Any]:

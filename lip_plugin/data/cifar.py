@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from lip_plugin.data.images import ImageSet, checked_image_set
 from lip_plugin.errors import DataError
 
 _PIXEL_BYTES = 3 * 32 * 32
@@ -29,50 +29,22 @@ _PICKLE_ERRORS = (
 )
 
 
+Batches = tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer[Any]]]
+
+
 @dataclass(frozen=True)
-class _Layout:
+class BatchFiles:
     """Where one of the two data sets keeps what. A binary record is ``label_bytes`` labels, the last one used."""
 
-    name: str
     title: str
-    classes: int
     folders: tuple[str, str]
     batches: Mapping[str, tuple[str, ...]]
     label_bytes: int
     label_key: bytes
 
 
-_CIFAR10 = _Layout(
-    name="cifar10",
-    title="CIFAR-10",
-    classes=10,
-    folders=("cifar-10-batches-bin", "cifar-10-batches-py"),
-    batches={"train": tuple(f"data_batch_{index}" for index in range(1, 6)), "test": ("test_batch",)},
-    label_bytes=1,
-    label_key=b"labels",
-)
-_CIFAR100 = _Layout(
-    name="cifar100",
-    title="CIFAR-100",
-    classes=100,
-    folders=("cifar-100-binary", "cifar-100-python"),
-    batches={"train": ("train",), "test": ("test",)},
-    label_bytes=2,  # the coarse label, then the fine one
-    label_key=b"fine_labels",
-)
-
-
-def read_cifar10(directory: Path, split: str) -> ImageSet:
-    """Looks in the directory itself and in ``cifar-10-batches-bin`` and ``-py``. Raises DataError."""
-    return _read(_CIFAR10, directory, split)
-
-
-def read_cifar100(directory: Path, split: str) -> ImageSet:
-    """The 100 fine classes. Looks in the directory, ``cifar-100-binary`` and ``-python``. Raises DataError."""
-    return _read(_CIFAR100, directory, split)
-
-
-def _read(layout: _Layout, directory: Path, split: str) -> ImageSet:
+def read_batches(layout: BatchFiles, directory: Path, split: str) -> Batches:
+    """Images (N, 3, 32, 32) and labels (N,) from the directory or one of its ``folders``. Raises DataError."""
     batches = layout.batches[split]
     for folder in (directory, *(directory / name for name in layout.folders)):
         for ending, read in ((".bin", _read_binary), ("", _read_python)):
@@ -80,14 +52,11 @@ def _read(layout: _Layout, directory: Path, split: str) -> ImageSet:
             if all(file.is_file() for file in files):
                 parts = [read(layout, file) for file in files]
                 pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-                source = f"{layout.name} {split} split"
-                return checked_image_set(
-                    pixels, labels, name=layout.name, source=source, split=split, num_classes=layout.classes
-                )
+                return pixels, labels
     raise DataError(f"no {batches[0]}[.bin] in {directory} or its folders {' and '.join(layout.folders)}")
 
 
-def _read_binary(layout: _Layout, path: Path) -> tuple[Any, Any]:
+def _read_binary(layout: BatchFiles, path: Path) -> tuple[Any, Any]:
     raw = np.frombuffer(path.read_bytes(), np.uint8)
     record = layout.label_bytes + _PIXEL_BYTES
     if raw.size == 0 or raw.size % record:
@@ -107,7 +76,7 @@ class _PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"the file asks for {module}.{name}")
 
 
-def _read_python(layout: _Layout, path: Path) -> tuple[Any, Any]:
+def _read_python(layout: BatchFiles, path: Path) -> tuple[Any, Any]:
     try:
         with path.open("rb") as file:
             batch = _unpickle(file)

@@ -14,6 +14,26 @@ import numpy.typing as npt
 from lip_plugin.errors import DataError
 
 _UNSIGNED_BYTE = 0x08
+_PREFIX = {"train": "train", "test": "t10k"}
+
+
+def read_idx_split(
+    directory: Path, split: str, *, folder: str, what: str
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """(images (N, H, W), labels (N,)) of a split from the directory itself or a ``folder`` in it. Raises DataError.
+
+    ``what`` names the data set in messages.
+    """
+    stems = (f"{_PREFIX[split]}-images-idx3-ubyte", f"{_PREFIX[split]}-labels-idx1-ubyte")
+    images, labels = (read_idx(_find(directory, folder, stem, what)) for stem in stems)
+    return images, labels
+
+
+def _find(directory: Path, folder: str, stem: str, what: str) -> Path:
+    for candidate in [directory / inner / f"{stem}{ending}" for inner in (".", folder) for ending in ("", ".gz")]:
+        if candidate.is_file():
+            return candidate
+    raise DataError(f"no {stem}[.gz] in {directory} (nor in {folder}); that is not a {what} directory")
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:

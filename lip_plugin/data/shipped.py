@@ -6,12 +6,12 @@ from importlib import resources
 
 import numpy as np
 
+from lip_plugin.data.catalogue import find_dataset
 from lip_plugin.data.images import ImageSet, checked_image_set
 from lip_plugin.errors import DataError
 
 _FOLDER = resources.files("lip_plugin.data") / "slices"
 _SUFFIX = "_test.npz"
-_NUM_CLASSES = {"fashion_mnist": 10}
 
 
 def shipped_datasets() -> list[str]:
@@ -25,5 +25,7 @@ def load_shipped(dataset: str) -> ImageSet:
         raise DataError(f"no images of {dataset} are shipped; shipped: {', '.join(shipped_datasets())}")
     with (_FOLDER / f"{dataset}{_SUFFIX}").open("rb") as file, np.load(file, allow_pickle=False) as archive:
         pixels, labels = archive["x"], archive["y"]
+    record = find_dataset(dataset)
+    num_classes = None if record is None else record.num_classes
     source = f"shipped slice: first {len(labels)} images of the {dataset} test split"
-    return checked_image_set(pixels, labels, name=dataset, source=source, num_classes=_NUM_CLASSES.get(dataset))
+    return checked_image_set(pixels, labels, name=dataset, source=source, num_classes=num_classes)

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from lip_plugin.data.folders import read_classes
-from lip_plugin.data.images import ImageSet, checked_image_set
 from lip_plugin.data.pictures import PICTURE_SUFFIXES, read_rgb
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.files import complete_directory
@@ -39,17 +38,13 @@ class _Listing:
     digest: str
 
 
-def read_tiny_imagenet(directory: Path, split: str) -> ImageSet:
+def read_tiny_imagenet(directory: Path, split: str) -> tuple[Pixels, Labels]:
     """``train`` or, as the test split, ``val``; classes are numbered by sorted WordNet id. Raises DataError.
 
     Looks in the directory itself and in ``tiny-imagenet-200``. The decoded arrays are kept in
     ``.lip_plugin_<split>`` there, where that is possible: 1.2 GB for ``train``.
     """
-    for root in (directory, directory / _FOLDER):
-        if (root / "wnids.txt").is_file():
-            break
-    else:
-        raise DataError(f"no wnids.txt in {directory} or {directory / _FOLDER}; that is no tiny_imagenet directory")
+    root = _root(directory)
     files, labels = _train_files(root) if split == "train" else _val_files(root)
     listing = _Listing(files, labels, _digest(root, files, labels))
     cache = root / f".lip_plugin_{split}"
@@ -57,14 +52,19 @@ def read_tiny_imagenet(directory: Path, split: str) -> ImageSet:
     if pixels is None:
         pixels = _decode(files)
         _keep(cache, pixels, listing)
-    return checked_image_set(
-        pixels,
-        labels,
-        name="tiny_imagenet",
-        source=f"tiny_imagenet {split} split",
-        split=split,
-        num_classes=len(read_classes(root / "wnids.txt")),
-    )
+    return pixels, labels
+
+
+def count_classes(directory: Path) -> int:
+    """As many as ``wnids.txt`` lists. Raises DataError."""
+    return len(read_classes(_root(directory) / "wnids.txt"))
+
+
+def _root(directory: Path) -> Path:
+    for root in (directory, directory / _FOLDER):
+        if (root / "wnids.txt").is_file():
+            return root
+    raise DataError(f"no wnids.txt in {directory} or {directory / _FOLDER}; that is no Tiny-ImageNet directory")
 
 
 def _train_files(root: Path) -> tuple[list[Path], Labels]:

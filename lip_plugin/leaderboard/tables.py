@@ -6,17 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lip_plugin.data import find_dataset
 from lip_plugin.leaderboard.columns import Column, page_columns
 from lip_plugin.leaderboard.entry import MEANING, ORIGIN_MEANING, Certificate, Entry, Origin
-
-_STANDARD_EPS = {
-    "cifar10": 36 / 255,
-    "cifar100": 36 / 255,
-    "tiny_imagenet": 36 / 255,
-    "imagenet": 36 / 255,
-    "fashion_mnist": 0.25,
-}
-"""The radius that papers compare by; for Fashion-MNIST the one that our model was trained for."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +66,9 @@ def _table(dataset: str, entries: Sequence[Entry]) -> Table:
 def _standard_eps(dataset: str, entries: Sequence[Entry]) -> float | None:
     """The data set's own where any row has it, else the radius that most rows have, of these the smallest."""
     having = Counter(eps for entry in entries for eps in entry.proved)
-    wanted = _STANDARD_EPS.get(dataset)
-    if wanted in having:
-        return wanted
+    record = find_dataset(dataset)
+    if record is not None and record.standard_eps in having:
+        return record.standard_eps
     return min(having, key=lambda eps: (-having[eps], eps), default=None)
 
 

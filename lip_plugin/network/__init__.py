@@ -30,6 +30,7 @@ from lip_plugin.network.operators import PlainLayer as PlainLayer
 from lip_plugin.network.operators import PReLU as PReLU
 from lip_plugin.network.operators import Repeat as Repeat
 from lip_plugin.network.operators import Reshape as Reshape
+from lip_plugin.network.operators import Residual as Residual
 from lip_plugin.network.operators import Rounding as Rounding
 from lip_plugin.network.operators import RoundingAt as RoundingAt
 from lip_plugin.network.operators import RoundingTerm as RoundingTerm

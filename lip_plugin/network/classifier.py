@@ -13,12 +13,15 @@ from lip_plugin.errors import ConfigError, DataError, UnsupportedLayerError
 from lip_plugin.files import complete_directory
 from lip_plugin.network.digest import network_digest
 from lip_plugin.network.integrity import alteration, inconsistency
-from lip_plugin.network.kinds import foreign_operators, is_known
+from lip_plugin.network.kinds import all_operators, foreign_operators, is_known
 from lip_plugin.network.operators import Head, Operator
 from lip_plugin.network.plain import tensor_flaw
 from lip_plugin.network.record import write_network
 from lip_plugin.network.shapes import buffer_name, trace_shapes
 from lip_plugin.types import ImageShape, Shape
+
+_OF_TORCH = ("training", "_is_torch_compile")
+"""What torch sets on any module, and nothing that computes reads."""
 
 
 class CertifiedClassifier(nn.Module):
@@ -186,7 +189,7 @@ class CertifiedClassifier(nn.Module):
         raise ConfigError("a frozen network cannot load other weights; freeze or load another one")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name != "training" and "_layers" in self.__dict__:
+        if name not in _OF_TORCH and "_layers" in self.__dict__:
             raise ConfigError(f"a frozen network is immutable; cannot set {name!r}")
         super().__setattr__(name, value)
 
@@ -240,7 +243,8 @@ def _require_finite_settings(layers: Sequence[Operator], dtype: torch.dtype) -> 
     """A slope of 1e39 is a float64, and infinite where a float32 network computes with it."""
     largest = torch.finfo(dtype).max
     for index, layer in enumerate(layers):
-        for name, value in layer.settings().items():
+        settings = [(name, value) for one in all_operators([layer]) for name, value in one.settings().items()]
+        for name, value in settings:
             numbers = value if isinstance(value, list) else [value]
             if any(isinstance(number, int | float) and not abs(number) <= largest for number in numbers):
                 raise UnsupportedLayerError(

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.network.kinds import all_operators
 from lip_plugin.network.operators import Head, Operator, Windows
 from lip_plugin.types import Shape
 
@@ -32,6 +33,9 @@ _WORK = 2**52  # products of one forward pass and of the proof, all layers toget
 def check_settings(settings: Mapping[str, Any]) -> None:
     """Raise UnsupportedLayerError where a number in an operator's settings is beyond any geometry."""
     for name, value in settings.items():
+        inner = [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+        for record in inner:  # an operator inside this one
+            check_settings(record["settings"] if isinstance(record.get("settings"), dict) else record)
         numbers, largest = (value, _GEOMETRY) if isinstance(value, list) else ([value], _COUNT)
         if name in _ENTRIES:
             largest = LARGEST_ACTIVATION_COUNT
@@ -41,24 +45,32 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
 def check_size(layers: Sequence[Operator], input_shape: Shape) -> None:
     """Raise UnsupportedLayerError where a network is too large to be stored, loaded or proved."""
-    if len(layers) > _LAYERS:
-        raise UnsupportedLayerError(f"{len(layers)} layers; at most {_LAYERS} are loaded")
-    shape, work = tuple(input_shape), 0
-    _require("input", math.prod(shape), LARGEST_ACTIVATION_COUNT, "entries")
+    count = sum(1 for _ in all_operators(layers))
+    if count > _LAYERS:
+        raise UnsupportedLayerError(f"{count} layers; at most {_LAYERS} are loaded")
+    _require("input", math.prod(input_shape), LARGEST_ACTIVATION_COUNT, "entries")
+    _checked_work(layers, tuple(input_shape), 0, "layer ")
+
+
+def _checked_work(layers: Sequence[Operator], shape: Shape, work: int, place: str) -> int:
+    """``work`` and that of a chain, whose layers are checked one by one."""
     for index, layer in enumerate(layers):
-        name = f"layer {index} ({layer.kind})"
+        name = f"{place}{index} ({layer.kind})"
         for windows in layer.windows(shape):
             _check_windows(windows, name)
+        for chain in layer.chains():
+            work = _checked_work(chain, shape, work, f"{place}{index}.")
         try:
             out = layer.output_shape(shape)
         except UnsupportedLayerError as error:
-            raise UnsupportedLayerError(f"layer {index}: {error}") from error
+            raise UnsupportedLayerError(f"{place}{index}: {error}") from error
         _require(name, math.prod(out), LARGEST_ACTIVATION_COUNT, "entries of output")
         if isinstance(layer, Head):
             _require("the head", out[0], _CLASSES, "classes")
         work += layer.work(shape)
         _require("the network up to " + name, work, _WORK, "products")
         shape = out
+    return work
 
 
 def _require(what: str, found: int, largest: int, unit: str) -> None:

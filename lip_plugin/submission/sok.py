@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from lip_plugin.data import DataSet, find_dataset, list_datasets
 from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate import EpsResult
 from lip_plugin.submission.layout import SOK
@@ -18,16 +19,15 @@ from lip_plugin.submission.robustbench.texts import in_html, is_percent, paper_t
 from lip_plugin.submission.submission import Submission
 from lip_plugin.types import format_eps, parse_eps
 
-SETTINGS: dict[str, dict[float, str]] = {
-    dataset: {parse_eps(eps): rf"{title},&nbsp; \(\ell_2\), &nbsp; \(\epsilon={eps}\)" for eps in radii}
-    for dataset, title, radii in (
-        ("cifar10", "CIFAR-10", ("36/255", "0.25", "1.0", "2.0")),
-        ("imagenet", "ImageNet", ("1.0", "2.0")),
-    )
-}
-"""Data set -> radius -> title of the setting, in the board's own words. L2 only."""
-
 _KEYS = ("score", "title", "link", "prob", "venue", "comment")
+
+
+def settings_of(dataset: DataSet | None) -> dict[float, str]:
+    """Radius -> title of the board's setting, in its own words; none for a data set that it does not have. L2 only."""
+    if dataset is None:
+        return {}
+    before = rf"{dataset.title},&nbsp; \(\ell_2\), &nbsp; \(\epsilon="
+    return {parse_eps(eps): rf"{before}{eps}\)" for eps in dataset.sok_radii}
 
 
 def sok_files(submission: Submission) -> dict[str, str]:
@@ -35,7 +35,7 @@ def sok_files(submission: Submission) -> dict[str, str]:
 
     A pure function. Raises ConfigError where the text would not be read as it is meant.
     """
-    settings = SETTINGS.get(submission.report.dataset.name, {})
+    settings = settings_of(find_dataset(submission.report.dataset.name))
     groups = [
         {"setting": settings[result.eps], "records": [_record(submission, result)]}
         for result in submission.report.eps
@@ -72,7 +72,7 @@ def validate_board(text: str) -> None:
         groups: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"board.yml is not YAML: {error}") from error
-    known = {title for settings in SETTINGS.values() for title in settings.values()}
+    known = {title for dataset in list_datasets() for title in settings_of(dataset).values()}
     if not isinstance(groups, list) or not groups:
         raise ConfigError("board.yml holds no settings")
     for group in groups:

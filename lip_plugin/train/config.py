@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from lip_plugin.data import dataset_names
 from lip_plugin.errors import CheckpointError, ConfigError, close_matches
 from lip_plugin.types import LARGEST_EPS
 from lip_plugin.untrusted import printable, read_regular
@@ -98,7 +99,8 @@ class GeneratedConfig(_Strict):
 class TrainConfig(_Strict):
     """One EMMA run. eps is the L2 radius in [0,1] pixels that the ramp is relative to."""
 
-    dataset: Literal["fashion_mnist", "mnist", "cifar10", "cifar100", "tiny_imagenet", "imagenet"]
+    dataset: Name
+    """A name of the catalogue: see `lip list --datasets`."""
     data_dir: str | None = None
     download: bool = False
     """Let torchvision put the official files into ``data_dir`` first, where they are missing."""
@@ -131,6 +133,14 @@ class TrainConfig(_Strict):
     eps_grid: tuple[Eps, ...] = Field(default=(), max_length=64)
     name: Name = "model"
     card: Provenance = Provenance()
+
+    @field_validator("dataset")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        known = dataset_names()
+        if name not in known:
+            raise ValueError(f"no such data set; known: {', '.join(known)}.{close_matches(name[:_SHOWN], known)}")
+        return name
 
 
 def load_config(recipe: str, overrides: Iterable[str] = ()) -> TrainConfig:

@@ -13,7 +13,7 @@ from lip_plugin.errors import CheckpointError, DataError, LipPluginError
 from lip_plugin.evaluate import Report
 from lip_plugin.files import CARD_FILE, WEIGHTS_FILE
 from lip_plugin.network import CertifiedClassifier
-from lip_plugin.network.operators import BUILT_IN
+from lip_plugin.network.kinds import foreign_kinds
 from lip_plugin.report import html
 from lip_plugin.submission.boards.registry import get_board
 from lip_plugin.submission.curve_plot import curve_svg
@@ -114,7 +114,7 @@ _IMPOSSIBLE = (LipPluginError, ValueError, ArithmeticError, LookupError, TypeErr
 def _read(directory: Path, manifest: Manifest) -> _Bundle:
     """Raises LipPluginError or OSError for the first part that is not what it should be."""
     card = read_card(directory / MODEL)
-    foreign = {layer.kind for layer in card.network} - BUILT_IN
+    foreign = foreign_kinds(layer.model_dump() for layer in card.network)
     if foreign:  # before anything is loaded: the package that brings a kind would be imported
         raise CheckpointError(
             f"the network has {few(sorted(foreign))}, no operators of lip-plugin; verify runs no others"

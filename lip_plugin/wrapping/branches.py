@@ -1,48 +1,51 @@
-"""Two branches that are added: x + f(x)."""
+"""Two branches that are added: x + f(x), or a shortcut with layers of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network import Conv, Dense, Operator, Scale
+from lip_plugin.network import Conv, Dense, Operator, Residual, Scale
 from lip_plugin.types import Shape
-from lip_plugin.wrapping.folding import folded
+from lip_plugin.wrapping.folding import folded, padded_by_themselves
 from lip_plugin.wrapping.traced import Traced
 
 
 def joined(one: Traced, other: Traced) -> Traced:
-    """The sum of two activations of which one was computed from the other."""
+    """The sum of two activations, which fork where they were last the same."""
     if one.shape != other.shape:
         raise UnsupportedLayerError(
             f"adds activations of shapes {tuple(one.shape)} and {tuple(other.shape)}; only equal shapes are added"
         )
     one, other = one.settle(), other.settle()
-    short, long = (one, other) if len(one.steps) <= len(other.steps) else (other, one)
-    chain = long.steps[len(short.steps) :]
-    if any(a is not b for a, b in zip(short.steps, long.steps, strict=False)):
-        raise UnsupportedLayerError(
-            "adds two branches of which neither is computed from the other (a shortcut with a layer of its own); only "
-            "x + f(x) is bounded: use an identity shortcut, and change channels or stride before the block"
-        )
-    if not chain:
-        return short.scaled(2.0)
-    return short.then(*residual(chain, short.settled_shape))
+    same = [a is b for a, b in zip(one.steps, other.steps, strict=False)]
+    fork = same.index(False) if False in same else len(same)
+    paths = (one.steps[fork:], other.steps[fork:])
+    start = Traced(one.session, one.steps[:fork], shape_after(one, fork))
+    if paths == ((), ()):
+        return start.scaled(2.0)
+    shortcut, branch = sorted(paths, key=len)
+    return start.then(residual(branch, shortcut))
 
 
-def residual(chain: tuple[Operator, ...], shape: Shape) -> tuple[Operator, ...]:
-    """Operators that compute x + chain(x) on activations of ``shape``. Raises UnsupportedLayerError."""
-    layers = folded(chain)
-    merged = _with_identity(layers[0]) if len(layers) == 1 else None
-    if merged is None:
-        raise UnsupportedLayerError(
-            "adds x + f(x) with a nonlinear or composed f; only one convolution (odd kernel, stride 1, zero padding "
-            "that keeps the size) or linear layer merges with the identity: use linear residual blocks, "
-            "x + conv(x) followed by an activation (docs/operators.md)"
-        )
-    return (merged,)
+def shape_after(activation: Traced, steps: int) -> Shape:
+    """The shape (without batch) that the first steps of an activation give."""
+    shape = activation.session.input_shape
+    for operator in activation.steps[:steps]:
+        shape = operator.output_shape(shape)
+    return shape
+
+
+def residual(branch: Sequence[Operator], shortcut: Sequence[Operator] = ()) -> Operator:
+    """shortcut(x) + branch(x): one linear layer (I + K) where the branch is one and the shortcut the identity."""
+    layers = folded(branch)
+    merged = _with_identity(layers[0]) if len(layers) == 1 and not shortcut else None
+    if merged is not None:
+        return merged
+    return Residual(padded_by_themselves(branch), padded_by_themselves(shortcut))
 
 
 def _with_identity(layer: Operator) -> Operator | None:

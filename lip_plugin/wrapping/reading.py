@@ -41,7 +41,7 @@ def read_chain(modules: Mapping[str, nn.Module], shape: Shape) -> Traced:
     for path, module in modules.items():
         require_readable(module, path)
     dtype, device = _numbers_of(modules.values())
-    activation = Traced(Session(dtype, device), (), shape)
+    activation = Traced(Session(dtype, device, shape), (), shape)
     for path, module in modules.items():
         activation = _read(module, path, activation)
     return activation
@@ -55,7 +55,10 @@ def _read(module: nn.Module, path: str, activation: Traced) -> Traced:
     except UnsupportedLayerError as error:
         raise UnsupportedLayerError(_located(error, module, path)) from error
     except Exception as error:
-        where, _ = _innermost(error.__traceback__, module, path)
+        where, part = _innermost(error.__traceback__, module, path)
+        if plain_type(part).__module__.startswith("torch."):
+            way = remedy(plain_type(part).__name__)
+            raise UnsupportedLayerError(f"{path_of(part, where)}, which has no operator; {way}") from error
         raise UnsupportedLayerError(
             f"{where} cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
             f"{remedy(type(error).__name__)}"

@@ -64,6 +64,7 @@ class Session:
 
     dtype: torch.dtype
     device: torch.device
+    input_shape: Shape
     sorted: dict[tuple[Any, ...], Traced] = field(default_factory=dict[tuple[Any, ...], "Traced"])
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lip_plugin.errors import CheckpointError, ChecksumError, UnsupportedLayerError
 from lip_plugin.network import CertifiedClassifier, Head, Operator
-from lip_plugin.network.kinds import operator_type
 from lip_plugin.network.limits import check_settings, check_size
+from lip_plugin.network.operators.registry import operator_type
 from lip_plugin.network.weights import check_tensors, read_weights
 
 

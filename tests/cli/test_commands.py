@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,9 +34,33 @@ def test_list_and_info(lip: Lip) -> None:
     assert card["sha256"] in lip("info", "LipPlugin2026_LiResNet_Demo").out
 
 
+def test_list_datasets(lip: Lip) -> None:
+    """The columns and keys are for scripts: they stay."""
+    listed = {record["name"]: record for record in json.loads(lip("list", "--datasets", "--json").out)}
+    assert {"cifar10", "cifar100", "fashion_mnist", "imagenet", "mnist", "tiny_imagenet"} <= set(listed)
+    assert list(listed["cifar10"]) == [
+        "name",
+        "title",
+        "image_shape",
+        "num_classes",
+        "class_names",
+        "standard_eps",
+        "test_images",
+        "may_be_shown",
+        "download",
+        "files",
+    ]
+    assert (listed["cifar10"]["image_shape"], listed["cifar10"]["standard_eps"]) == ([3, 32, 32], 36 / 255)
+    head, first, *_ = lip("list", "--datasets").out.splitlines()
+    assert re.split("  +", head) == ["name", "images", "classes", "eps", "download", "files in --data-dir"]
+    assert re.split("  +", first)[:5] == ["cifar10", "3 x 32 x 32", "10", "36/255", "yes"]
+    both = lip("list", "--datasets", "--dataset", "cifar10")
+    assert (both.code, both.err.count("\n")) == (2, 1)
+
+
 def test_listing_imports_no_heavy_library() -> None:
     code = (
-        "import sys; from lip_plugin.cli import run; run(['list']); "
+        "import sys; from lip_plugin.cli import run; run(['list']); run(['list', '--datasets']); "
         "print(sorted({'torch', 'numpy', 'safetensors', 'rich', 'pyautoattack'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

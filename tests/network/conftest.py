@@ -31,6 +31,7 @@ from lip_plugin.network import (
     PReLU,
     Repeat,
     Reshape,
+    Residual,
     Scale,
 )
 
@@ -47,6 +48,7 @@ def _operators(randn: Callable[..., Tensor], dtype: torch.dtype) -> list[Operato
         ChannelShuffle(4),
         PixelShuffle(2),
         Activation("elu", 0.7),
+        Residual((Scale(torch.tensor(0.5, dtype=dtype)), MinMax()), (ChannelShuffle(2),)),
         Conv(randn(4, 2, 2, 3, seed=5, dtype=dtype), padding=(0, 1, 1, 1), groups=2, padding_mode="circular"),
         AvgPool((3, 3), (1, 1), (1, 1)),
         MaxPool((3, 3), (1, 1), (1, 1)),

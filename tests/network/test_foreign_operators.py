@@ -123,7 +123,7 @@ def test_the_checker_refuses_it(negating: lp.CertifiedClassifier, tmp_path: Path
 
 
 def test_an_entry_point_of_another_kind_is_refused(installed: Install) -> None:
-    from lip_plugin.network.kinds import operator_type
+    from lip_plugin.network.operators.registry import operator_type
 
     installed("lip_test_liar", {"lip_plugin.operators": {"rotation": "math:sqrt"}}, "")
     with pytest.raises(lp.CheckpointError, match=r"'rotation' of lip_plugin\.operators loads no operator of that kind"):

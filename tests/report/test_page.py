@@ -139,6 +139,13 @@ def test_pictures_are_those_of_the_tensors(report: lp.Report, channels: int) -> 
         assert float((levels - expected).abs().max()) <= 0.5 + 1e-4
 
 
+@pytest.mark.parametrize(("dataset", "expected"), [("fashion_mnist", "Pullover"), ("tiny_imagenet", ""), ("toys", "")])
+def test_classes_have_the_names_of_the_data_set(report: lp.Report, dataset: str, expected: str) -> None:
+    named = report.described(dataset=DatasetSummary(dataset, "test", 4, "by hand"))
+    assert [row.class_name for row in gallery_rows(named)] == [expected]
+    assert ("class 2 (Pullover):" in html(named, gallery=True)) == bool(expected)
+
+
 def test_how_to_reproduce_is_a_program_whatever_the_names_are(report: lp.Report, hostile_report: lp.Report) -> None:
     program = python_call(report)
     for fragment in ("load_model('net')", "eps=('36/255',)", "attacks=('autoattack',)", "audit=2", "seed=0", "256"):

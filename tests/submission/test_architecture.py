@@ -32,6 +32,7 @@ from lip_plugin.network import (
     Operator,
     PixelShuffle,
     PixelUnshuffle,
+    Residual,
     Scale,
 )
 from lip_plugin.network.operators import BUILT_IN
@@ -121,6 +122,7 @@ ON_MAPS: dict[str, Operator] = {
     "pixel unshuffle": PixelUnshuffle(2),
     "channel shuffle": ChannelShuffle(2),
     "flatten": Flatten(),
+    "residual": Residual((Conv(randn(4, 4, 1, 1, seed=12)), MinMax()), (Offset(randn(4, seed=13)),)),
 }
 CONVS: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -12,11 +12,13 @@ import torch
 
 import lip_plugin as lp
 from lip_plugin.certificates import LipschitzBound
+from lip_plugin.data import list_datasets
 from lip_plugin.network import Flatten
 from lip_plugin.submission.boards import Refusal
 from lip_plugin.submission.boards.registry import BOARDS, get_board
 from lip_plugin.submission.boards.robustbench import RobustBenchBoard
 from lip_plugin.submission.boards.sok import SokBoard
+from lip_plugin.submission.sok import settings_of
 from lip_plugin.types import Shape
 
 from .claims import FIRST_LABELS, card, images, labels, network, submission
@@ -220,6 +222,8 @@ def test_sok_takes_a_certified_test_set_without_attacks() -> None:
     model = network()
     assert SOK.refusals_before(card(model), model, IMAGES) == ()
     assert SOK.refusals_after(submission(attacks=(), skipped=True)) == ()
+    of_sets = {eps for dataset in list_datasets() for eps in settings_of(dataset)}
+    assert of_sets == set(SOK.radii)
     assert SOK.radii == (36 / 255, 0.25, 1.0, 2.0) and SOK.attacks is None and not SOK.full_protocol
 
 

@@ -90,7 +90,10 @@ BAD: dict[str, tuple[list[str], str]] = {
     "NaN ramp": (["eps_ramp=[0.1, .nan]"], r"setting eps_ramp\.1: .*finite"),
     "three ramp values": (["eps_ramp=[1, 2, 3]"], "setting eps_ramp"),
     "list for a group": (["model=[1]"], "setting model: "),
-    "unknown data set": (["dataset=imagenette"], "setting dataset: .*'mnist'"),
+    "unknown data set": (
+        ["dataset=imagenette"],
+        "setting dataset: no such data set; known: cifar10, .*Did you mean 'imagenet'",
+    ),
     "unknown architecture": (["model.architecture=resnet"], r"setting model\.architecture"),
     "null": (["eps=null"], "setting eps"),
     "no equals sign": (["epochs"], "not of the form key=value"),

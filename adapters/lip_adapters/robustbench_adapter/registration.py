@@ -6,28 +6,14 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from lip_adapters.robustbench_adapter.compatibility import import_robustbench
+from lip_plugin.data import DataSet, list_datasets
 from lip_plugin.errors import ConfigError
 from lip_plugin.network import CertifiedClassifier
-from lip_plugin.types import ImageShape
 from lip_plugin.zoo import ModelCard, list_models, load_model, model_card
 
-
-class _Images(NamedTuple):
-    """What RobustBench's loader of a data set yields: float32 in [0,1]."""
-
-    shape: ImageShape
-    num_classes: int
-    preprocessing: str | None = None  # key of robustbench.data.PREPROCESSINGS; entries of ImageNet need one
-
-
-_DATASETS = {
-    "cifar10": _Images((3, 32, 32), 10),
-    "cifar100": _Images((3, 32, 32), 100),
-    "imagenet": _Images((3, 224, 224), 1000, "Res256Crop224"),
-}
 _THREAT_MODEL = "L2"
 
 
@@ -71,8 +57,9 @@ def _entry(card: ModelCard) -> dict[str, Any]:
     dataset = str(card.dataset)
     # With an empty list of weights RobustBench reads and fetches none, and returns what the factory made.
     entry: dict[str, Any] = {"model": Factory(card.name, dataset), "gdrive_id": []}
-    if preprocessing := _DATASETS[dataset].preprocessing:
-        entry["preprocessing"] = preprocessing
+    facts = _datasets()[dataset].robustbench
+    if facts is not None and facts.preprocessing is not None:
+        entry["preprocessing"] = facts.preprocessing
     return entry
 
 
@@ -86,21 +73,26 @@ def _open_dictionaries() -> dict[str, MutableMapping[str, dict[str, Any]]]:
     threat_model = zoo.enums.ThreatModel(_THREAT_MODEL)
     return {
         dataset: zoo.model_dicts[zoo.enums.BenchmarkDataset(dataset)].setdefault(threat_model, OrderedDict())
-        for dataset in _DATASETS
+        for dataset in _datasets()
     }
+
+
+def _datasets() -> dict[str, DataSet]:
+    """Those that RobustBench has. Its loader of each yields float32 in [0,1]."""
+    return {dataset.name: dataset for dataset in list_datasets() if dataset.robustbench is not None}
 
 
 # -- which models ---------------------------------------------------------------------------------
 
 
 def _fitting_models() -> list[ModelCard]:
-    cards = (model_card(name, dataset=dataset) for dataset in _DATASETS for name in list_models(dataset=dataset))
+    cards = (model_card(name, dataset=dataset) for dataset in _datasets() for name in list_models(dataset=dataset))
     return [card for card in cards if not _misfit(card)]
 
 
 def _models_named(name: str) -> list[ModelCard]:
     """The model of this name for each data set that RobustBench has."""
-    found = [model_card(name, dataset=dataset) for dataset in _DATASETS if name in list_models(dataset=dataset)]
+    found = [model_card(name, dataset=dataset) for dataset in _datasets() if name in list_models(dataset=dataset)]
     cards = found or [model_card(name)]
     for card in cards:
         if reason := _misfit(card):
@@ -110,12 +102,13 @@ def _models_named(name: str) -> list[ModelCard]:
 
 def _misfit(card: ModelCard) -> str:
     """Why a model cannot run there, in words; empty where it can."""
-    images = _DATASETS.get(card.dataset or "")
+    known = _datasets()
+    images = known.get(card.dataset or "")
     if images is None:
-        return f"it knows {', '.join(_DATASETS)} and not {card.dataset}; use lp.load_model({card.name!r})"
-    if card.input_shape != images.shape or card.num_classes != images.num_classes:
+        return f"it knows {', '.join(known)} and not {card.dataset}; use lp.load_model({card.name!r})"
+    if card.input_shape != images.image_shape or card.num_classes != images.num_classes:
         return (
-            f"its images of {card.dataset} are {images.shape} in {images.num_classes} classes, "
+            f"its images of {card.dataset} are {images.image_shape} in {images.num_classes} classes, "
             f"the model takes {card.input_shape} in {card.num_classes}"
         )
     if card.dtype != "float32":

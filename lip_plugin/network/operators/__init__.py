@@ -31,6 +31,7 @@ from lip_plugin.network.operators.rearrange import Flatten as Flatten
 from lip_plugin.network.operators.rearrange import PixelShuffle as PixelShuffle
 from lip_plugin.network.operators.rearrange import PixelUnshuffle as PixelUnshuffle
 from lip_plugin.network.operators.rearrange import Reshape as Reshape
+from lip_plugin.network.operators.residual import Residual as Residual
 
 BUILT_IN = frozenset(OPERATOR_KINDS)
 """The kinds of this package: whose bounds are proved here, and that a verifier accepts."""

@@ -19,8 +19,8 @@ from lip_plugin.errors import CheckpointError, UnsupportedLayerError
 from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.types import Shape
 
-Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...]"
-Json: TypeAlias = "bool | int | float | str | list[Json]"
+Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json]"
 
 FLOAT32_UNIT = 2.0**-24
 """Unit roundoff of float32."""
@@ -146,6 +146,10 @@ class Operator(ABC):
     @abstractmethod
     def describe(self) -> str:
         """A few words for people, settings and sizes, for example ``3x3 convolution, 12 to 64 channels``."""
+
+    def chains(self) -> tuple[tuple[Operator, ...], ...]:
+        """The operators inside this one, as chains that each start from its input; none in a single operation."""
+        return ()
 
     def tensors(self) -> dict[str, Tensor]:
         """Field name -> tensor; absent optional tensors are left out."""

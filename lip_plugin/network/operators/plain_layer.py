@@ -32,6 +32,14 @@ class PlainLayer:
     wraps: bool = False
 
 
+def composed(layer: PlainLayer, x: str, own: str) -> str:
+    """The layer's expression of the expression ``x``, which is written once, with ``own`` for its module."""
+    x = layer.before.format(x=x) if layer.before else x
+    if layer.code.count("{x}") == 1:
+        return layer.code.format(x=x if x == "{x}" or x.endswith(")") else f"({x})", self=own)
+    return f"(lambda y: {layer.code.format(x='y', self=own)})({x})"
+
+
 def weight_keywords(weight: Tensor, bias: Tensor | None) -> dict[str, tuple[str, str]]:
     """Of every layer with a weight: keyword -> (value, default)."""
     return {

@@ -10,18 +10,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lip_plugin.data import find_dataset
 from lip_plugin.evaluate import Report
-
-# Data sets whose terms let anybody pass single images on. Of all others (ImageNet, a user's own) none is shown unasked.
-_FREE_TO_SHOW = frozenset({"mnist", "fashion_mnist", "cifar10", "cifar100"})
 
 
 @dataclass(frozen=True)
 class GalleryRow:
-    """One image. The three pictures are ``data:`` addresses of PNG files; ``amplified``: of the difference."""
+    """One image. The three pictures are ``data:`` addresses of PNG files; ``amplified``: of the difference.
+
+    ``class_name`` is empty where nothing says what the class is called.
+    """
 
     index: int
     label: int
+    class_name: str
     attack: str
     distance: float
     image: str
@@ -31,26 +33,31 @@ class GalleryRow:
 
 
 def may_be_shown(report: Report) -> bool:
-    """Whether the images may be in a page that nobody has asked for them in."""
-    return report.dataset.name in _FREE_TO_SHOW
+    """Whether the images may be in a page that nobody has asked for them in: where their data set's terms say so."""
+    record = find_dataset(report.dataset.name)
+    return record is not None and record.may_be_shown
 
 
 def gallery_rows(report: Report) -> list[GalleryRow]:
     """Those images whose adversarial version the report holds."""
+    record = find_dataset(report.dataset.name)
+    names = () if record is None else record.class_names
     return [
-        _row(report, picture.index, picture.image.float(), picture.adversarial.float())
+        _row(report, names, picture.index, picture.image.float(), picture.adversarial.float())
         for picture in report.adversarial
     ]
 
 
-def _row(report: Report, index: int, image: Tensor, adversarial: Tensor) -> GalleryRow:
+def _row(report: Report, names: tuple[str, ...], index: int, image: Tensor, adversarial: Tensor) -> GalleryRow:
     points = report.points
+    label = int(points.labels[index])
     difference = adversarial - image
     largest = float(difference.abs().max())
     factor = 0.5 / largest if largest > 0 else 1.0
     return GalleryRow(
         index=index,
-        label=int(points.labels[index]),
+        label=label,
+        class_name=names[label] if label < len(names) else "",
         attack=points.attack[index],
         distance=float(points.distance[index]),
         image=_png_address(image),

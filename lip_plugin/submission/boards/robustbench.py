@@ -7,14 +7,21 @@ from collections.abc import Iterator
 
 import torch
 
-from lip_plugin.data import LabelledImages
+from lip_plugin.data import LabelledImages, find_dataset
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.evaluate import Report
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.submission.boards.board import Board, Refusal
 from lip_plugin.submission.boards.splits import Labels, split_refusals
 from lip_plugin.submission.robustbench.blocks import network_blocks
-from lip_plugin.submission.robustbench.datasets import ATTACK, EPS, FAST_TEST_IMAGES, TEST_SETS, WholeSplit
+from lip_plugin.submission.robustbench.datasets import (
+    ATTACK,
+    EPS,
+    FAST_TEST_IMAGES,
+    WholeSplit,
+    evaluated_names,
+    whole_split,
+)
 from lip_plugin.submission.submission import Submission
 from lip_plugin.types import format_eps
 from lip_plugin.untrusted import printable
@@ -22,8 +29,6 @@ from lip_plugin.zoo import ModelCard
 
 _NAME = re.compile(r"[A-Z][A-Za-z-]*(19|20)[0-9]{2}_?[A-Za-z][A-Za-z0-9]*([_.+-][A-Za-z0-9]+)*")
 """``<Author><Year><FirstWordOfTitle>[_<architecture>]``; nothing of theirs minds an underscore after the year."""
-
-_OWN_CHOICE = "RobustBench evaluates 5,000 validation images of its own choice, which cannot be selected here yet"
 
 
 class RobustBenchBoard(Board):
@@ -39,10 +44,10 @@ class RobustBenchBoard(Board):
         self, card: ModelCard, model: CertifiedClassifier, images: LabelledImages
     ) -> tuple[Refusal, ...]:
         known = [*_of_card(card), *_of_dataset(card, images.name)]
-        test_set = TEST_SETS.get(images.name)
+        test_set = whole_split(find_dataset(images.name))
         if test_set is not None:
             network = [*_of_network(model, test_set)]
-            known += [*network, *split_refusals(test_set, images.split, images.labels)]
+            known += [*network, *split_refusals(images.name, images.split, images.labels)]
             fits = images.image_shape == model.input_shape and len(images) >= FAST_TEST_IMAGES
             if fits and not network:
                 known += _of_clean_accuracy(_clean_accuracy(model, images.first(FAST_TEST_IMAGES)), test_set)
@@ -51,11 +56,11 @@ class RobustBenchBoard(Board):
     def refusals_after(self, submission: Submission) -> tuple[Refusal, ...]:
         report = submission.report
         known = [*_of_card(submission.card), *_of_dataset(submission.card, report.dataset.name)]
-        test_set = TEST_SETS.get(report.dataset.name)
+        test_set = whole_split(find_dataset(report.dataset.name))
         if test_set is not None:
             labels: Labels = report.points.labels.numpy()
             known += _of_network(submission.model, test_set)
-            known += split_refusals(test_set, report.dataset.split, labels)
+            known += split_refusals(report.dataset.name, report.dataset.split, labels)
             known += _of_clean_accuracy(_clean_accuracy_in(report), test_set)
         return (*known, *_of_protocol(report))
 
@@ -69,11 +74,12 @@ def _of_card(card: ModelCard) -> Iterator[Refusal]:
 
 
 def _of_dataset(card: ModelCard, images: str) -> Iterator[Refusal]:
-    known = " or ".join(TEST_SETS)
-    if images == "imagenet":
-        yield Refusal("data set", f"imagenet ({_OWN_CHOICE})", known)
-    elif images not in TEST_SETS:
-        yield Refusal("data set", printable(images, longest=80), known)
+    record = find_dataset(images)
+    if whole_split(record) is None:
+        facts = None if record is None else record.robustbench
+        own = "" if facts is None else facts.own_choice
+        why = f" (RobustBench evaluates {own}, which cannot be selected here yet)" if own else ""
+        yield Refusal("data set", printable(images, longest=80) + why, " or ".join(evaluated_names()))
     if card.dataset != images:
         shown = "none" if card.dataset is None else printable(card.dataset, longest=80)
         yield Refusal("data set of the card", shown, f"that of the images, {printable(images, longest=80)}")

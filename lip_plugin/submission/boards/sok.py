@@ -6,20 +6,16 @@ import math
 from collections.abc import Iterator
 
 from lip_plugin.certificates.program import PROGRAMS
-from lip_plugin.data import LabelledImages
+from lip_plugin.data import LabelledImages, find_dataset, list_datasets
 from lip_plugin.evaluate import Report
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.submission.boards.board import Board, Refusal
 from lip_plugin.submission.boards.splits import Labels, split_refusals
-from lip_plugin.submission.robustbench.datasets import TEST_SETS
-from lip_plugin.submission.sok import SETTINGS
+from lip_plugin.submission.sok import settings_of
 from lip_plugin.submission.submission import Submission
 from lip_plugin.types import format_eps
 from lip_plugin.untrusted import printable
 from lip_plugin.zoo import ModelCard
-
-_IMAGENET_IMAGES = 50_000
-"""Its validation split, which is our test split."""
 
 
 class SokBoard(Board):
@@ -27,7 +23,7 @@ class SokBoard(Board):
 
     name = "sok"
     title = "SoK: certified robustness"
-    radii = tuple(sorted({eps for settings in SETTINGS.values() for eps in settings}))
+    radii = (36 / 255, 0.25, 1.0, 2.0)
 
     def refusals_before(
         self, card: ModelCard, model: CertifiedClassifier, images: LabelledImages
@@ -47,27 +43,23 @@ class SokBoard(Board):
 
 
 def _of_dataset(card: ModelCard, images: str) -> Iterator[Refusal]:
-    if images not in SETTINGS:
-        yield Refusal("data set", printable(images, longest=80), " or ".join(SETTINGS))
+    if not settings_of(find_dataset(images)):
+        known = [dataset.name for dataset in list_datasets() if settings_of(dataset)]
+        yield Refusal("data set", printable(images, longest=80), " or ".join(known))
     if card.dataset != images:
         shown = "none" if card.dataset is None else printable(card.dataset, longest=80)
         yield Refusal("data set of the card", shown, f"that of the images, {printable(images, longest=80)}")
 
 
 def _of_images(dataset: str, split: str, labels: Labels) -> Iterator[Refusal]:
-    if dataset not in SETTINGS:
-        return
-    if dataset in TEST_SETS:
-        yield from split_refusals(TEST_SETS[dataset], split, labels)
-    elif split != "test" or len(labels) != _IMAGENET_IMAGES:
-        found = f"{len(labels):,} of the {split} split"
-        yield Refusal("images of ImageNet", found, f"all {_IMAGENET_IMAGES:,} of the validation split")
+    if settings_of(find_dataset(dataset)):
+        yield from split_refusals(dataset, split, labels)
 
 
 def _of_radii(report: Report) -> Iterator[Refusal]:
-    settings = SETTINGS.get(report.dataset.name)
+    settings = settings_of(find_dataset(report.dataset.name))
     evaluated = [result.eps for result in report.eps]
-    if settings is not None and not set(settings) & set(evaluated):
+    if settings and not set(settings) & set(evaluated):
         expected = ", ".join(map(format_eps, settings))
         yield Refusal("radius", ", ".join(map(format_eps, evaluated)), f"at least one of {expected}")
 

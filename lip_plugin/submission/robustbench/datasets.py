@@ -1,12 +1,13 @@
 """What RobustBench evaluates on, and what it asks of a model there.
 
-Source: RobustBench 1.1.1, `data.py`, `model_zoo` and `tests/test_clean_acc.py`.
+Source: RobustBench 1.1.1, `data.py`, `model_zoo` and `tests/test_clean_acc.py`; of each data set, its record.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lip_plugin.data import DataSet, find_dataset, list_datasets
 from lip_plugin.types import ImageShape
 
 EPS = 0.5
@@ -21,34 +22,40 @@ FAST_TEST_IMAGES = 200
 
 @dataclass(frozen=True)
 class WholeSplit:
-    """A whole test split in file order.
-
-    ``first_labels`` tell the official order from another one; they are empty where none are on record.
-    ``clean_accuracy``: percent that the fast test wants exceeded. ``leaderboard``: whether there is one for L2.
-    """
+    """A data set of which RobustBench evaluates the whole test split; fields as in `RobustBench`."""
 
     name: str
     title: str
     image_shape: ImageShape
     num_classes: int
-    images: int
     clean_accuracy: float
     leaderboard: bool
-    first_labels: tuple[int, ...] = ()
+    dictionaries: str
 
 
-TEST_SETS = {
-    one.name: one
-    for one in (
-        WholeSplit("cifar10", "CIFAR-10", (3, 32, 32), 10, 10_000, 70.0, True, (3, 8, 8, 0, 6, 6, 1, 6, 3, 1)),
-        WholeSplit("cifar100", "CIFAR-100", (3, 32, 32), 100, 10_000, 45.0, False),
+def whole_split(dataset: DataSet | None) -> WholeSplit | None:
+    """None where the data set cannot be evaluated as RobustBench does, or is not known."""
+    facts = None if dataset is None else dataset.robustbench
+    if dataset is None or facts is None or facts.clean_accuracy is None or facts.own_choice:
+        return None
+    return WholeSplit(
+        dataset.name,
+        dataset.title,
+        dataset.image_shape,
+        dataset.num_classes,
+        facts.clean_accuracy,
+        facts.leaderboard,
+        facts.dictionaries,
     )
-}
-"""Those that can be evaluated as RobustBench does. Of ImageNet it takes 5,000 images of its own choice."""
+
+
+def evaluated_names() -> list[str]:
+    """Of the data sets that can be evaluated as RobustBench does."""
+    return [dataset.name for dataset in list_datasets() if whole_split(dataset) is not None]
 
 
 def test_set_of(name: str, image_shape: ImageShape, num_classes: int) -> WholeSplit | None:
     """The data set of RobustBench that these images are; None where it has none such."""
-    known = TEST_SETS.get(name)
+    known = whole_split(find_dataset(name))
     fits = known is not None and (known.image_shape, known.num_classes) == (image_shape, num_classes)
     return known if fits else None

@@ -22,8 +22,8 @@ def zoo_entry(submission: Submission, test_set: WholeSplit) -> str:
     """
     name = submission.card.name
     network, module = class_name(name), module_name(name)
-    dictionaries = test_set.name.replace("cifar", "cifar_") + "_models"
-    missing = "" if test_set.leaderboard else _NO_LEADERBOARD.format(title=test_set.title, dictionaries=dictionaries)
+    named = {"title": test_set.title, "dictionaries": test_set.dictionaries}
+    missing = "" if test_set.leaderboard else _NO_LEADERBOARD.format(**named)
     return f'''"""For robustbench/model_zoo/{test_set.name}.py.
 
 robustbench/architecture.py of this bundle becomes robustbench/model_zoo/architectures/{module}.py.

@@ -52,7 +52,7 @@ def sorted_along(input: Traced, dim: int) -> Traced:
     starts = out_count * torch.arange(len(positions), dtype=torch.float64).view(-1, *[1] * one.dim())
     if not torch.equal(positions[-1].long(), places + (len(positions) - 1) * count):
         raise UnsupportedLayerError("sorts entries of different images; keep images apart along dimension 0")
-    return sorted_input.moved(one + starts)
+    return sorted_input.moved((one + starts).contiguous())
 
 
 def _sorted_groups(input: Traced, groups: tuple[tuple[int, ...], ...]) -> Traced:
@@ -76,7 +76,7 @@ def _sorted_groups(input: Traced, groups: tuple[tuple[int, ...], ...]) -> Traced
 def _extreme(input: Traced, dim: int, keepdim: bool, rank: int) -> Traced:
     positions = sorted_along(input, dim)
     chosen = positions.positions().select(dim, rank)
-    return positions.moved(chosen.unsqueeze(dim) if keepdim else chosen)
+    return positions.moved((chosen.unsqueeze(dim) if keepdim else chosen).contiguous())
 
 
 @rule("sort", "msort")

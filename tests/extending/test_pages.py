@@ -1,0 +1,136 @@
+"""The pages about extensions, run as they stand: file, entry point, commands."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tomli
+import torch
+from torch import nn
+
+import lip_plugin as lp
+
+Install = Callable[[str, Mapping[str, Mapping[str, str]], str], Path]
+Blocks = Callable[[str, str], list[str]]
+Lip = Callable[..., Any]
+SIGNS_SIZE = [
+    "model.depth=1",
+    "model.width=4",
+    "model.dense_width=8",
+    "model.dense_depth=0",
+    "batch_size=16",
+    "epochs=1",
+]
+
+
+def entry_points(toml: str) -> Mapping[str, Mapping[str, str]]:
+    """What the block for a pyproject.toml declares."""
+    return tomli.loads(toml)["project"]["entry-points"]
+
+
+@pytest.fixture
+def page(installed: Install, code_blocks: Blocks) -> Callable[[str, str], list[list[str]]]:
+    """page("attack.md", "my_attacks"): install what the page says; the words of its commands."""
+
+    def install(name: str, module: str) -> list[list[str]]:
+        (source,), (toml,) = code_blocks(f"extending/{name}", "python"), code_blocks(f"extending/{name}", "toml")
+        installed(module, entry_points(toml), source)
+        (shell,) = code_blocks(f"extending/{name}", "shell")
+        return [shlex.split(line) for line in shell.splitlines()]
+
+    return install
+
+
+def _signs(directory: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Written as the page's example reads them; returns the test split in [0,1]."""
+    directory.mkdir()
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 32), ("test", 12)):
+        labels = generator.integers(0, 3, count)
+        images = generator.integers(0, 60, (count, 3, 32, 32), dtype=np.uint8)
+        images[np.arange(count), labels] += 180  # each class has its own colour
+        np.save(directory / f"{split}_images.npy", images)
+        np.save(directory / f"{split}_labels.npy", labels)
+    return torch.from_numpy(np.load(directory / "test_images.npy") / np.float32(255)), torch.from_numpy(labels)
+
+
+def test_dataset(page: Any, lip: Lip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    x, y = _signs(tmp_path / "DIR")
+    listing, train, certify = page("dataset.md", "my_signs")
+    rows = {row["name"]: row for row in json.loads(lip(*listing[1:], "--json").out)}
+    assert rows["signs"]["class_names"] == ["stop", "yield", "no entry"] and not rows["signs"]["may_be_shown"]
+    before = lip(*[word.replace("data_dir=DIR", "data_dir=nowhere") for word in train[1:]], "--quiet")
+    assert (before.code, before.err.count("\n")) == (2, 1) and "the signs files" in before.err
+    done = lip(
+        *[word.replace("data_dir=DIR", f"data_dir={tmp_path / 'DIR'}") for word in train[1:]], *SIGNS_SIZE, "--quiet"
+    )
+    assert done.code == 0, done.err
+    model = lp.load_model("signs_model/")
+    assert (model.num_classes, model.input_shape) == (3, (3, 32, 32))
+    report = json.loads(lip(*certify[1:], "--json", "--quiet").out)
+    right = int((model(x).argmax(1) == y).sum())
+    assert report["dataset"] == {"name": "signs", "split": "test", "n": 12, "source": "signs test split"}
+    assert math.isclose(report["clean_accuracy"], right / 12)
+
+
+def test_dataset_of_a_package_that_is_gone(installed: Install, lip: Lip, tmp_path: Path) -> None:
+    """A card may name any data set: the model loads, and what is not known is said in one line."""
+    lp.wrap(nn.Flatten().eval(), nn.Linear(4, 3).eval(), input_shape=(1, 2, 2)).save(tmp_path / "model")
+    card = json.loads((tmp_path / "model" / "card.json").read_text())
+    (tmp_path / "model" / "card.json").write_text(json.dumps({**card, "dataset": "signs"}))
+    np.savez(tmp_path / "own.npz", x=np.zeros((4, 1, 2, 2), np.uint8), y=np.zeros(4, np.int64))
+    assert lip("certify", tmp_path / "model", "--data", tmp_path / "own.npz", "--quiet").code == 0
+    unknown = lip("certify", tmp_path / "model", "--data-dir", tmp_path)
+    assert (unknown.code, unknown.err.count("\n")) == (2, 1)
+    assert "no reader for data set 'signs'; known: cifar10" in unknown.err
+
+
+def test_attack(page: Any, lip: Lip) -> None:
+    ((_, *compare),) = page("attack.md", "my_attacks")
+    torch.manual_seed(0)
+    head = nn.Linear(12, 2).double()
+    model = lp.wrap(nn.Flatten().eval(), head.eval(), input_shape=(3, 2, 2))
+    x = 0.5 + 0.1 * torch.randn(64, 3, 2, 2, dtype=torch.float64)
+    with torch.no_grad():
+        logits, normal = head(x.flatten(1)), head.weight[0] - head.weight[1]
+    y, eps = logits.argmax(1), 0.1
+    distance = (logits[:, 0] - logits[:, 1]).abs() / normal.norm()  # of the image from the plane between the classes
+    assert 5 < int((distance < eps).sum()) < 60 and not bool(((distance - eps).abs() < 1e-9).any())
+    for spec in ("mine:steps", "mine:steps?steps=3"):
+        report = lp.compare(model, x, y, eps=eps, attacks=(spec,), skip_certified=False)
+        assert [status == "broken" for status in report.points.status[eps]] == (distance < eps).tolist()
+        assert report.attacks == (spec,)
+        found = torch.isfinite(report.points.distance)
+        assert torch.allclose(report.points.distance[found], distance[found], rtol=1e-3)
+    with pytest.raises(lp.ConfigError, match="expected mine:steps"):
+        lp.get_attack("mine:stpes")
+    printed = json.loads(lip(*compare, "--quiet", "--json").out)
+    assert printed["attacks"] == ["mine:steps?steps=10"] and printed["dataset"]["n"] == 16
+
+
+def test_store(
+    installed: Install, code_blocks: Blocks, lip: Lip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (toml,), (source,) = (code_blocks("extending/store.md", language) for language in ("toml", "python"))
+    site = installed("lip_test_store", entry_points(toml), "")
+    monkeypatch.chdir(site)
+    (site / "my_models").mkdir()
+    (site / "my_models" / "__init__.py").write_text("raise RuntimeError('a store is read, not run')\n")
+    exec(compile(source, "store.md", "exec"), {})  # the page's own code, which saves a model into the folder
+    importlib.invalidate_caches()
+    shell = [shlex.split(line)[1:] for line in code_blocks("extending/store.md", "shell")[0].splitlines()]
+    np.savez(tmp_path / "own.npz", x=np.zeros((2, 1, 28, 28), np.uint8), y=np.zeros(2, np.int64))
+    monkeypatch.chdir(tmp_path)
+    outcomes = [lip(*[word.replace("FILE.npz", "own.npz") for word in words]) for words in shell]
+    assert [one.code for one in outcomes] == [0, 0, 0]
+    assert "\nMine2026Demo " in outcomes[0].out
+    assert lp.load_model("Mine2026Demo").digest == lp.load_model("LipPlugin2026_LiResNet_Demo").digest

@@ -1,0 +1,159 @@
+"""Every operator through the test kit: two methods each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lip_plugin.network import (
+    Activation,
+    AvgPool,
+    ChannelShuffle,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Flatten,
+    Gather,
+    GroupSort,
+    L2Pool,
+    MaxPool,
+    MinMax,
+    Offset,
+    Operator,
+    Pad,
+    PixelShuffle,
+    PixelUnshuffle,
+    PReLU,
+    Repeat,
+    Reshape,
+    Residual,
+    Scale,
+)
+from lip_plugin.network.operators import BUILT_IN
+from lip_plugin.testing import OperatorTests
+
+Make = Callable[[], Operator]
+IMAGE, TIGHT = (4, 6, 6), 1.0 + 1e-6
+SAME = (1, 1, 1, 1)
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed + sum(shape)))
+
+
+def conv(*weight: int, **settings: Any) -> Conv:
+    return Conv(draw(*weight), draw(weight[0], seed=1), **settings)
+
+
+CASES: dict[str, tuple[Make, tuple[int, ...], float]] = {
+    # name: (operator, input shape, how far its bound may lie above the largest Jacobian found)
+    "conv": (lambda: conv(6, 4, 3, 3, padding=SAME), IMAGE, TIGHT),
+    "conv, strided, groups": (
+        lambda: conv(4, 2, 4, 2, stride=(2, 1), padding=(1, 2, 0, 1), dilation=(1, 2), groups=2),
+        IMAGE,
+        TIGHT,
+    ),
+    "conv, circular": (lambda: conv(3, 4, 3, 3, padding=(2, 2, 2, 2), padding_mode="circular"), IMAGE, 1.5),
+    "conv, long sums": (lambda: conv(2, 64, 3, 3, padding=SAME), (64, 3, 3), TIGHT),
+    "dense": (lambda: Dense(draw(9, 40), draw(9)), (40,), TIGHT),
+    "dense, long sums": (lambda: Dense(draw(3, 400)), (400,), TIGHT),
+    "offset": (lambda: Offset(draw(4)), IMAGE, TIGHT),
+    "offset of features": (lambda: Offset(draw(40)), (40,), TIGHT),
+    "scale": (lambda: Scale(draw(4)), IMAGE, TIGHT),
+    "average pool": (lambda: AvgPool((3, 3), (2, 1), (1, 1)), IMAGE, TIGHT),
+    "max pool": (lambda: MaxPool((3, 3), (2, 2), (1, 1)), IMAGE, 2.5),
+    "max pool without overlap": (lambda: MaxPool((2, 2), (2, 2)), IMAGE, TIGHT),
+    "l2 pool": (lambda: L2Pool((3, 2)), IMAGE, TIGHT),
+    "minmax": (lambda: MinMax(), IMAGE, TIGHT),
+    "relu": (lambda: Activation("relu"), IMAGE, TIGHT),
+    "abs": (lambda: Activation("abs"), IMAGE, TIGHT),
+    "leaky relu": (lambda: Activation("leaky_relu", 0.1), IMAGE, TIGHT),
+    "leaky relu, steep below": (lambda: Activation("leaky_relu", -2.5), IMAGE, TIGHT),
+    "elu": (lambda: Activation("elu", 1.0), IMAGE, TIGHT),
+    "tanh": (lambda: Activation("tanh"), IMAGE, 1.1),
+    "sigmoid": (lambda: Activation("sigmoid"), IMAGE, 1.1),
+    "gelu": (lambda: Activation("gelu"), IMAGE, 1.2),
+    "gelu, tanh": (lambda: Activation("gelu_tanh"), IMAGE, 1.2),
+    "silu": (lambda: Activation("silu"), IMAGE, 1.2),
+    "mish": (lambda: Activation("mish"), IMAGE, 1.2),
+    "selu": (lambda: Activation("selu"), IMAGE, 1.2),
+    "celu": (lambda: Activation("celu", 0.7), IMAGE, TIGHT),
+    "hardtanh": (lambda: Activation("hardtanh", -0.3, 0.4), IMAGE, TIGHT),
+    "clamp from below": (lambda: Activation("clamp_min", 0.3), IMAGE, TIGHT),
+    "clamp from above": (lambda: Activation("clamp_max", 0.3), IMAGE, TIGHT),
+    "softplus": (lambda: Activation("softplus", 2.0), IMAGE, 1.1),
+    "log sigmoid": (lambda: Activation("log_sigmoid"), IMAGE, 1.2),
+    "hardswish": (lambda: Activation("hardswish"), IMAGE, 1.2),
+    "hardsigmoid": (lambda: Activation("hardsigmoid"), IMAGE, TIGHT),
+    "softsign": (lambda: Activation("softsign"), IMAGE, 1.1),
+    "tanhshrink": (lambda: Activation("tanhshrink"), IMAGE, 1.2),
+    "softshrink": (lambda: Activation("softshrink", 0.3), IMAGE, TIGHT),
+    "sin": (lambda: Activation("sin"), IMAGE, 1.1),
+    "cos": (lambda: Activation("cos"), IMAGE, 1.1),
+    "atan": (lambda: Activation("atan"), IMAGE, 1.1),
+    "erf": (lambda: Activation("erf"), IMAGE, 1.1),
+    "prelu": (lambda: PReLU(2 * draw(4)), IMAGE, TIGHT),
+    "conv, reflect": (lambda: conv(3, 4, 3, 3, padding=SAME, padding_mode="reflect"), IMAGE, TIGHT),
+    "conv, replicate": (lambda: conv(3, 4, 3, 3, padding=(3, 1, 0, 2), padding_mode="replicate"), IMAGE, TIGHT),
+    "transposed conv": (
+        lambda: ConvTranspose(draw(4, 3, 3, 2), draw(6), (2, 3), (1, 0), (1, 2), (1, 2), 2),
+        IMAGE,
+        TIGHT,
+    ),
+    "pad, zeros": (lambda: Pad((1, 2, 0, 3)), IMAGE, TIGHT),
+    "pad, circular": (lambda: Pad((1, 2, 0, 3), "circular"), IMAGE, TIGHT),
+    "pad, reflect": (lambda: Pad((1, 2, 0, 3), "reflect"), IMAGE, TIGHT),
+    "pad, replicate": (lambda: Pad((1, 2, 0, 3), "replicate"), IMAGE, TIGHT),
+    "repeat": (lambda: Repeat((2, 3)), IMAGE, TIGHT),
+    "gather": (lambda: Gather((3, 1, 0, 2)), IMAGE, TIGHT),
+    "gather, one twice": (lambda: Gather((3, 1, 3)), IMAGE, TIGHT),
+    "group sort": (lambda: GroupSort(2), IMAGE, TIGHT),
+    "full sort": (lambda: GroupSort(40), (40,), TIGHT),
+    "reshape": (lambda: Reshape((9, 4, 4)), IMAGE, TIGHT),
+    "flatten": (lambda: Flatten(), IMAGE, TIGHT),
+    "pixel shuffle": (lambda: PixelShuffle(2), IMAGE, TIGHT),
+    "pixel unshuffle": (lambda: PixelUnshuffle(2), IMAGE, TIGHT),
+    "channel shuffle": (lambda: ChannelShuffle(2), IMAGE, TIGHT),
+    "residual": (
+        lambda: Residual((conv(4, 4, 3, 3, padding=SAME), Activation("relu"), conv(4, 4, 1, 1))),
+        IMAGE,
+        3.0,
+    ),
+    "residual of a multiple": (lambda: Residual((Scale(torch.tensor(2.5)),)), IMAGE, TIGHT),
+    "residual with a shortcut": (
+        lambda: Residual(
+            (conv(6, 4, 3, 3, stride=(2, 2), padding=SAME), Offset(draw(6)), MinMax()),
+            (AvgPool((2, 2), (2, 2)), conv(6, 4, 1, 1)),
+        ),
+        IMAGE,
+        3.0,
+    ),
+    "residual in a residual": (
+        lambda: Residual((Dense(draw(40, 40) / 8), Residual((Activation("tanh"), Dense(draw(40, 40) / 8))))),
+        (40,),
+        4.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+class TestOperators(OperatorTests):
+    """One class for all: `case` is put in by the fixture."""
+
+    @pytest.fixture(autouse=True)
+    def _choose(self, case: str) -> None:
+        self._make, self._shape, self.looseness = CASES[case]
+
+    def make(self) -> Operator:
+        return self._make()
+
+    def inputs(self) -> Tensor:
+        return draw(4, *self._shape, seed=7)
+
+
+def test_every_kind_is_tried() -> None:
+    assert {make().kind for make, _, _ in CASES.values()} | {"head"} == BUILT_IN
