@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lip_plugin.network import CertifiedClassifier, wrap
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.wrapping import wrap
 
 Problem = tuple[CertifiedClassifier, Tensor, Tensor, Tensor]
 

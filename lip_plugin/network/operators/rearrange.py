@@ -135,3 +135,29 @@ class ChannelShuffle(_Rearrangement):
 
     def describe(self) -> str:
         return f"channel shuffle, {self.groups} groups"
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(_Rearrangement):
+    """The same entries in the same order, in another shape."""
+
+    kind: ClassVar[str] = "reshape"
+
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        require_ints(self.shape, "shape", len(self.shape), 1)
+
+    def apply(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, *self.shape)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if math.prod(input_shape) != math.prod(self.shape):
+            raise UnsupportedLayerError(f"reshape to {self.shape} does not fit shape {input_shape}")
+        return self.shape
+
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        return PlainLayer(f"{{x}}.reshape(-1, {', '.join(map(str, self.shape))})")
+
+    def describe(self) -> str:
+        return f"reshape to {'x'.join(map(str, self.shape))}"
