@@ -27,6 +27,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lip_plugin.losses import emma_loss
 from lip_plugin.models import LiResNetPP
+from lip_plugin.models.architecture import architecture_class
+from lip_plugin.network import Conv
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.estimates import STEPS_PER_UPDATE, feature_lipschitz_estimate
 from lip_plugin.train.precision import computes_in_bfloat16
@@ -63,18 +65,16 @@ def plain_feature_norm(model: LiResNetPP, vectors: list[Tensor]) -> Tensor:
     """Warm-started power iteration, one map after the other."""
     product = torch.ones((), device=vectors[0].device)
     for index, linear_map in enumerate(model.estimated_maps()):
+        operator = linear_map.operator
+        assert isinstance(operator, Conv)
+        weight, stride, padding = operator.weight, operator.stride[0], operator.padding[0]
         with torch.no_grad():
             for _ in range(STEPS_PER_UPDATE):
-                image = F.conv2d(
-                    vectors[index], linear_map.weight, stride=linear_map.stride, padding=linear_map.padding
-                )
-                size = vectors[index].shape[-1]
-                extra = size - (
-                    (image.shape[-1] - 1) * linear_map.stride - 2 * linear_map.padding + linear_map.weight.shape[-1]
-                )
-                back = F.conv_transpose2d(image, linear_map.weight, None, linear_map.stride, linear_map.padding, extra)
+                image = F.conv2d(vectors[index], weight, stride=stride, padding=padding)
+                extra = vectors[index].shape[-1] - ((image.shape[-1] - 1) * stride - 2 * padding + weight.shape[-1])
+                back = F.conv_transpose2d(image, weight, None, stride, padding, extra)
                 vectors[index] = back / back.norm()
-        image = F.conv2d(vectors[index], linear_map.weight, stride=linear_map.stride, padding=linear_map.padding)
+        image = F.conv2d(vectors[index], weight, stride=stride, padding=padding)
         product = product * image.norm()
     return product
 
@@ -95,7 +95,8 @@ def plain_step(config: TrainConfig, state: TrainState, vectors: list[Tensor], x:
 
 def fresh(options: argparse.Namespace, name: str) -> tuple[TrainConfig, TrainState]:
     """The same weights for every kind of step."""
-    sizes = {key: getattr(options, key) for key in ("architecture", "depth", "width", "dense_width", "dense_depth")}
+    settings = architecture_class(options.architecture).model_fields
+    sizes = {key: value for key, value in vars(options).items() if key in settings}
     values = {"dataset": "cifar10", "model": sizes, "eps": EPS, "epochs": 1, "batch_size": options.batch}
     config = TrainConfig.model_validate({**values, "bfloat16": name.endswith("bfloat16"), "device": options.device})
     state = initial_state(config, input_shape=(3, 32, 32), num_classes=10)
@@ -109,7 +110,7 @@ def measured(options: argparse.Namespace, name: str, x: Tensor, y: Tensor) -> di
     step = partial(train_step, config, state, x, y, EPS)
     if name.startswith("plain"):
         maps = state.model.estimated_maps()
-        vectors = [torch.randn(1, m.weight.shape[1], *(m.input_size or (1, 1)), device=x.device) for m in maps]
+        vectors = [torch.randn(1, *linear_map.input_shape, device=x.device) for linear_map in maps]
         step = partial(plain_step, config, state, vectors, x, y)
     with FlopCounterMode(display=False) as counter:
         loss = float(step().flatten()[0])

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lip_plugin.bounds.banded import banded_norm_upper_bound
@@ -143,7 +144,7 @@ def _checked_layer(
     wide = exact_float64(weight)
     scaled, exponent = unit_scaled(wide)
     exact = torch.equal(times_power_of_two(scaled, exponent), wide)
-    grouped = scaled.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
+    grouped = rearrange(scaled, "(g o) i kh kw -> g o i kh kw", g=groups)
     return _Layer(grouped, exponent, exact, height, width, mode)
 
 

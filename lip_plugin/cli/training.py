@@ -29,8 +29,8 @@ def train_command(
 
     if not quiet:
         log_to_stderr()
-    config = load_config(recipe, overrides)
     directory = out if out is not None else Path("runs") / Path(recipe).stem
+    config = load_config(recipe, overrides, resumed=directory if resume else None)
     shown = [word if not word.startswith("data_dir=") else "data_dir=DIR" for word in (recipe, *overrides)]
     command = " ".join(["lip train", *shown])
     report = run_training(config, directory, command=command, resume=resume, overwrite=overwrite, progress=not quiet)

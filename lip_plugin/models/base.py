@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.models.layers.head import NormalizedHead
-from lip_plugin.network import CertifiedClassifier, Head, Operator, refuse_altered, require_same_function
+from lip_plugin.models.groups import ParameterGroup
+from lip_plugin.models.layers.head import LinearHead
+from lip_plugin.network import (
+    CertifiedClassifier,
+    Head,
+    LinearOperator,
+    Operator,
+    refuse_altered,
+    require_same_function,
+)
+from lip_plugin.types import Shape
 
 
 @dataclass(frozen=True)
 class EstimatedMap:
     """A linear map whose norm training estimates; the orthogonal ones count as 1 there.
 
-    ``weight`` is (O, I, k, k) with ``input_size`` (H, W), or (O, I) with ``input_size`` None.
-    Carries gradient to the parameters.
+    The norm is that of the operator's linear part on inputs of ``input_shape`` (without batch). Its tensors
+    carry gradient to the parameters.
     """
 
-    weight: Tensor
-    stride: int = 1
-    padding: int = 0
-    input_size: tuple[int, int] | None = None
+    operator: LinearOperator
+    input_shape: Shape
 
 
-@dataclass(frozen=True)
-class ParameterGroup:
-    """Parameters that are updated alike. ``linear``: averages of them are again valid parameters."""
-
-    name: str
-    parameters: tuple[nn.Parameter, ...]
-    linear: bool = True
+def maps_along(operators: Sequence[Operator], input_shape: Shape) -> tuple[EstimatedMap, ...]:
+    """The linear operators of a chain that starts at ``input_shape``, each with the shape that reaches it."""
+    maps: list[EstimatedMap] = []
+    for operator in operators:
+        if isinstance(operator, LinearOperator):
+            maps.append(EstimatedMap(operator, input_shape))
+        input_shape = operator.output_shape(input_shape)
+    return tuple(maps)
 
 
 class CertifiableModel(nn.Module, ABC):
@@ -43,7 +52,7 @@ class CertifiableModel(nn.Module, ABC):
     """
 
     input_shape: tuple[int, int, int]
-    head: NormalizedHead
+    head: LinearHead
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
@@ -51,18 +60,21 @@ class CertifiableModel(nn.Module, ABC):
 
     @abstractmethod
     def freeze_operators(self) -> tuple[Operator, ...]:
-        """The map into features as plain operators with merged weights; evaluation behaviour."""
+        """The map into features as plain operators with merged weights; evaluation behaviour.
+
+        The tensors may be the parameters themselves: `freeze` copies them.
+        """
 
     @abstractmethod
     def estimated_maps(self) -> tuple[EstimatedMap, ...]:
-        """The maps of the feature path whose norm is learned rather than fixed."""
+        """The maps of the feature path whose norm is learned rather than fixed; see `maps_along`."""
 
     def parameter_groups(self) -> tuple[ParameterGroup, ...]:
         """Every parameter in exactly one group; one linear group unless an architecture says otherwise."""
         return (ParameterGroup("parameters", tuple(self.parameters())),)
 
     def freeze_head(self) -> Head:
-        return Head(self.head.merged_weight().detach().clone(), self.head.bias.detach().clone())
+        return Head(self.head.merged_weight(), self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.features(x))
@@ -83,6 +95,20 @@ def _refuse_overridden(model: CertifiableModel) -> None:
         )
 
 
+def _require_linear_head(model: CertifiableModel) -> None:
+    head = model.head
+    known = isinstance(head, LinearHead)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not known or type(head).forward is not LinearHead.forward:
+        raise UnsupportedLayerError(
+            f"the head of {type(model).__name__} is {type(head).__name__}; give a LinearHead of lip_plugin.models: "
+            "merged_weight and bias, without a forward of its own"
+        )
+
+
+def _copy(value: Tensor) -> Tensor:
+    return value.detach().clone()
+
+
 def freeze(trainable_model: nn.Module) -> CertifiedClassifier:
     """The plain network that a trainable model is in evaluation, merged and independent of it.
 
@@ -95,10 +121,12 @@ def freeze(trainable_model: nn.Module) -> CertifiedClassifier:
             "or use lp.wrap(features, head, input_shape=...) for your own torch network"
         )
     _refuse_overridden(trainable_model)
+    _require_linear_head(trainable_model)
     for path, module in trainable_model.named_modules():
         refuse_altered(module, path or "model", training_allowed=True)
     with torch.no_grad():
-        operators, head = trainable_model.freeze_operators(), trainable_model.freeze_head()
+        operators = [operator.map_tensors(_copy) for operator in trainable_model.freeze_operators()]
+        head = trainable_model.freeze_head().map_tensors(_copy)
     classifier = CertifiedClassifier(operators, head, input_shape=trainable_model.input_shape)
     _require_same_function(trainable_model, classifier)
     return classifier

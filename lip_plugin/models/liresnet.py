@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from lip_plugin.models.base import CertifiableModel, EstimatedMap
-from lip_plugin.models.freezing import freeze_conv_stack, freeze_stem, frozen, frozen_bias
+from lip_plugin.models.architecture import ArchitectureConfig, Citation, require_storable
+from lip_plugin.models.base import CertifiableModel, EstimatedMap, maps_along
+from lip_plugin.models.freezing import freeze_conv_stack, freeze_stem
 from lip_plugin.models.layers.head import NormalizedHead
 from lip_plugin.models.layers.minmax import require_even
 from lip_plugin.models.layers.neck import PlainNeck
@@ -48,19 +52,47 @@ class LiResNet(CertifiableModel):
         return (
             *freeze_stem(self.stem),
             *freeze_conv_stack(self.backbone),
-            Conv(frozen(conv.weight), frozen_bias(conv.bias), stride=(PlainNeck.patch, PlainNeck.patch)),
+            Conv(conv.weight, conv.bias, stride=(PlainNeck.patch, PlainNeck.patch)),
             MinMax(),
             Flatten(),
-            Dense(frozen(linear.weight), frozen_bias(linear.bias)),
+            Dense(linear.weight, linear.bias),
             MinMax(),
         )
 
     def estimated_maps(self) -> tuple[EstimatedMap, ...]:
-        size = (self.map_size, self.map_size)
-        stem = self.stem.geometry
-        return (
-            EstimatedMap(self.stem.conv.weight, stem.stride, stem.padding, self.input_shape[1:]),
-            *(EstimatedMap(weight, 1, 1, size) for weight in self.backbone.merged_weights()),
-            EstimatedMap(self.neck.conv.weight, PlainNeck.patch, 0, size),
-            EstimatedMap(self.neck.linear.weight),
+        return maps_along(self.freeze_operators(), self.input_shape)
+
+
+class LiResNetConfig(ArchitectureConfig):
+    """Sizes of a `LiResNet`. Widths are even."""
+
+    architecture: Literal["liresnet"] = "liresnet"
+    depth: int = Field(default=4, ge=1)
+    width: int = Field(default=32, ge=2, multiple_of=2)
+    dense_width: int = Field(default=512, ge=2, multiple_of=2)
+
+    citation: ClassVar[Citation] = Citation(
+        based_on="LiResNet trained with EMMA (Hu, Zou, Wang, Leino, Fredrikson, NeurIPS 2023)",
+        paper="Unlocking Deterministic Robustness Certification on ImageNet (arXiv 2301.12549)",
+        link="https://arxiv.org/abs/2301.12549",
+        bibtex="@inproceedings{hu2023unlocking, title={Unlocking Deterministic Robustness Certification on ImageNet}, "
+        "author={Hu, Kai and Zou, Andy and Wang, Zifan and Leino, Klas and Fredrikson, Matt}, "
+        "booktitle={Advances in Neural Information Processing Systems}, year={2023}}",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_stored(self) -> LiResNetConfig:
+        require_storable(weights=self.depth * 9 * self.width**2, layers=self.depth)
+        return self
+
+    def build(self, *, input_shape: tuple[int, int, int], num_classes: int) -> LiResNet:
+        return LiResNet(
+            input_shape=input_shape,
+            num_classes=num_classes,
+            depth=self.depth,
+            width=self.width,
+            dense_width=self.dense_width,
         )
+
+    def description(self) -> str:
+        return f"{self.architecture} L{self.depth} W{self.width}, plain neck"

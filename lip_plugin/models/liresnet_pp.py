@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from lip_plugin.models.base import CertifiableModel, EstimatedMap
+from lip_plugin.models.architecture import ArchitectureConfig, Citation, require_storable
+from lip_plugin.models.base import CertifiableModel, EstimatedMap, maps_along
 from lip_plugin.models.freezing import (
     freeze_conv_stack,
     freeze_dense_stack,
@@ -60,9 +64,45 @@ class LiResNetPP(CertifiableModel):
         )
 
     def estimated_maps(self) -> tuple[EstimatedMap, ...]:
-        size = (self.map_size, self.map_size)
-        stem = self.stem.geometry
-        return (
-            EstimatedMap(self.stem.conv.weight, stem.stride, stem.padding, self.input_shape[1:]),
-            *(EstimatedMap(weight, 1, 1, size) for weight in self.backbone.merged_weights()),
+        return maps_along((*freeze_stem(self.stem), *freeze_conv_stack(self.backbone)), self.input_shape)
+
+
+class LiResNetPPConfig(ArchitectureConfig):
+    """Sizes of a `LiResNetPP`. Widths are even."""
+
+    architecture: Literal["liresnet_pp"] = "liresnet_pp"
+    depth: int = Field(default=4, ge=1)
+    width: int = Field(default=32, ge=2, multiple_of=2)
+    dense_width: int = Field(default=512, ge=2, multiple_of=2)
+    dense_depth: int = Field(default=2, ge=0)
+    neck_patch: int = Field(default=4, ge=1, le=1024)
+
+    citation: ClassVar[Citation] = Citation(
+        based_on="LiResNet++ (Hu, Leino, Wang, Fredrikson, ICLR 2024) trained with EMMA (Hu et al., NeurIPS 2023)",
+        paper="Unlocking Deterministic Robustness Certification on ImageNet (arXiv 2301.12549); "
+        "A Recipe for Improved Certifiable Robustness (arXiv 2310.02513)",
+        link="https://arxiv.org/abs/2310.02513",
+        bibtex="@inproceedings{hu2024recipe, title={A Recipe for Improved Certifiable Robustness}, "
+        "author={Hu, Kai and Leino, Klas and Wang, Zifan and Fredrikson, Matt}, "
+        "booktitle={International Conference on Learning Representations}, year={2024}}",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_stored(self) -> LiResNetPPConfig:
+        weights = self.depth * 9 * self.width**2 + self.dense_depth * self.dense_width**2
+        require_storable(weights=weights, layers=self.depth + self.dense_depth)
+        return self
+
+    def build(self, *, input_shape: tuple[int, int, int], num_classes: int) -> LiResNetPP:
+        return LiResNetPP(
+            input_shape=input_shape,
+            num_classes=num_classes,
+            depth=self.depth,
+            width=self.width,
+            dense_width=self.dense_width,
+            dense_depth=self.dense_depth,
+            neck_patch=self.neck_patch,
         )
+
+    def description(self) -> str:
+        return f"{self.architecture} L{self.depth} W{self.width}, {self.dense_depth} dense of {self.dense_width}"

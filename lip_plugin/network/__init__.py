@@ -19,6 +19,7 @@ from lip_plugin.network.operators import Gather as Gather
 from lip_plugin.network.operators import GroupSort as GroupSort
 from lip_plugin.network.operators import Head as Head
 from lip_plugin.network.operators import L2Pool as L2Pool
+from lip_plugin.network.operators import LinearOperator as LinearOperator
 from lip_plugin.network.operators import MaxPool as MaxPool
 from lip_plugin.network.operators import MinMax as MinMax
 from lip_plugin.network.operators import Offset as Offset

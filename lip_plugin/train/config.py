@@ -2,62 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from lip_plugin.data import dataset_names
 from lip_plugin.errors import CheckpointError, ConfigError, close_matches
+from lip_plugin.models.architecture import ArchitectureConfig, architecture_config, class_of_settings
+from lip_plugin.train.checkpoint import load_checkpoint
+from lip_plugin.train.former import settings_of_today
 from lip_plugin.types import LARGEST_EPS
 from lip_plugin.untrusted import printable, read_regular
 from lip_plugin.untrusted.settings import LARGEST_SETTINGS, parse_settings
+from lip_plugin.untrusted.strict import StrictSettings
 from lip_plugin.zoo import Provenance
 from lip_plugin.zoo.card import Eps, Name
 
 _RECIPES = resources.files("lip_plugin.train") / "recipes"
 _SHOWN = 120
 _DEEPEST = 4
-# A card cannot hold more (network/limits.py): better said before training than after.
-_LARGEST_WEIGHTS = 2**31
-_LAYERS = 1024
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """YAML reads ``yes`` and ``on`` as true, pydantic takes true for 1: ``epochs: on`` would be one epoch."""
-        wanted = cls.model_fields[info.field_name or ""].annotation
-        given: list[Any] = value if isinstance(value, list) else [value]
-        if wanted is not bool and bool not in get_args(wanted) and any(isinstance(one, bool) for one in given):
-            raise ValueError("expected no true, false, yes, no, on or off")
-        return value
-
-
-class ModelConfig(_Strict):
-    """An architecture and its sizes. Widths are even."""
-
-    architecture: Literal["liresnet", "liresnet_pp"] = "liresnet_pp"
-    depth: int = Field(default=4, ge=1)
-    width: int = Field(default=32, ge=2, multiple_of=2)
-    dense_width: int = Field(default=512, ge=2, multiple_of=2)
-    dense_depth: int = Field(default=2, ge=0)
-    neck_patch: int = Field(default=4, ge=1, le=1024)
-
-    @model_validator(mode="after")
-    def _can_be_stored(self) -> ModelConfig:
-        weights = self.depth * 9 * self.width**2 + self.dense_depth * self.dense_width**2
-        if weights > _LARGEST_WEIGHTS or self.depth + self.dense_depth > _LAYERS:
-            raise ValueError(f"more than {_LARGEST_WEIGHTS} weights or {_LAYERS} layers; no such model can be stored")
-        return self
-
-
-class AugmentConfig(_Strict):
+class AugmentConfig(StrictSettings):
     """Random shift by up to ``crop`` pixels, horizontal flip, RandAugment with a probability per image.
 
     ``crop`` does not concern streamed pictures: see `PictureConfig`.
@@ -68,7 +37,7 @@ class AugmentConfig(_Strict):
     rand_augment: float = Field(default=0.0, ge=0, le=1)
 
 
-class PictureConfig(_Strict):
+class PictureConfig(StrictSettings):
     """Sides in pixels for data sets that are streamed. Pictures are resized by their shorter side.
 
     In training to one drawn from ``train_resize``, then a random crop; in evaluation to ``test_resize``,
@@ -88,7 +57,7 @@ class PictureConfig(_Strict):
         return self
 
 
-class GeneratedConfig(_Strict):
+class GeneratedConfig(StrictSettings):
     """Generated images mixed in: an .npz with ``image`` and ``label``, ``ratio`` of them per real one."""
 
     path: str
@@ -96,7 +65,7 @@ class GeneratedConfig(_Strict):
     augment: AugmentConfig = AugmentConfig(crop=2, flip=True)
 
 
-class TrainConfig(_Strict):
+class TrainConfig(StrictSettings):
     """One EMMA run. eps is the L2 radius in [0,1] pixels that the ramp is relative to."""
 
     dataset: Name
@@ -104,7 +73,8 @@ class TrainConfig(_Strict):
     data_dir: str | None = None
     download: bool = False
     """Let torchvision put the official files into ``data_dir`` first, where they are missing."""
-    model: ModelConfig = ModelConfig()
+    model: SerializeAsAny[ArchitectureConfig] = Field(default_factory=lambda: architecture_config({}))
+    """Of the architecture that its entry ``architecture`` names, with the settings of that one alone."""
     augment: AugmentConfig = AugmentConfig()
     pictures: PictureConfig = PictureConfig()
     generated: GeneratedConfig | None = None
@@ -142,19 +112,37 @@ class TrainConfig(_Strict):
             raise ValueError(f"no such data set; known: {', '.join(known)}.{close_matches(name[:_SHOWN], known)}")
         return name
 
+    @field_validator("model", mode="before")
+    @classmethod
+    def _of_its_architecture(cls, value: Any) -> ArchitectureConfig:
+        if isinstance(value, ArchitectureConfig):
+            return value
+        if not isinstance(value, dict):
+            raise ValueError("expected the settings of an architecture")
+        try:
+            return architecture_config(cast("dict[str, Any]", value))
+        except ConfigError as error:
+            raise ConfigError(f"setting model.architecture: {error}") from error
 
-def load_config(recipe: str, overrides: Iterable[str] = ()) -> TrainConfig:
-    """A recipe by name or a YAML file, with dotted ``key=value`` overrides. Raises ConfigError."""
+
+def load_config(recipe: str, overrides: Iterable[str] = (), *, resumed: Path | None = None) -> TrainConfig:
+    """A recipe by name or a YAML file, with dotted ``key=value`` overrides. Raises ConfigError.
+
+    ``resumed`` is the directory of a run to go on with: where an earlier version started it, settings that
+    this version had ignored are dropped. Raises CheckpointError where there is no such run.
+    """
     values = _read(recipe)
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
             raise ConfigError(f"override {_shown(override)} is not of the form key=value, for example epochs=1")
         _assign(values, key, parse_settings(text, f"override {_shown(override)}"))
+    if resumed is not None:
+        values = settings_of_today(values, started_with=load_checkpoint(resumed).get("config"))
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_first_problem(error)) from error
+        raise ConfigError(_first_problem(error, values)) from error
 
 
 def recipe_names() -> list[str]:
@@ -194,7 +182,6 @@ def _assign(values: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 _GROUPS: dict[str, type[BaseModel]] = {
-    "model": ModelConfig,
     "augment": AugmentConfig,
     "pictures": PictureConfig,
     "generated": GeneratedConfig,
@@ -202,16 +189,23 @@ _GROUPS: dict[str, type[BaseModel]] = {
 }
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, values: Mapping[str, Any]) -> str:
     """One line: the key, what came, what was expected, and the nearest valid key for a typo."""
     problem = error.errors(include_url=False)[0]
     path = [str(part) for part in problem["loc"]]
     key = ".".join(path)
     if problem["type"] != "extra_forbidden":
         return f"setting {key}: {problem['msg'].removeprefix('Value error, ')}, got {_shown(problem['input'])}"
-    group = _GROUPS.get(path[0], TrainConfig) if len(path) > 1 else TrainConfig
+    group = _group(path, values)
     matches = close_matches(path[-1][:_SHOWN], group.model_fields)
     return f"unknown setting {_shown(key)};{matches} known: {', '.join(group.model_fields)}"
+
+
+def _group(path: list[str], values: Mapping[str, Any]) -> type[BaseModel]:
+    """The class whose settings stand beside the one at ``path``."""
+    if len(path) == 1:
+        return TrainConfig
+    return class_of_settings(values["model"]) if path[0] == "model" else _GROUPS.get(path[0], TrainConfig)
 
 
 def _shown(value: object) -> str:

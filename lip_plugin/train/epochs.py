@@ -41,7 +41,7 @@ class EpochReports:
         row: _Row = {
             "epoch": state.epoch,
             "eps": eps_at(state.epoch - 1, config.epochs, config.eps, config.eps_ramp),
-            "learning_rate": state.optimiser.param_groups[0]["lr"],
+            "learning_rate": state.optimiser.learning_rate,
             "loss": state.losses[-1],
             "seconds": state.seconds,
             "batch_clean_accuracy": clean,

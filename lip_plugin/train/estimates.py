@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lip_plugin.models.base import CertifiableModel, EstimatedMap
+from lip_plugin.network import Operator
+from lip_plugin.types import Shape
 
 STEPS_PER_UPDATE = 10
 _FIRST_STEPS = 50
 _TINY = 1e-30
 
-_Geometry = tuple[tuple[int, ...], int, int, tuple[int, int] | None]
+_Geometry: TypeAlias = tuple[type[Operator], str, tuple[tuple[str, tuple[int, ...]], ...], Shape]
 
 
 @dataclass
@@ -89,7 +92,7 @@ def feature_lipschitz_estimate(
     groups: dict[_Geometry, list[EstimatedMap]] = defaultdict(list)
     for linear_map in model.estimated_maps():
         groups[_geometry(linear_map)].append(linear_map)
-    product = torch.ones((), device=model.head.weight.device)
+    product = torch.ones((), device=model.head.bias.device)
     with torch.autocast(product.device.type, enabled=False):
         for index, maps in enumerate(groups.values()):
             product = product * _group_norms_estimate(f"group{index}", maps, state, steps).prod()
@@ -97,48 +100,39 @@ def feature_lipschitz_estimate(
 
 
 def _geometry(linear_map: EstimatedMap) -> _Geometry:
-    return tuple(linear_map.weight.shape), linear_map.stride, linear_map.padding, linear_map.input_size
+    """Equal for maps that differ in the entries of their tensors alone."""
+    operator = linear_map.operator
+    shapes = tuple((name, tuple(value.shape)) for name, value in operator.tensors().items())
+    return type(operator), json.dumps(operator.settings()), shapes, linear_map.input_shape
 
 
 def _group_norms_estimate(name: str, maps: Sequence[EstimatedMap], state: EstimateState, steps: int) -> Tensor:
     """(L,) norms of L equal-shaped maps by power iteration on A^T A; gradient through the last step only."""
-    weight = torch.stack([linear_map.weight for linear_map in maps]).float()
-    forward, start_shape = _batched_map(maps[0], len(maps))
+    each = [linear_map.operator.tensors() for linear_map in maps]
+    tensors = {key: torch.stack([one[key] for one in each]).float() for key in each[0]}
+    apply = maps[0].operator.linear_parts
     with torch.no_grad():
-        fixed = weight.detach()
+        forward = partial(apply, {key: value.detach() for key, value in tensors.items()})
         vector = state.vectors.get(name)
         if vector is None:
             generator = torch.Generator().manual_seed(0)
-            vector = torch.randn(start_shape, generator=generator).to(fixed.device)
+            start = torch.randn((len(maps), *maps[0].input_shape), generator=generator)
+            vector = start.to(next(iter(tensors.values())).device)
             steps = max(steps, _FIRST_STEPS)
         for _ in range(steps):
-            vector = _normalised(_gram_step(forward, fixed, vector))
+            vector = _normalised(_gram_step(forward, vector))
         state.vectors[name] = vector
-    return forward(weight, vector).flatten(1).norm(dim=1)
+    return apply(tensors, vector).flatten(1).norm(dim=1)
 
 
-def _gram_step(forward: Callable[[Tensor, Tensor], Tensor], weight: Tensor, vector: Tensor) -> Tensor:
+def _gram_step(forward: Callable[[Tensor], Tensor], vector: Tensor) -> Tensor:
     """A^T A v, the transpose by automatic differentiation of the linear map."""
     with torch.enable_grad():
         variable = vector.detach().requires_grad_(True)
-        image = forward(weight, variable)
+        image = forward(variable)
     return torch.autograd.grad(image, variable, image.detach())[0]
 
 
 def _normalised(vectors: Tensor) -> Tensor:
     norms = vectors.flatten(1).norm(dim=1).clamp_min(_TINY)
     return vectors / norms.view(-1, *[1] * (vectors.dim() - 1))
-
-
-def _batched_map(linear_map: EstimatedMap, count: int) -> tuple[Callable[[Tensor, Tensor], Tensor], tuple[int, ...]]:
-    """(weights (L, ...), vectors (L, ...)) -> images (L, ...): all L maps in one grouped convolution."""
-    size = linear_map.input_size
-    if size is None:
-        return (lambda weight, v: torch.einsum("loi,li->lo", weight, v)), (count, linear_map.weight.shape[1])
-    stride, padding = linear_map.stride, linear_map.padding
-
-    def convolve(weight: Tensor, v: Tensor) -> Tensor:
-        image = F.conv2d(v.flatten(0, 1)[None], weight.flatten(0, 1), stride=stride, padding=padding, groups=count)
-        return image[0].unflatten(0, (count, -1))
-
-    return convolve, (count, linear_map.weight.shape[1], *size)

@@ -45,7 +45,7 @@ def finish(
     model = model.to(config.device)
     ranks.take_from_leader(model)  # merged weights may round apart on different processors
     report = certify_images(model, test, eps=grid, ranks=ranks, progress=progress).described(
-        model=summarise_model(model, name=config.name, architecture=config.model.architecture)
+        model=summarise_model(model, name=config.name, architecture=config.model.name())
     )
     if ranks.leads:
         _write(config, model.to("cpu"), report, directory, origin)
@@ -64,15 +64,16 @@ def _write(
 
 
 def _description(config: TrainConfig, report: Report) -> dict[str, Any]:
-    size = config.model
-    dense = f"{size.dense_depth} dense of {size.dense_width}" if size.architecture == "liresnet_pp" else "plain neck"
+    """What the recipe says of the model, and where it is silent the architecture's idea; the weights are the user's."""
     return {
         "name": config.name,
         "dataset": config.dataset,
-        "architecture": f"{size.architecture} L{size.depth} W{size.width}, {dense}",
+        "architecture": config.model.description(),
         "eps_train": config.eps,
         "eps_grid": [result.eps for result in report.eps],
         **config.card.model_dump(mode="json"),
+        **config.model.citation.on_card(),
+        **config.card.model_dump(mode="json", exclude_none=True),
     }
 
 

@@ -2,56 +2,61 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any, Protocol, cast
+from collections.abc import Iterator, Sequence
 
 import torch
 
-from lip_plugin.errors import ConfigError, MissingDependencyError
+from lip_plugin.errors import ConfigError
 from lip_plugin.models import CertifiableModel
+from lip_plugin.models.groups import ParameterGroup, StepSettings, check_groups
 from lip_plugin.train.config import TrainConfig
+from lip_plugin.train.grouped import GroupedOptimiser
+from lip_plugin.train.lookahead import Lookahead
 
-_LOOKAHEAD_STEPS, _LOOKAHEAD_ALPHA = 6, 0.5
 _BASES: dict[str, type[torch.optim.Optimizer]] = {"adamw": torch.optim.AdamW, "nadam": torch.optim.NAdam}
 
 
-class Optimiser(Protocol):
-    """What the loop needs: a torch optimiser, or Lookahead around one."""
+def build_optimiser(config: TrainConfig, model: CertifiableModel) -> GroupedOptimiser:
+    """AdamW or NAdam over the groups that bring no optimiser of their own, Lookahead around all of them where asked.
 
-    @property
-    def param_groups(self) -> list[dict[str, Any]]: ...
-    def zero_grad(self, set_to_none: bool = True) -> None: ...
-    def step(self) -> Any: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
-
-
-def build_optimiser(config: TrainConfig, model: CertifiableModel) -> Optimiser:
-    """AdamW or NAdam, with Lookahead around it where the config asks for it (k = 6, alpha = 0.5).
-
-    Raises ConfigError where weight averaging or Lookahead would move parameters off their manifold,
-    MissingDependencyError (extra ``train``) for Lookahead without its library.
+    Raises ConfigError for groups that do not cover the model, that nothing keeps on their set, or that weight
+    averaging or Lookahead would move off it.
     """
     groups = model.parameter_groups()
-    curved = [group.name for group in groups if not group.linear]
+    check_groups(groups, model)
+    curved = [group.name for group in groups if not group.can_be_averaged]
     for wanted, name in ((config.lookahead, "lookahead"), (config.weight_average > 0, "weight_average")):
         if wanted and curved:
-            raise ConfigError(f"{name} averages linearly, which breaks the parameter groups {curved}; switch it off")
-    base = _BASES[config.optimiser](
-        [{"params": list(group.parameters)} for group in groups],
-        lr=config.learning_rate,  # pyright: ignore[reportCallIssue]
-        weight_decay=config.weight_decay,  # pyright: ignore[reportCallIssue]
-    )
-    return _lookahead(base) if config.lookahead else cast("Optimiser", base)
+            raise ConfigError(
+                f"{name} averages linearly, which breaks the parameter groups {curved}; switch it off, "
+                "or give them average or retract"
+            )
+    grouped = GroupedOptimiser(list(_parts(config, groups)), groups, config.learning_rate)
+    return Lookahead(grouped, groups) if config.lookahead else grouped
 
 
-def _lookahead(base: torch.optim.Optimizer) -> Optimiser:
-    """Zhang et al., NeurIPS 2019 (arXiv 1907.08610), from the library pytorch-optimizer."""
-    try:
-        library = importlib.import_module("pytorch_optimizer")
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"lookahead needs pytorch-optimizer ({error}); install it with: pip install 'lip-plugin[train]'"
-        ) from error
-    optimiser: Optimiser = library.Lookahead(base, k=_LOOKAHEAD_STEPS, alpha=_LOOKAHEAD_ALPHA)
+def _parts(config: TrainConfig, groups: Sequence[ParameterGroup]) -> Iterator[torch.optim.Optimizer]:
+    """The run's optimiser for the groups that take it, then those that groups bring."""
+    settings = StepSettings(config.learning_rate, config.weight_decay)
+    shared = [
+        {"params": list(group.parameters), **({} if group.linear else {"weight_decay": 0.0})}
+        for group in groups
+        if group.update is None
+    ]
+    if shared:
+        yield _BASES[config.optimiser](
+            shared,
+            lr=settings.learning_rate,  # pyright: ignore[reportCallIssue]
+            weight_decay=settings.weight_decay,  # pyright: ignore[reportCallIssue]
+        )
+    for group in groups:
+        if group.update is not None:
+            yield _covering(group, group.update(group.parameters, settings))
+
+
+def _covering(group: ParameterGroup, optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The optimiser that a group brings, if it steps exactly the parameters of the group."""
+    stepped = sorted(id(value) for entry in optimiser.param_groups for value in entry["params"])
+    if stepped != sorted(map(id, group.parameters)):
+        raise ConfigError(f"the update of the parameter group {group.name!r} must step its parameters and no others")
     return optimiser

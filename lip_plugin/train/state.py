@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from lip_plugin.errors import CheckpointError
-from lip_plugin.models import CertifiableModel, LiResNet, LiResNetPP
+from lip_plugin.models import CertifiableModel
 from lip_plugin.train.compiling import compiled
-from lip_plugin.train.config import ModelConfig, TrainConfig
+from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.estimates import EstimateState
-from lip_plugin.train.optimisers import Optimiser, build_optimiser
+from lip_plugin.train.grouped import GroupedOptimiser
+from lip_plugin.train.optimisers import build_optimiser
 
 
 @dataclass
@@ -29,7 +30,7 @@ class TrainState:
 
     model: CertifiableModel
     average: CertifiableModel | None
-    optimiser: Optimiser
+    optimiser: GroupedOptimiser
     estimates: EstimateState
     sums: Tensor
     forward: Callable[[Tensor], Tensor]
@@ -78,23 +79,12 @@ def initial_state(config: TrainConfig, *, input_shape: tuple[int, int, int], num
     """A fresh model on the config's device; the same for the same seed, whatever was drawn before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = build_model(config.model, input_shape=input_shape, num_classes=num_classes)
+        model = config.model.build(input_shape=input_shape, num_classes=num_classes)
     model.to(config.device)
+    for group in model.parameter_groups():
+        group.retract_(group.parameters)
+    optimiser = build_optimiser(config, model)
     average = deepcopy(model) if config.weight_average else None
     sums = torch.zeros(3, device=config.device)
     forward = compiled(model) if config.compile else model
-    return TrainState(model, average, build_optimiser(config, model), EstimateState(), sums, forward)
-
-
-def build_model(config: ModelConfig, *, input_shape: tuple[int, int, int], num_classes: int) -> CertifiableModel:
-    """The trainable model that a config describes, freshly initialised from torch's global generator."""
-    sizes: dict[str, Any] = {
-        "input_shape": input_shape,
-        "num_classes": num_classes,
-        "depth": config.depth,
-        "width": config.width,
-        "dense_width": config.dense_width,
-    }
-    if config.architecture == "liresnet":
-        return LiResNet(**sizes)
-    return LiResNetPP(**sizes, dense_depth=config.dense_depth, neck_patch=config.neck_patch)
+    return TrainState(model, average, optimiser, EstimateState(), sums, forward)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lip_plugin.ranks import Ranks
+from lip_plugin.train.averaging import update_average
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.objective import OBJECTIVES, accuracy_estimates
 from lip_plugin.train.state import TrainState
@@ -24,20 +25,12 @@ def train_step(
         logits = state.forward(x)
     logits = logits.float()
     loss, pair = OBJECTIVES[config.loss](state.model, state.estimates, logits, y, eps)
-    state.optimiser.zero_grad(set_to_none=True)
+    state.optimiser.zero_grad()
     loss.backward()
     if ranks is not None:
         ranks.average_gradients(state.model)
     torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.gradient_clip)
     state.optimiser.step()
     if state.average is not None:
-        _update_average(state.average, state.model, config.weight_average)
+        update_average(state.average, state.model, config.weight_average)
     return torch.cat([loss.detach()[None], accuracy_estimates(logits, y, pair, config.eps)])
-
-
-@torch.no_grad()
-def _update_average(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * model, buffers included."""
-    averages = [*average.parameters(), *average.buffers()]
-    current = [*model.parameters(), *model.buffers()]
-    torch._foreach_lerp_(averages, current, 1 - decay)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]

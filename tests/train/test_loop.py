@@ -18,21 +18,30 @@ from torch import Tensor
 import lip_plugin as lp
 from lip_plugin.data import ImageSet, checked_image_set
 from lip_plugin.errors import CheckpointError, ConfigError, StoppedError
-from lip_plugin.models import LiResNet, LiResNetPP, ParameterGroup
+from lip_plugin.models import LiResNet, LiResNetPP
 from lip_plugin.train.checkpoint import CHECKPOINT_FILE, load_checkpoint
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.interrupt import StopRequest
 from lip_plugin.train.loop import Hooks, train
-from lip_plugin.train.optimisers import build_optimiser
-from lip_plugin.train.state import TrainState, build_model, initial_state
+from lip_plugin.train.state import TrainState, initial_state
 
-SIZES = {"depth": 1, "width": 4, "dense_width": 8, "dense_depth": 1, "neck_patch": 2}
+MODELS: dict[str, dict[str, object]] = {
+    "liresnet": {"architecture": "liresnet", "depth": 1, "width": 4, "dense_width": 8},
+    "liresnet_pp": {
+        "architecture": "liresnet_pp",
+        "depth": 1,
+        "width": 4,
+        "dense_width": 8,
+        "dense_depth": 1,
+        "neck_patch": 2,
+    },
+}
 
 
 def _config(**changes: object) -> TrainConfig:
     values: dict[str, object] = {
         "dataset": "mnist",
-        "model": {"architecture": "liresnet_pp", **SIZES},
+        "model": MODELS["liresnet_pp"],
         "eps": 0.1,
         "eps_ramp": (1.0, 1.0),
         "epochs": 2,
@@ -74,7 +83,7 @@ def _assert_equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
 def test_two_epochs_lower_the_loss_and_separate_the_classes(
     architecture: str, images: ImageSet, tmp_path: Path
 ) -> None:
-    config = _config(model={"architecture": architecture, **SIZES}, weight_average=0.0)
+    config = _config(model=MODELS[architecture], weight_average=0.0)
     states = _states_after_each_epoch(config, images, tmp_path)
     model = states[-1].model
     assert isinstance(model, LiResNet if architecture == "liresnet" else LiResNetPP)
@@ -150,16 +159,6 @@ def test_a_stop_in_the_middle_of_an_epoch_changes_no_bit(
     for key in ("model", "estimates", *(["average"] if config.weight_average else [])):
         _assert_equal(whole[key], cut[key])
     assert whole["losses"] == cut["losses"] and len(whole["losses"]) == 2
-
-
-def test_averaging_refuses_parameters_on_a_manifold(images: ImageSet, tmp_path: Path) -> None:
-    model = build_model(_config().model, input_shape=(1, 8, 8), num_classes=2)
-    curved = ParameterGroup("rotations", tuple(model.parameters()), linear=False)
-    model.parameter_groups = lambda: (curved,)  # pyright: ignore[reportAttributeAccessIssue]
-    for settings in ({"weight_average": 0.9}, {"weight_average": 0.0, "lookahead": True}):
-        with pytest.raises(ConfigError, match="rotations"):
-            build_optimiser(_config(**settings), model)
-    build_optimiser(_config(weight_average=0.0), model)
 
 
 def test_lookahead_is_its_recursion(images: ImageSet, tmp_path: Path) -> None:
@@ -259,7 +258,7 @@ def test_damaged_and_malicious_checkpoints_are_refused(images: ImageSet, tmp_pat
 def test_an_absurd_learning_rate_is_a_config_error(
     architecture: str, learning_rate: float, images: ImageSet, tmp_path: Path
 ) -> None:
-    config = _config(model={"architecture": architecture, **SIZES}, learning_rate=learning_rate)
+    config = _config(model=MODELS[architecture], learning_rate=learning_rate)
     with pytest.raises(ConfigError, match="lower learning_rate"):
         train(config, images, run_dir=tmp_path)
     saved = load_checkpoint(tmp_path)  # the one of the start
@@ -268,7 +267,7 @@ def test_an_absurd_learning_rate_is_a_config_error(
 
 @pytest.mark.parametrize("architecture", ["liresnet", "liresnet_pp"])
 def test_weights_that_become_nan_keep_the_last_checkpoint(architecture: str, images: ImageSet, tmp_path: Path) -> None:
-    config = _config(model={"architecture": architecture, **SIZES})
+    config = _config(model=MODELS[architecture])
 
     def spoil(state: TrainState) -> None:
         with torch.no_grad():

@@ -14,6 +14,7 @@ from lip_plugin.network.operators.dense import Dense as Dense
 from lip_plugin.network.operators.dense import Head as Head
 from lip_plugin.network.operators.gather import Gather as Gather
 from lip_plugin.network.operators.gather import GroupSort as GroupSort
+from lip_plugin.network.operators.linear import LinearOperator as LinearOperator
 from lip_plugin.network.operators.minmax import MinMax as MinMax
 from lip_plugin.network.operators.minmax import minmax as minmax
 from lip_plugin.network.operators.padding import Pad as Pad

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +15,6 @@ from lip_plugin.bounds import NormBound, conv_norm_upper_bound
 from lip_plugin.bounds.rounding import gamma, mul_up, sqrt_up
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network.operators.base import (
-    Operator,
     Rounding,
     RoundingAt,
     RoundingTerm,
@@ -25,6 +24,7 @@ from lip_plugin.network.operators.base import (
     require_map,
     require_tensor,
 )
+from lip_plugin.network.operators.linear import LinearOperator
 from lip_plugin.network.operators.padding import PADDING_MODES, check_padding, largest_copy_count
 from lip_plugin.network.operators.plain_layer import PlainLayer, changed, short, weight_keywords
 from lip_plugin.network.operators.rounding import affine_rounding, bias_norm_upper_bound
@@ -36,7 +36,7 @@ _LONGEST_SUM = 288
 
 
 @dataclass(frozen=True, eq=False)
-class Conv(Operator):
+class Conv(LinearOperator):
     """y = W * pad(x) + b. weight (O, C/groups, kh, kw), bias (O,); padding is (top, bottom, left, right).
 
     In float32 the input channels are gone through in parts, whose results are added: see `operators.sums`.
@@ -73,6 +73,17 @@ class Conv(Operator):
             return self._convolved(x, self.weight, self.bias, inside)
         total = added(self._convolved(*piece, None, inside) for piece in self._pieces(x))
         return total if self.bias is None else total + self.bias.view(-1, 1, 1)
+
+    def linear_part(self, x: Tensor) -> Tensor:
+        x, inside = self._padded(x)
+        return self._convolved(x, self.weight, None, inside)
+
+    def linear_parts(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """All of them in one grouped convolution."""
+        padded, inside = self._padded(x)
+        weight, groups = tensors["weight"].flatten(0, 1), len(x) * self.groups
+        out = F.conv2d(padded.flatten(0, 1)[None], weight, None, self.stride, inside, self.dilation, groups)
+        return out[0].unflatten(0, (len(x), -1))
 
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """The input with the padding that `F.conv2d` cannot do itself, and what is left to it."""

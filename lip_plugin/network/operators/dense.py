@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +13,8 @@ from torch import Tensor
 from lip_plugin.bounds import NormBound, dense_norm_upper_bound
 from lip_plugin.bounds.rounding import abs_norm_upper_bound
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.operators.base import Operator, Rounding, RoundingAt, RoundingTerm, Windows, require_tensor
+from lip_plugin.network.operators.base import Rounding, RoundingAt, RoundingTerm, Windows, require_tensor
+from lip_plugin.network.operators.linear import LinearOperator
 from lip_plugin.network.operators.plain_layer import PlainLayer, changed, weight_keywords
 from lip_plugin.network.operators.rounding import affine_rounding, bias_norm_upper_bound
 from lip_plugin.network.operators.sums import PartialSums, added, magnitude, part_size, plain_sums
@@ -24,7 +25,7 @@ _LONGEST_SUM = 128
 
 
 @dataclass(frozen=True, eq=False)
-class Dense(Operator):
+class Dense(LinearOperator):
     """y = W x + b on feature vectors. weight (O, D), bias (O,).
 
     In float32 the products are added up in parts, whose sums are added: see `operators.sums`.
@@ -49,6 +50,12 @@ class Dense(Operator):
             return F.linear(x, self.weight, self.bias)
         total = added(self._products(x))
         return total if self.bias is None else total + self.bias
+
+    def linear_part(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight)
+
+    def linear_parts(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        return torch.einsum("loi,li->lo", tensors["weight"], x)
 
     @property
     def part_size(self) -> int:

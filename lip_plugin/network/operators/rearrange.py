@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from lip_plugin.bounds import NormBound
@@ -122,7 +123,7 @@ class ChannelShuffle(_Rearrangement):
         require_ints((self.groups,), "groups", 1, 1)
 
     def apply(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+        return rearrange(x, "b (g n) ... -> b (n g) ...", g=self.groups)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if input_shape[0] % self.groups:
