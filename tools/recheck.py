@@ -380,7 +380,7 @@ class Layer(NamedTuple):
             return self.copies(shape)
         if self.kind == "activation" and self.settings["function"] in ("leaky_relu", "elu"):
             return max(abs(self.settings["parameter"]), 1.0), "closed form"
-        return LARGEST_SLOPE.get(self.settings.get("function", ""), 1.0), "closed form"
+        return LARGEST_SLOPE.get(self.settings["function"], 1.0) if self.kind == "activation" else 1.0, "closed form"
 
     def copies(self, shape: Shape) -> tuple[float, str]:
         """The root of how often the most repeated entry is there."""

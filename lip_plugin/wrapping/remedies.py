@@ -74,6 +74,8 @@ REMEDIES: dict[str, str] = {
         ("RecursiveScriptModule", "ScriptModule", "TopLevelTracedModule"), "give the module before torch.jit"
     ),
     "OptimizedModule": "give the module before torch.compile, its ._orig_mod",
+    "UpsamplingBilinear2d": "use nn.Upsample(mode='nearest') with whole factors, or nn.ConvTranspose2d",
+    "NLLLoss2d": _LOSS,
     "einsum": "use x @ W, F.linear or a convolution",
     "SyncBatchNorm": "use BatchNorm2d with the same numbers: in eval mode it is the same",
     "Compose": "give the modules of the pipeline in an nn.Sequential",

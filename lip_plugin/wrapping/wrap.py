@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -70,6 +71,12 @@ def _require_linear(head: nn.Linear | None) -> None:
 def _compare(module: nn.Module, head: nn.Module | None, name: str, classifier: CertifiedClassifier) -> None:
     """The module and its network on random images, in float64 where the module has a copy of its own to widen."""
     whole = module if head is None else nn.Sequential(module, head)
+    with warnings.catch_warnings():  # what the module warns of is not news here
+        warnings.simplefilter("ignore")
+        _compare_runs(module, whole, name, classifier)
+
+
+def _compare_runs(module: nn.Module, whole: nn.Module, name: str, classifier: CertifiedClassifier) -> None:
     with unchanged(module, name), _no_randomness(name):
         require_same_function(name, _logits(whole), classifier, dtype=classifier.dtype)
     if classifier.dtype == torch.float64:
