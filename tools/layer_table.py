@@ -7,20 +7,28 @@ Each class is tried: accepted (one operator), rewritten (into several, or into n
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import logging
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from lip_plugin.errors import LipPluginError
 from lip_plugin.wrapping import operators_of
+from lip_plugin.wrapping.remedies import remedy
 
 IMAGE, VECTOR = (4, 8, 8), (16,)
 CONTAINERS = ("Container", "Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential")
-NOT_LAYERS = ("Parameter", "UninitializedParameter", "UninitializedBuffer", "Buffer", "DataParallel")
+NOT_LAYERS = (
+    *("Parameter", "UninitializedParameter", "UninitializedBuffer", "Buffer", "DataParallel"),
+    *("AOLReparametrizer", "ConvExponential", "Skew"),  # orthogonium's parametrisations
+)
 
 MADE: dict[str, Callable[[], nn.Module]] = {
     "AdaptiveAvgPool2d": lambda: nn.AdaptiveAvgPool2d(2),
@@ -48,7 +56,98 @@ MADE: dict[str, Callable[[], nn.Module]] = {
     "ZeroPad2d": lambda: nn.ZeroPad2d(1),
 }
 """How a class is made whose arguments have no default; the rest are made without any."""
-ON_VECTORS = ("BatchNorm1d", "Linear")
+ON_VECTORS = (
+    *("BatchNorm1d", "FrobeniusLinear", "Linear", "OrthoLinear"),
+    *("SDPBasedLipschitzDense", "SpectralLinear", "UnitNormLinear"),
+)
+
+
+class Library(NamedTuple):
+    """A library of layers beside torch: its package, the modules that hold its classes, how those are made."""
+
+    package: str
+    modules: tuple[str, ...]
+    made: dict[str, Callable[[Any], nn.Module]]
+
+
+class Joined(nn.Module):
+    """A join of two inputs, given x and relu(x)."""
+
+    def __init__(self, join: nn.Module) -> None:
+        super().__init__()
+        self.join = join
+
+    def forward(self, x: Any) -> Any:
+        return self.join(x, torch.relu(x))
+
+
+def _conv(kind: Any) -> nn.Module:
+    return kind(4, 4, 3)
+
+
+def _upsampling(kind: Any) -> nn.Module:
+    return kind(4, 4, 2, stride=2)
+
+
+def _over_channels(kind: Any) -> nn.Module:
+    return kind(4)
+
+
+def _dense(kind: Any) -> nn.Module:
+    return kind(16, 8)
+
+
+LIBRARIES = (
+    Library(
+        "deel-torchlip",
+        ("deel.torchlip",),
+        {
+            **dict.fromkeys(("BatchCentering", "BatchLipNorm", "HouseHolder", "LayerCentering"), _over_channels),
+            **dict.fromkeys(("FrobeniusConv2d", "PadConv2d", "SpectralConv2d", "SpectralConvTranspose2d"), _conv),
+            **dict.fromkeys(("PadConv1d", "SpectralConv1d"), _conv),
+            **dict.fromkeys(("FrobeniusLinear", "SpectralLinear"), _dense),
+            **dict.fromkeys(("InvertibleDownSampling", "InvertibleUpSampling"), lambda kind: kind(2)),
+            **dict.fromkeys(("ScaledAvgPool2d", "ScaledL2NormPool2d"), lambda kind: kind(2)),
+            "LipResidual": lambda kind: Joined(kind()),
+            "ScaleBiasLayer": lambda kind: kind(0.5, 4),
+            "ScaledAdaptiveAvgPool2d": lambda kind: kind((1, 1)),
+        },
+    ),
+    Library(
+        "orthogonium",
+        (
+            "orthogonium.layers",
+            "orthogonium.layers.custom_activations",
+            "orthogonium.layers.residual",
+            "orthogonium.layers.conv.AOC",
+            "orthogonium.layers.conv.AOL",
+            "orthogonium.layers.conv.SLL.sll_layer",
+            "orthogonium.layers.conv.adaptiveSOC.fast_skew_ortho_conv",
+            "orthogonium.layers.conv.adaptiveSOC.soc_x_rko_conv",
+            "orthogonium.losses",
+        ),
+        {
+            **dict.fromkeys(("BatchCentering2D", "HouseHolder", "HouseHolder_Order_2"), _over_channels),
+            "LayerCentering2D": _over_channels,
+            **dict.fromkeys(("AOLConv2D", "FastBlockConv2d", "FastSOC"), _conv),
+            **dict.fromkeys(("BcopRkoConv2d", "SOCRkoConv2d"), lambda kind: kind(4, 8, 4, stride=2, padding=1)),
+            "RKOConv2d": lambda kind: kind(4, 8, 2, stride=2, padding=0),
+            **dict.fromkeys(("AOLConvTranspose2D", "FastBlockConvTranspose2D", "SOCTranspose"), _conv),
+            **dict.fromkeys(("BcopRkoConvTranspose2d", "SOCRkoConvTranspose2d"), lambda kind: kind(4, 4, 4, stride=2)),
+            "RkoConvTranspose2d": _upsampling,
+            **dict.fromkeys(("OrthoLinear", "UnitNormLinear"), _dense),
+            **dict.fromkeys(
+                ("AdditiveResidual", "ConcatResidual", "L2NormResidual", "PrescaledAdditiveResidual"),
+                lambda kind: kind(nn.ReLU()),
+            ),
+            "AOCLipschitzResBlock": lambda kind: kind(4, 2, 3),
+            "ChannelShuffle": lambda kind: kind(2, 2),
+            "SDPBasedLipschitzDense": lambda kind: kind(16, 16, 8),
+            "SDPBasedLipschitzResBlock": lambda kind: kind(4, 2),
+            "SLLxAOCLipschitzResBlock": lambda kind: kind(4, 8, 2),
+        },
+    ),
+)
 
 
 def layer_classes(library: Any) -> list[type[nn.Module]]:
@@ -58,30 +157,51 @@ def layer_classes(library: Any) -> list[type[nn.Module]]:
     return [layers[name] for name in sorted(layers) if name not in (*CONTAINERS, *NOT_LAYERS)]
 
 
-def verdict(kind: type[nn.Module]) -> tuple[str, str]:
+def verdict(kind: type[nn.Module], make: Callable[[], nn.Module] | None = None) -> tuple[str, str]:
     """(accepted, rewritten or refused; the operators or what to do)."""
-    from lip_plugin.wrapping.remedies import remedy
-
     name = kind.__name__
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            module = MADE.get(name, kind)().eval()
+            module = (make or MADE.get(name, kind))().eval()
     except Exception:  # it needs arguments that no accepted layer needs
         return "refused", remedy(name)
     try:
         operators = operators_of(module, name, VECTOR if name in ON_VECTORS else IMAGE)
-    except LipPluginError:
-        return "refused", remedy(name)
+    except LipPluginError as error:
+        own = kind.__module__.startswith("torch.") or remedy(name) != remedy("")
+        return "refused", remedy(name) if own else str(error).rpartition("; ")[2]
     words = ", ".join(operator.describe() for operator in operators) or "nothing: it is the identity in eval mode"
     return ("accepted" if len(operators) == 1 else "rewritten"), words
 
 
-def table(library: Any) -> str:
+def table(rows: list[tuple[str, str, str]]) -> str:
     """A Markdown table, one row per class."""
-    rows = [(kind.__name__, *verdict(kind)) for kind in layer_classes(library)]
     lines = [f"| `{name}` | {word} | {what} |" for name, word, what in rows]
     return "\n".join(["| layer | | becomes, or what to do |", "|---|---|---|", *lines])
+
+
+def foreign_rows(library: Library) -> list[tuple[str, str, str]]:
+    """One row per class of an installed library."""
+    rows: dict[str, tuple[str, str, str]] = {}
+    for path in library.modules:
+        with warnings.catch_warnings():  # escapes in docstrings
+            warnings.simplefilter("ignore")
+            module = importlib.import_module(path)
+        for kind in layer_classes(module):
+            name, make = kind.__name__, library.made.get(kind.__name__)
+            if kind.__module__.partition(".")[0] == path.partition(".")[0] and name not in rows:
+                rows[name] = (name, *verdict(kind, partial(make, kind) if make else kind))
+    return [rows[name] for name in sorted(rows)]
+
+
+def foreign_sections() -> Iterator[str]:
+    for library in LIBRARIES:
+        try:
+            title = f"{library.package} {version(library.package)}"
+        except PackageNotFoundError:
+            continue
+        yield f"\n## {title}\n\n{table(foreign_rows(library))}\n"
 
 
 PAGE = """\
@@ -91,6 +211,10 @@ Generated by `tools/layer_table.py`. `lp.wrap(module, input_shape=...)` runs a m
 without numbers, so that containers, subclasses, functions (`F.relu`, `x.flatten(1)`, `torch.cat` of halves) and
 `x + f(x)` are read like layers. What follows tells what becomes of each layer class.
 
+Layers of deel-torchlip and orthogonium that are not listed as refused need nothing to be done: weights that a
+parametrisation computes are frozen at their value in eval mode. A sum of two paths is bounded by the sum of their
+bounds, which is far above 1 for the SLL blocks of orthogonium (`x - 2 K' relu(K x + b)`).
+
 ## torch.nn
 
 {table}
@@ -99,7 +223,12 @@ without numbers, so that containers, subclasses, functions (`F.relu`, `x.flatten
 
 def page() -> str:
     torch.manual_seed(0)
-    return PAGE.format(table=table(nn))
+    logging.disable(logging.WARNING)  # that parametrised weights are frozen is known here
+    try:
+        rows = [(kind.__name__, *verdict(kind)) for kind in layer_classes(nn)]
+        return PAGE.format(table=table(rows)) + "".join(foreign_sections())
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 if __name__ == "__main__":

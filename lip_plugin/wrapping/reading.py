@@ -137,10 +137,13 @@ def _by_rule(module: nn.Module, found: Rule) -> Any:
 
 @contextmanager
 def unchanged(module: nn.Module, path: str) -> Generator[None]:
-    """Raises UnsupportedLayerError where the module is another one afterwards."""
-    before = {name: _state(part) for name, part in _named(module, path)}
+    """Raises UnsupportedLayerError where the module is another one afterwards.
+
+    What a module whose exact type has a rule keeps for itself, its parametrisations included, is the rule's to know.
+    """
+    before = {name: _state(part) for name, part in _watched(module, path)}
     yield
-    for name, part in _named(module, path):
+    for name, part in _watched(module, path):
         found = _state(part)
         changed = [key for key in {**found, **before.get(name, {})} if found.get(key) != before.get(name, {}).get(key)]
         if changed:
@@ -148,6 +151,14 @@ def unchanged(module: nn.Module, path: str) -> Generator[None]:
                 f"{name} ({type(part).__name__}) changes its {changed[0]} when it runs; what it computes may depend on "
                 "that: take it out of the forward"
             )
+
+
+def _watched(module: nn.Module, path: str) -> list[tuple[str, nn.Module]]:
+    """The modules in the tree, by path, whose state must stay."""
+    ruled = [part for part in module.modules() if module_rule(plain_type(part)) is not None]
+    held: list[Any] = [part.parametrizations for part in ruled if parametrize.is_parametrized(part)]
+    known = {id(part) for part in ruled} | {id(part) for one in held for part in one.modules()}
+    return [(name, part) for name, part in _named(module, path) if id(part) not in known]
 
 
 def _state(module: nn.Module) -> dict[str, object]:

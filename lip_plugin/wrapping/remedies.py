@@ -93,6 +93,6 @@ def remedy(*names: str) -> str:
     for name in names:
         if name in REMEDIES:
             return REMEDIES[name]
-        if name.endswith("Loss"):
+        if "Loss" in name:
             return _LOSS
     return _GENERIC

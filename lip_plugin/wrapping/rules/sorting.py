@@ -124,6 +124,6 @@ def _max_or_min(input: Traced, dim: Any, keepdim: bool, rank: int) -> Any:
         raise UnsupportedLayerError(
             "takes the extreme of all entries, images mixed; only groups of channels are bounded"
         )
-    if rank and whole_map(input, dim):
+    if rank and whole_map(input, dim) and len(input.settled_shape) > 1:  # of a vector in groups, it is a sort
         return _Sorted(_amax(input, dim, keepdim))
     return _Sorted(_extreme(input, dim % input.dim(), keepdim, rank))
