@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from lip_plugin.errors import DataError
-from lip_plugin.network import CertifiedClassifier, tensor_flaw
+from lip_plugin.network import CertifiedClassifier, tensor_flaw, way_to_tensor
+from lip_plugin.types import ImageShape
 
 
 def check_images(model: CertifiedClassifier, x: Tensor) -> None:
@@ -14,21 +15,25 @@ def check_images(model: CertifiedClassifier, x: Tensor) -> None:
     _require_plain(x, "images", "expected a dense torch tensor (B, C, H, W)")
     if x.dim() != 4 or tuple(x.shape[1:]) != model.input_shape:
         expected = ", ".join(map(str, model.input_shape))
-        raise DataError(f"images have shape {tuple(x.shape)}; this model expects (B, {expected})")
+        raise DataError(
+            f"images have shape {tuple(x.shape)}; this model expects (B, {expected})"
+            f"{_way_to_shape(x, model.input_shape)}"
+        )
     if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         raise DataError(f"images are {x.dtype}; expected floating pixels in [0,1] (divide uint8 by 255)")
     if x.numel() == 0:
         return
     low, high = (float(value) for value in torch.aminmax(x.detach()))
     if not (low >= 0.0 and high <= 1.0):  # false for NaN too
-        raise DataError(f"pixels span [{low:g}, {high:g}]; expected finite values in [0,1]")
+        raise DataError(f"pixels span [{low:g}, {high:g}]; expected finite values in [0,1]{_way_to_range(low, high)}")
 
 
 def check_labels(model: CertifiedClassifier, x: Tensor, y: Tensor) -> None:
     """Raise DataError unless y is (B,) integers within the classes."""
     _require_plain(y, "labels", f"expected a torch tensor of integers ({len(x)},)")
     if y.shape != x.shape[:1] or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-        raise DataError(f"labels are {y.dtype} of shape {tuple(y.shape)}; expected integers of shape ({len(x)},)")
+        way = ": y.argmax(1) of scores or one-hot labels" if y.dim() == 2 and y.shape[-1] > 1 else ""
+        raise DataError(f"labels are {y.dtype} of shape {tuple(y.shape)}; expected integers of shape ({len(x)},){way}")
     if len(y) and not (int(y.min()) >= 0 and int(y.max()) < model.num_classes):
         raise DataError(
             f"labels span [{int(y.min())}, {int(y.max())}]; this model has classes 0 to {model.num_classes - 1}"
@@ -37,7 +42,25 @@ def check_labels(model: CertifiedClassifier, x: Tensor, y: Tensor) -> None:
 
 def _require_plain(value: Tensor, what: str, expected: str) -> None:
     if not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise DataError(f"{what} are a {type(value).__name__}; {expected}")
+        raise DataError(f"{what} are a {type(value).__name__}; {expected}{way_to_tensor(value)}")
     flaw = tensor_flaw(value)
     if flaw is not None:
         raise DataError(f"{what} are a tensor {flaw}; {expected}")
+
+
+def _way_to_shape(x: Tensor, wanted: ImageShape) -> str:
+    """What makes images of the network's shape of these, where that is plain to see."""
+    channels, height, width = wanted
+    if x.dim() == 4 and tuple(x.shape[1:]) == (height, width, channels):
+        return ": channels come first, x.permute(0, 3, 1, 2)"
+    if tuple(x.shape) == wanted:
+        return ": one image is x[None]"
+    if x.dim() != 4 and x[:1].numel() == channels * height * width:
+        return f": x.reshape(-1, {channels}, {height}, {width})"
+    return ""
+
+
+def _way_to_range(low: float, high: float) -> str:
+    if low >= 0.0 and 2.0 < high <= 255.0:
+        return ": divide bytes by 255"
+    return ": give images before normalisation, which belongs inside the network" if low < 0.0 else ""

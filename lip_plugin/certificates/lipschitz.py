@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import index as whole
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from lip_plugin.bounds.rounding import mul_up
 from lip_plugin.certificates.arithmetic import certifying_arithmetic
 from lip_plugin.certificates.together import Merged, merged
 from lip_plugin.errors import ConfigError, UnsupportedLayerError
-from lip_plugin.network import CertifiedClassifier, Operator, require_unaltered
+from lip_plugin.network import CertifiedClassifier, Operator, require_unaltered, way_to_module
 from lip_plugin.network.kinds import foreign_operators
 from lip_plugin.types import ImageShape, Shape
 from lip_plugin.wrapping import operators_of
@@ -63,11 +64,29 @@ def lipschitz_upper_bound(
     if isinstance(model_or_module, CertifiedClassifier):
         require_unaltered(model_or_module)
         return settled_bound(model_or_module.copied())
+    if not isinstance(model_or_module, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(
+            f"{type(model_or_module).__name__} has no Lipschitz bound; expected a torch module: "
+            f"{way_to_module(model_or_module)}"
+        )
     if input_shape is None:
         raise ConfigError("input_shape is missing; a torch module is bounded for one input shape (C, H, W)")
-    operators = operators_of(model_or_module, type(model_or_module).__name__, tuple(input_shape))
+    shape = _shape(input_shape)
+    operators = operators_of(model_or_module, type(model_or_module).__name__, shape)
     with certifying_arithmetic():
-        return _product(operators, tuple(input_shape))
+        return _product(operators, shape)
+
+
+def _shape(given: Iterable[int]) -> Shape:
+    """Also of lists and arrays of integers. Raises ConfigError."""
+    try:
+        shape = tuple(whole(size) for size in given)
+    except TypeError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        shown = " ".join(repr(given).split())[:80]
+        raise ConfigError(f"input_shape must be (C, H, W) of positive integers, got {shown}")
+    return shape
 
 
 def pair_lipschitz_upper_bound(model: CertifiedClassifier) -> Tensor:

@@ -6,6 +6,8 @@ from lip_plugin.network.classifier import require_unaltered as require_unaltered
 from lip_plugin.network.float64 import float64_function as float64_function
 from lip_plugin.network.float64 import float64_logits as float64_logits
 from lip_plugin.network.float64 import float64_program as float64_program
+from lip_plugin.network.forms import way_to_module as way_to_module
+from lip_plugin.network.forms import way_to_tensor as way_to_tensor
 from lip_plugin.network.integrity import refuse_altered as refuse_altered
 from lip_plugin.network.integrity import reparametrised as reparametrised
 from lip_plugin.network.operators import Activation as Activation

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lip_plugin.errors import ConfigError, DataError, UnsupportedLayerError
 from lip_plugin.files import complete_directory
 from lip_plugin.network.digest import network_digest
+from lip_plugin.network.forms import way_to_model
 from lip_plugin.network.integrity import alteration, inconsistency
 from lip_plugin.network.kinds import all_operators, foreign_operators, is_known
 from lip_plugin.network.operators import Head, Operator
@@ -212,9 +213,7 @@ class CertifiedClassifier(nn.Module):
 def require_unaltered(model: nn.Module) -> None:
     """Raise ConfigError unless ``model(x)`` is what the operators of a plain network compute."""
     if type(model) is not CertifiedClassifier:
-        raise ConfigError(
-            f"{type(model).__name__} is not a CertifiedClassifier (exact type); use lp.freeze or lp.wrap first"
-        )
+        raise ConfigError(f"{type(model).__name__} is not a CertifiedClassifier (exact type); {way_to_model(model)}")
     recorded = (*model.layer_input_shapes, (model.num_classes,))
     reason = alteration(model) or inconsistency(model.layers, dict(model.named_buffers()), model.dtype, recorded)
     if reason is not None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network import CertifiedClassifier, Operator, require_same_function
+from lip_plugin.network import CertifiedClassifier, Operator, require_same_function, way_to_module
 from lip_plugin.types import ImageShape, Shape
 from lip_plugin.wrapping.folding import padded_by_themselves
 from lip_plugin.wrapping.heads import with_head
@@ -37,7 +37,9 @@ def wrap(module: nn.Module, head: nn.Linear | None = None, *, input_shape: Image
     name = "module" if head is None else "features"
     for what, given in ((name, module), ("head", head)):
         if not isinstance(given, nn.Module) and not (given is None and what == "head"):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UnsupportedLayerError(f"{what} is {type(given).__name__}; expected a torch module")
+            raise UnsupportedLayerError(
+                f"{what} is {type(given).__name__}; expected a torch module: {way_to_module(given)}"
+            )
     shape = _image_shape(input_shape)
     _require_linear(head)
     steps = read_chain({name: module} if head is None else {name: module, "head": head}, shape).steps
@@ -58,7 +60,8 @@ def _image_shape(input_shape: Any) -> ImageShape:
     if not good or not all(type(size) is int and size >= 1 for size in input_shape):
         vector = isinstance(input_shape, tuple | list) and len(input_shape) == 1  # pyright: ignore[reportUnknownArgumentType]
         way = f"; for vectors give ({input_shape[0]}, 1, 1) and images (B, {input_shape[0]}, 1, 1)" if vector else ""
-        raise UnsupportedLayerError(f"input_shape must be (C, H, W) of positive integers, got {input_shape!r}{way}")
+        shown = " ".join(repr(input_shape).split())[:80]
+        raise UnsupportedLayerError(f"input_shape must be (C, H, W) of positive integers, got {shown}{way}")
     return (input_shape[0], input_shape[1], input_shape[2])
 
 

@@ -63,7 +63,9 @@ def find_model(name_or_dir: str | Path, *, dataset: str | None = None) -> tuple[
     sets and none was chosen, CheckpointError for a directory without a valid card.
     """
     if not isinstance(name_or_dir, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError(f"{name_or_dir!r} is not a model name or directory")
+        raise ConfigError(
+            f"{type(name_or_dir).__name__} is not a model name or directory; for a torch module use lp.wrap"
+        )
     if isinstance(name_or_dir, Path) or _looks_like_path(name_or_dir):
         directory = Path(name_or_dir)
         card = read_card(directory)

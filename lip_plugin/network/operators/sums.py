@@ -78,7 +78,7 @@ class PartialSums:
         The first two as float32 computes them, with factors cut to bfloat16 at worst; infinite or NaN where that
         overflows. ``partial`` is None where there is one part: then ``y``, the output in float64, takes its place.
         """
-        terms, outputs = self.terms, y[0].numel()
+        terms, outputs = self.terms, y.shape[1:].numel()
         parts = 0 if partial is None else self.parts  # additions of parts
         weight_a, weight_s = 1.0 + terms / 2, terms / 2 + parts
         cut = _LOOSE + gamma_upper_bound(terms + parts + 16, FLOAT32_UNIT)
