@@ -1,0 +1,78 @@
+"""Forwards that are no one function of the image: random, changing, or of one batch size. Each is told what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import lip_plugin as lp
+
+SHAPE = (1, 4, 4)
+
+
+class _Own(nn.Module):
+    """A linear layer after a forward of one's own, with a counter."""
+
+    calls: Tensor
+
+    def __init__(self, forward: Callable[[_Own, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.own = forward
+        self.last = nn.Linear(16, 3)
+        self.register_buffer("calls", torch.zeros(()))
+        self.count = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.own(self, x).flatten(1))
+
+
+def _counts(module: _Own, x: Tensor) -> Tensor:
+    module.calls += 1
+    return x
+
+
+def _counts_without_a_tensor(module: _Own, x: Tensor) -> Tensor:
+    module.count += 1
+    return x
+
+
+def _scales_by_its_counter(module: _Own, x: Tensor) -> Tensor:
+    module.calls = module.calls + 1
+    return x * module.calls
+
+
+REFUSED: dict[str, tuple[Callable[[_Own, Tensor], Tensor], str]] = {
+    "dropout that stays on": (lambda _, x: F.dropout(x, 0.5, training=True), "random|training"),
+    "dropout of maps that stays on": (lambda _, x: F.dropout2d(x, 0.5, training=True), "random|training"),
+    "noise": (lambda _, x: x + 0.1 * torch.randn(1, 4, 4), "draws random numbers .* take them out"),
+    "noise like the image": (lambda _, x: x + torch.rand_like(x), "rand_like|random"),
+    "a random scale": (lambda _, x: x * torch.rand(()), "draws random numbers .* take them out"),
+    "a counter": (_counts, "changes its calls .* take it out"),
+    "a counter that is no tensor": (_counts_without_a_tensor, "changes its count .* take it out"),
+    "a scale that grows": (_scales_by_its_counter, "changes its calls .* take it out"),
+    "one batch size": (lambda _, x: x.reshape(4, 16), "reshape"),
+    "a summand for each of three images": (lambda _, x: x + torch.ones(3, 1, 1, 1), "joins numbers of shape"),
+    "the mean of the batch": (lambda _, x: x - x.mean(0, keepdim=True), "mean over dimensions"),
+    "images side by side": (lambda _, x: x.roll(1, 0), "image"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_one_function_of_the_image_is_refused(name: str) -> None:
+    forward, words = REFUSED[name]
+    torch.manual_seed(0)
+    with pytest.raises(lp.UnsupportedLayerError, match=words) as caught:
+        lp.wrap(_Own(forward).eval(), input_shape=SHAPE)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("module")
+
+
+def test_a_buffer_that_stays_is_a_fixed_number() -> None:
+    module = _Own(lambda module, x: x + module.calls + 2.0).eval()
+    bound = lp.lipschitz_upper_bound(module, input_shape=SHAPE).value
+    exact = float(torch.linalg.svdvals(module.last.weight.detach().double())[0])
+    assert exact <= bound <= exact * (1 + 1e-6)
