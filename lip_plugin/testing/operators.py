@@ -15,6 +15,7 @@ from lip_plugin.network import CertifiedClassifier, Operator
 from lip_plugin.network.limits import check_size
 from lip_plugin.submission.robustbench.execution import plain_network
 from lip_plugin.testing.canary import Canary, on_images, steepest_step
+from lip_plugin.testing.jacobians import largest_singular_value
 from lip_plugin.types import Shape
 from lip_plugin.zoo.load import load_model
 
@@ -191,13 +192,6 @@ class OperatorTests(ABC):
 
     def _canary(self, operator: Operator, dtype: torch.dtype = torch.float32) -> Canary:
         return on_images(operator, self.inputs()[0].double(), dtype)
-
-
-def largest_singular_value(operator: Operator, at: Tensor) -> float:
-    """Of the explicit Jacobian at one input (*input_shape), float64."""
-    jacobian = torch.autograd.functional.jacobian(lambda one: operator.apply(one[None])[0], at)
-    assert isinstance(jacobian, Tensor)
-    return float(torch.linalg.matrix_norm(jacobian.reshape(-1, at.numel()), 2))
 
 
 def _classifier(operator: Operator, shape: Shape) -> CertifiedClassifier:
