@@ -39,8 +39,8 @@ class OperatorTests(ABC):
 
     @abstractmethod
     def inputs(self) -> Tensor:
-        """(B, *input_shape) float32, B >= 2: typical ones, away from kinks where there are some, of a few hundred
-        entries at most each: explicit Jacobians are formed."""
+        """(B, *input_shape) float32, B >= 2, the same at every call: typical ones, away from kinks where there are
+        some, of a few hundred entries at most each: explicit Jacobians are formed."""
 
     # -- the function -----------------------------------------------------------------------------
 
@@ -49,6 +49,10 @@ class OperatorTests(ABC):
         y = operator.apply(x)
         assert tuple(y.shape) == (len(x), *operator.output_shape(_shape(x)))
         assert y.dtype == x.dtype
+
+    def test_no_image_is_an_empty_batch(self) -> None:
+        operator, x = self.make(), self.inputs()
+        assert tuple(operator.apply(x[:0]).shape) == (0, *operator.output_shape(_shape(x)))
 
     def test_images_do_not_meet(self) -> None:
         """Nothing of a batch reaches another image of it, and nothing is remembered."""
