@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from lip_plugin.evaluate import get_attack as get_attack
     from lip_plugin.models import freeze as freeze
     from lip_plugin.network import CertifiedClassifier as CertifiedClassifier
-    from lip_plugin.network import wrap as wrap
     from lip_plugin.published import from_published as from_published
     from lip_plugin.types import ABSTAIN as ABSTAIN
+    from lip_plugin.wrapping import wrap as wrap
     from lip_plugin.zoo import ModelCard as ModelCard
     from lip_plugin.zoo import list_models as list_models
     from lip_plugin.zoo import load_model as load_model
@@ -82,9 +82,10 @@ _HOME = {
         "get_attack",
     ),
     "models": ("freeze",),
-    "network": ("CertifiedClassifier", "wrap"),
+    "network": ("CertifiedClassifier",),
     "published": ("from_published",),
     "types": ("ABSTAIN",),
+    "wrapping": ("wrap",),
     "zoo": ("ModelCard", "list_models", "load_model", "model_card", "register_model", "register_with_robustbench"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -39,8 +39,58 @@ PROOF_SLACK = 1e-6  # relative: how far a figure of the library may lie beyond t
 ABSOLUTE_SLACK = 1e-7  # the same for radii near zero
 MAX_HEADER, MAX_INTEGER = 1 << 24, 4096
 DTYPES = {"float32": "<f4", "float64": "<f8", "F32": "<f4", "F64": "<f8"}
-TENSORS = {"offset": ["offset"], "scale": ["scale"], "conv": ["weight"], "dense": ["weight"], "head": ["weight"]}
-KINDS = [*TENSORS, "flatten", "minmax", "pixel_shuffle", "pixel_unshuffle", "activation", "avg_pool"]
+WEIGHTED = {kind: ["weight"] for kind in ("conv", "dense", "head")}
+TENSORS = {"offset": ["offset"], "scale": ["scale"], "prelu": ["slope"], **WEIGHTED}
+MOVES = ["flatten", "minmax", "pixel_shuffle", "pixel_unshuffle", "reshape", "gather", "group_sort", "pad", "repeat"]
+KINDS = [*TENSORS, *MOVES, "activation", "avg_pool"]
+PASSED = [
+    "offset",
+    "scale",
+    "flatten",
+    "pixel_unshuffle",
+    "avg_pool",
+    "pad",
+]  # by a scale on its way to the next weight
+PADDING: dict[str, Any] = {"zeros": "constant", "circular": "wrap", "reflect": "reflect", "replicate": "edge"}
+
+
+LARGEST_SLOPE = {
+    **{"sigmoid": 0.25, "selu": 1.75809934084737691, "silu": 1.0998393201289, "gelu": 1.1289041451852},
+    **{"gelu_tanh": 1.1289930686588, "mish": 1.0884981612518, "hardswish": 1.5, "erf": 1.12837916709552},
+    **{"hardsigmoid": 0.16666666666666669},
+}
+
+
+def erf(v: Array) -> Array:
+    return np.array([math.erf(value) for value in v.ravel()]).reshape(v.shape)
+
+
+def softplus(v: Array, beta: float) -> Array:
+    return np.maximum(v, 0) + np.log1p(np.exp(-np.abs(beta * v))) / beta
+
+
+ENTRYWISE = {  # of an array and up to two parameters
+    "selu": lambda v, p, q: 1.0507009873554805 * np.where(v > 0, v, 1.6732632423543772 * np.expm1(np.minimum(v, 0))),
+    "celu": lambda v, p, q: np.where(v > 0, v, p * np.expm1(np.minimum(v, 0) / p)),
+    "hardtanh": lambda v, p, q: np.clip(v, p, q),
+    "clamp_min": lambda v, p, q: np.maximum(v, p),
+    "clamp_max": lambda v, p, q: np.minimum(v, p),
+    "softplus": lambda v, p, q: softplus(v, p),
+    "log_sigmoid": lambda v, p, q: -softplus(-v, 1.0),
+    "silu": lambda v, p, q: v / (1 + np.exp(-v)),
+    "gelu": lambda v, p, q: v * 0.5 * (1 + erf(v / math.sqrt(2))),
+    "gelu_tanh": lambda v, p, q: v * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))),
+    "mish": lambda v, p, q: v * np.tanh(softplus(v, 1.0)),
+    "hardswish": lambda v, p, q: v * np.clip(v + 3, 0, 6) / 6,
+    "hardsigmoid": lambda v, p, q: np.clip(v + 3, 0, 6) / 6,
+    "softsign": lambda v, p, q: v / (1 + np.abs(v)),
+    "tanhshrink": lambda v, p, q: v - np.tanh(v),
+    "softshrink": lambda v, p, q: np.sign(v) * np.maximum(np.abs(v) - p, 0),
+    "sin": lambda v, p, q: np.sin(v),
+    "cos": lambda v, p, q: np.cos(v),
+    "atan": lambda v, p, q: np.arctan(v),
+    "erf": lambda v, p, q: erf(v),
+}
 
 
 class Disagreement(Exception):
@@ -284,7 +334,7 @@ class Layer(NamedTuple):
                 raise ValueError(f"card.json: {kind} with weight {shape} and bias {bias.shape}")
         return cls(kind, settings, tensors)
 
-    def integers(self, name: str, count: int = 2, least: int = 1) -> list[int]:
+    def integers(self, name: str, count: int | None = 2, least: int = 1) -> list[int]:
         value = self.settings.get(name)
         return integers(value if isinstance(value, list) else [value], f"{self.kind}: {name}", count, least)
 
@@ -324,9 +374,19 @@ class Layer(NamedTuple):
             return proved_norm([gram_matrix(self.tensors["weight"])]), "matrix"
         if self.kind == "scale":
             return float(np.abs(self.tensors["scale"]).max()), "largest scale"
+        if self.kind == "prelu":
+            return max(1.0, float(np.abs(self.tensors["slope"]).max())), "largest slope"
+        if self.kind in ("gather", "pad", "repeat"):
+            return self.copies(shape)
         if self.kind == "activation" and self.settings["function"] in ("leaky_relu", "elu"):
             return max(abs(self.settings["parameter"]), 1.0), "closed form"
-        return 0.25 if self.kind == "activation" and self.settings["function"] == "sigmoid" else 1.0, "closed form"
+        return LARGEST_SLOPE.get(self.settings["function"], 1.0) if self.kind == "activation" else 1.0, "closed form"
+
+    def copies(self, shape: Shape) -> tuple[float, str]:
+        """The root of how often the most repeated entry is there."""
+        numbers = np.arange(1.0, math.prod(shape) + 1).reshape(1, *shape)
+        seen = np.bincount(self.rearrange(numbers).astype(np.int64).ravel())[1:]  # 0: padding
+        return (1.0 if seen.max() == 1 else math.nextafter(math.sqrt(seen.max()), 9e9)), "copies of an entry"
 
     def apply(self, v: Array) -> tuple[Array, Array]:
         """The layer, and per image a bound of the rounding error that this layer adds (Euclidean norm)."""
@@ -336,6 +396,9 @@ class Layer(NamedTuple):
         if self.kind in ("scale", "offset"):
             value = np.broadcast_to(self.tensors[self.kind].reshape(-1, *[1] * (v.ndim - 2)), v.shape)
             y = v * value if self.kind == "scale" else v + value
+            return y, 2 * U * lengths(y)
+        if self.kind == "prelu":
+            y = np.where(v > 0, v, v * self.tensors["slope"].reshape(-1, *[1] * (v.ndim - 2)))
             return y, 2 * U * lengths(y)
         if self.kind == "activation":
             return self.activation(v, self.settings["function"], self.settings["parameter"])
@@ -358,6 +421,9 @@ class Layer(NamedTuple):
             y = np.where(v > 0, v, parameter * (v if function == "leaky_relu" else np.expm1(np.minimum(v, 0))))
         elif function in ("tanh", "sigmoid"):
             y = np.tanh(v) if function == "tanh" else 1 / (1 + np.exp(-v))
+        elif function in ENTRYWISE:
+            y = ENTRYWISE[function](v, parameter, self.settings.get("second", 0.0))
+            return y, 64 * U * (lengths(y) + lengths(v) + math.sqrt(v[0].size) * (1 + abs(parameter)))
         else:
             raise ValueError(f"activation {function!r} is not supported by this checker")
         return y, 32 * U * lengths(y)
@@ -367,6 +433,18 @@ class Layer(NamedTuple):
         n, c, *size = v.shape
         if self.kind == "flatten":
             return v.reshape(n, -1)
+        if self.kind == "reshape":
+            return v.reshape(n, *self.integers("shape", None))
+        if self.kind == "gather":
+            return v[:, integers(self.settings["channels"], "gather: channels", None, 0, c - 1)]
+        if self.kind == "group_sort":
+            return np.sort(v.reshape(n, -1, *self.integers("size", 1), *size), axis=2).reshape(v.shape)
+        if self.kind == "pad":
+            top, bottom, left, right = self.integers("padding", 4, 0)
+            return np.pad(v, ((0, 0), (0, 0), (top, bottom), (left, right)), mode=PADDING[self.settings["mode"]])
+        if self.kind == "repeat":
+            high, wide = self.integers("factor")
+            return v.repeat(high, axis=2).repeat(wide, axis=3)
         if self.kind == "minmax":  # channel i with channel i + c/2: first the maxima, then the minima
             first, second = np.split(v, 2, axis=1)
             return np.concatenate([np.maximum(first, second), np.minimum(first, second)], axis=1)
@@ -378,14 +456,111 @@ class Layer(NamedTuple):
 
 def prove_layers(layers: list[Layer], shape: Shape) -> Iterator[tuple[float, str]]:
     """Bound and method of every operator before the head."""
+    shapes = all_shapes(layers, shape)
+    for layer, before, out in zip(layers[:-1], shapes[:-1], shapes[1:], strict=True):
+        yield layer.lipschitz(before, out)
+
+
+def all_shapes(layers: list[Layer], shape: Shape) -> list[Shape]:
+    """The input shape of every layer."""
+    shapes = [shape]
     for layer in layers[:-1]:
-        out = layer.apply(np.zeros((1, *shape)))[0].shape[1:]
-        yield layer.lipschitz(shape, out)
-        shape = out
+        shapes.append(layer.apply(np.zeros((1, *shapes[-1])))[0].shape[1:])
+    return shapes
 
 
-def certify(layers: list[Layer], bounds: list[float], total: float, x: Array) -> tuple[Array, Array]:
-    """Predictions j, and radii: at most the minimum over i != j of (margin - error) / (Lip(h) ||w_j - w_i||)."""
+class Scaled(NamedTuple):
+    """A bound of what is before the head but for scales that are in its rows, entries off by gamma(roundings)."""
+
+    total: float
+    rows: Array
+    roundings: int
+
+    def climb(self, j: int, i: int) -> float:
+        """At least Lip(h) ||w_j - w_i||."""
+        distance = frobenius(self.rows[j] - self.rows[i]) * (1 + 2 * U)
+        off = gamma(self.roundings + 4) * (frobenius(self.rows[j]) + frobenius(self.rows[i]))
+        return math.nextafter(UP * self.total * (distance + off), math.inf)
+
+
+class Together(NamedTuple):
+    """Layers with the scales beside them in their weights, None for such a scale; entries are off by gamma(count)."""
+
+    layers: list[Layer | None]
+    counts: list[int]
+
+    @classmethod
+    def of(cls, layers: list[Layer], shapes: list[Shape]) -> Together:
+        """A scale goes into the rows of the linear layer before it (offsets between), or the columns of the next."""
+        kinds, found, counts = [layer.kind for layer in layers], list[Layer | None](layers), [0] * len(layers)
+        linear = [layer.kind in ("conv", "dense", "head") for layer in layers]
+        for index in (i for i, kind in enumerate(kinds) if kind == "scale"):
+            scale = layers[index].tensors["scale"]
+            values, before, after = np.broadcast_to(scale, shapes[index][:1]), index - 1, index + 1
+            while before >= 0 and kinds[before] in ("offset", "scale"):
+                before -= 1
+            if before >= 0 and linear[before]:
+                target, values, after = before, values[:, None, None, None], -1
+            else:
+                while not linear[after] and kinds[after] in PASSED:
+                    if kinds[after] == "flatten":
+                        values = np.broadcast_to(
+                            values.reshape(-1, *[1] * len(shapes[after][1:])), shapes[after]
+                        ).ravel()
+                    if kinds[after] == "pixel_unshuffle":
+                        values = values.repeat(layers[after].integers("factor", 1)[0] ** 2)
+                    after += 1
+                target = after
+            layer = found[target]
+            if not linear[target] or layer is None:
+                continue
+            weight = layer.tensors["weight"]
+            if after >= 0 and weight.ndim == 4:  # columns, group by group
+                (groups,) = layer.integers("groups", 1)
+                values = values.reshape(groups, 1, -1, 1, 1)
+                weight = (weight.reshape(groups, -1, *weight.shape[1:]) * values).reshape(weight.shape)
+            else:
+                weight = weight * (values if after >= 0 else values.reshape(-1, *[1] * (weight.ndim - 1)))
+            found[target], found[index] = layer._replace(tensors={**layer.tensors, "weight": weight}), None
+            counts[target] += 1
+        return cls(found, counts)
+
+    def total(self, shapes: list[Shape], known: list[float]) -> float:
+        """At least the norm of everything before the head; ``known`` are the bounds of the layers as they are."""
+        total = 1.0
+        for index, layer in enumerate(self.layers[:-1]):
+            if layer is not None:
+                bound = known[index]
+                if self.counts[index]:
+                    rows = np.abs(layer.tensors["weight"]).reshape(*layer.tensors["weight"].shape[:2], -1).sum(axis=2)
+                    groups = layer.integers("groups", 1)[0] if layer.kind == "conv" else 1
+                    columns = rows.reshape(groups, -1, rows.shape[1]).sum(axis=1)
+                    slack = (
+                        UP * gamma(self.counts[index] + 4) * math.sqrt(float(rows.sum(axis=1).max() * columns.max()))
+                    )
+                    bound = UP * (layer.lipschitz(shapes[index], shapes[index + 1])[0] + slack)
+                total = math.nextafter(total * bound, math.inf)
+        return total
+
+
+def with_scales(layers: list[Layer], shapes: list[Shape], bounds: list[float]) -> tuple[float, Scaled | None]:
+    """The bound of everything before the head, scales taken into its weights; and into the head's."""
+    if all(layer.kind != "scale" for layer in layers):
+        return math.inf, None
+    alone = layers[-1]._replace(kind="end")  # the head keeps its own rows
+    total = Together.of([*layers[:-1], alone], shapes).total(shapes, bounds)
+    both = Together.of(layers, shapes)
+    assert both.layers[-1] is not None
+    return total, Scaled(both.total(shapes, bounds), both.layers[-1].tensors["weight"], both.counts[-1])
+
+
+def certify(
+    layers: list[Layer], bounds: list[float], total: float, x: Array, scaled: Scaled | None = None
+) -> tuple[Array, Array]:
+    """Predictions j, and radii: at most the minimum over i != j of (margin - error) / (Lip(h) ||w_j - w_i||).
+
+    ``scaled``: another Lip(h), and rows that hold the scales before them; the better pair counts.
+    """
     v, error = x, np.zeros(len(x))
     for layer, bound in zip(layers[:-1], bounds, strict=True):
         v, added = layer.apply(v)
@@ -400,6 +575,8 @@ def certify(layers: list[Layer], bounds: list[float], total: float, x: Array) ->
         gap = float(logits[image, j] - logits[image, i])
         gap = gap - UP * (distance * error[image] + own[image, j] + own[image, i] + 2 * U * abs(gap))
         rise = math.nextafter(UP * total * distance, math.inf) if distance else 0.0
+        if rise and scaled is not None:
+            rise = min(rise, scaled.climb(j, i))
         radius = gap / UP / rise if rise else (math.inf if gap > 0 else 0.0)
         radii[image] = min(radii[image], max(0.0, radius))
     return best, radii
@@ -438,6 +615,9 @@ def check(args: argparse.Namespace) -> Iterator[str]:
     for index, (bound, method) in enumerate(found):
         print(f"{index:02d} {layers[index].kind:<16}{bound:<20.15g}{method}")
         total = math.nextafter(total * bound, math.inf)
+    bounds = [bound for bound, _ in found]
+    less, scaled = with_scales(layers, all_shapes(layers, tuple(card["input_shape"])), bounds)
+    total = min(total, less)
     print(f"Lipschitz upper bound {total!r}")
     if not math.isfinite(total):
         raise ValueError("no finite Lipschitz bound")
@@ -456,7 +636,7 @@ def check(args: argparse.Namespace) -> Iterator[str]:
         print("no images given: radii not checked")
         return
     x, y = read_images(data, tuple(card["input_shape"]), DTYPES[card["dtype"]], args.images)
-    parts = [certify(layers, [bound for bound, _ in found], total, x[i : i + 20]) for i in range(0, len(x), 20)]
+    parts = [certify(layers, bounds, total, x[i : i + 20], scaled) for i in range(0, len(x), 20)]
     best, radii = (np.concatenate(part) for part in zip(*parts, strict=True))
     print(f"{len(x)} images: {int((best == y).sum())} right, median radius {float(np.median(radii)):.6f}")
     rows = read_points(args.points, len(x)) if args.points else {}

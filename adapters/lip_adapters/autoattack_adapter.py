@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lip_adapters._common import Rendering, checked_settings, require, square_canvas
+from lip_adapters._common import Rendering, checked_settings, from_canvas, require, square_canvas
 from lip_plugin.errors import ConfigError, close_matches
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.view import AttackView
@@ -79,7 +79,7 @@ class _Single(EmpiricalAttack):
             network, canvas = square_canvas(network, canvas)
         attack = self._build(network, model.num_classes, eps, seed, x.device)
         points: Tensor = attack.perturb(canvas, y.long())
-        return points[..., : x.shape[-2], : x.shape[-1]]
+        return from_canvas(points, *x.shape[-2:]) if self._part == "square" else points
 
     def _applies(self, classes: int) -> bool:
         if classes >= _PARTS[self._part].fewest_classes:

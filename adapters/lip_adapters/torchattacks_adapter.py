@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lip_adapters._common import Rendering, checked_settings, require, square_canvas
+from lip_adapters._common import Rendering, checked_settings, from_canvas, require, square_canvas
 from lip_plugin.errors import ConfigError, close_matches
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.view import AttackView
@@ -106,7 +106,8 @@ class _TorchAttack(EmpiricalAttack):
             start = start.clamp(_CW_INSET, 1.0 - _CW_INSET)
         attack = self._factory(network, **self._arguments(model.num_classes, eps, seed))
         points: Tensor = attack(start, y.long())
-        return points[..., : x.shape[-2], : x.shape[-1]]
+        laid = self._kind in ("Square", "AutoAttack")
+        return from_canvas(points, *x.shape[-2:]) if laid else points
 
     def _arguments(self, classes: int, eps: float, seed: int) -> dict[str, Any]:
         """The port's values for what the constructor takes of them, and the user's settings."""

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lip_plugin.bounds.banded import banded_norm_upper_bound
@@ -37,6 +38,7 @@ from lip_plugin.bounds.symbol import circulant_norm_upper_bound
 from lip_plugin.bounds.verified import spectral_norm_upper_bound
 from lip_plugin.errors import UnsupportedLayerError
 
+_MODES = ("zeros", "circular", "reflect", "replicate")
 _EXPLICIT_SIDE = 1024  # smaller side of an explicit matrix
 _EXPLICIT_ENTRIES = 2**24  # entries of all groups' explicit matrices: 128 MB
 _EXPLICIT_WORK = 2**32  # groups * side^3
@@ -54,7 +56,8 @@ class _Layer:
     exact: bool
     height: Axis
     width: Axis
-    circular: bool
+    mode: str
+    """Of the padding: "zeros", also where there is none, "circular", "reflect" or "replicate"."""
 
     def bound(self, scaled: float, method: str) -> NormBound:
         """Undo the scaling. UNDERFLOW a weight covers what scaling and products lost below 2**-1022."""
@@ -78,8 +81,8 @@ def conv_norm_upper_bound(
         weight: (O, I / groups, kh, kw).
         input_size: (H, W) of the map before padding.
         stride, dilation: (vertical, horizontal).
-        padding: (top, bottom, left, right), each >= 0; circular padding at most the map's size.
-        padding_mode: "zeros" or "circular".
+        padding: (top, bottom, left, right), each >= 0; circular padding at most the map's size, "reflect" below it.
+        padding_mode: "zeros", "circular", "reflect" or "replicate".
 
     Raises:
         UnsupportedLayerError: non-finite weights, another padding mode, or a geometry that torch refuses as well.
@@ -118,8 +121,8 @@ def _checked_layer(
     padding_mode: str,
 ) -> _Layer:
     require_ieee_arithmetic()
-    if padding_mode not in ("zeros", "circular"):
-        raise UnsupportedLayerError(f"padding_mode must be 'zeros' or 'circular', got {padding_mode!r}")
+    if padding_mode not in _MODES:
+        raise UnsupportedLayerError(f"padding_mode must be one of {', '.join(_MODES)}, got {padding_mode!r}")
     if weight.ndim != 4 or weight.numel() == 0:
         raise UnsupportedLayerError(f"a convolution weight has shape (O, I, kh, kw), got {tuple(weight.shape)}")
     if groups < 1 or weight.shape[0] % groups:
@@ -131,17 +134,18 @@ def _checked_layer(
         )
     height = Axis(input_size[0], weight.shape[2], stride[0], dilation[0], padding[0], padding[1])
     width = Axis(input_size[1], weight.shape[3], stride[1], dilation[1], padding[2], padding[3])
-    circular = padding_mode == "circular" and max(padding) > 0
+    mode = padding_mode if max(padding) > 0 else "zeros"
+    room = {"circular": 0, "reflect": 1}.get(mode)
     for axis in (height, width):
         if axis.outputs < 1:
             raise UnsupportedLayerError(f"the kernel does not fit the padded map: {axis}")
-        if circular and max(axis.before, axis.after) > axis.size:
-            raise UnsupportedLayerError(f"circular padding may not exceed the map's size: {axis}")
+        if room is not None and max(axis.before, axis.after) > axis.size - room:
+            raise UnsupportedLayerError(f"{mode} padding may not exceed the map's size: {axis}")
     wide = exact_float64(weight)
     scaled, exponent = unit_scaled(wide)
     exact = torch.equal(times_power_of_two(scaled, exponent), wide)
-    grouped = scaled.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
-    return _Layer(grouped, exponent, exact, height, width, circular)
+    grouped = rearrange(scaled, "(g o) i kh kw -> g o i kh kw", g=groups)
+    return _Layer(grouped, exponent, exact, height, width, mode)
 
 
 def _windows_are_disjoint(layer: _Layer) -> bool:
@@ -150,7 +154,7 @@ def _windows_are_disjoint(layer: _Layer) -> bool:
     Circular copies of a pixel break the first. Without the second the rule holds, but the others are tighter.
     """
     axes = (layer.height, layer.width)
-    return not layer.circular and all(axis.stride >= axis.extent and axis.has_whole_window() for axis in axes)
+    return layer.mode == "zeros" and all(axis.stride >= axis.extent and axis.has_whole_window() for axis in axes)
 
 
 def _disjoint_windows_bound(layer: _Layer) -> NormBound:
@@ -175,15 +179,15 @@ def _explicit_bound(layer: _Layer) -> NormBound:
     """The norm of the layer's matrix itself.
 
     Without wrap-around at most one tap joins a pixel to an output, so every entry is a copy of a weight and the
-    sums with zeros are exact. With circular padding several taps can add up; an entry is then off by at most
+    sums with zeros are exact. With padding from the map several taps can add up; an entry is then off by at most
     gamma(taps) sum |W[t]|, and the error's Frobenius norm by at most sqrt(Y X) times that of one output position.
     """
-    reads_h, reads_w = selection(layer.height, layer.circular), selection(layer.width, layer.circular)
+    reads_h, reads_w = selection(layer.height, layer.mode), selection(layer.width, layer.mode)
     half = torch.einsum("goitu,tyh->goiuyh", layer.weight, reads_h)
     full = torch.einsum("goiuyh,uxw->goyxihw", half, reads_w)
     matrix = full.flatten(4).flatten(1, 3)
     error = 0.0
-    if layer.circular:
+    if layer.mode != "zeros":
         sums = frobenius_upper_bound(layer.weight.abs().sum(dim=(3, 4)))
         places = sqrt_up(float(layer.height.outputs * layer.width.outputs))
         # twice: the terms of an entry, and the rounding of `sums` itself
@@ -194,7 +198,9 @@ def _explicit_bound(layer: _Layer) -> NormBound:
 def _general_bound(layer: _Layer) -> NormBound:
     if not bool(layer.weight.any()):
         return NormBound(0.0, "zero weight")
-    return _circular_bound(layer) if layer.circular else _zero_padded_bound(layer)
+    if layer.mode == "zeros":
+        return _zero_padded_bound(layer)
+    return _circular_bound(layer) if layer.mode == "circular" else _through_padding_bound(layer)
 
 
 def _zero_padded_bound(layer: _Layer) -> NormBound:
@@ -204,7 +210,7 @@ def _zero_padded_bound(layer: _Layer) -> NormBound:
 
 def _refined(layer: _Layer, bound: NormBound) -> NormBound:
     """A smaller bound from the layer's own Gram matrix, where the circulant around it is not tight."""
-    if layer.circular:
+    if layer.mode != "zeros":
         return bound
     tight = banded_norm_upper_bound(
         layer.weight, layer.height, layer.width, ceiling=math.ldexp(bound.value, -layer.exponent)
@@ -233,8 +239,12 @@ def _circular_bound(layer: _Layer) -> NormBound:
     folded = mul_up(repeats, circulant_norm_upper_bound(layer.weight, grid_h, grid_w))
     if grid_h.repeats * grid_w.repeats == 1:
         return layer.bound(folded, "circulant")
-    copies = sqrt_up(float(layer.height.largest_copy_count() * layer.width.largest_copy_count()))
-    through_padding = mul_up(copies, _zero_padded_norm(layer.weight, layer.height.padded(), layer.width.padded()))
-    if through_padding < folded:
-        return layer.bound(through_padding, "circular padding times circulant embedding")
-    return layer.bound(folded, "circulant with repeated rows")
+    bound = layer.bound(folded, "circulant with repeated rows")
+    return min(bound, _through_padding_bound(layer), key=lambda one: one.value)
+
+
+def _through_padding_bound(layer: _Layer) -> NormBound:
+    """The padding's norm, the root of how often it repeats a pixel, times that of the layer on the padded map."""
+    copies = layer.height.largest_copy_count(layer.mode) * layer.width.largest_copy_count(layer.mode)
+    unpadded = _zero_padded_norm(layer.weight, layer.height.padded(), layer.width.padded())
+    return layer.bound(mul_up(sqrt_up(float(copies)), unpadded), f"{layer.mode} padding times circulant embedding")

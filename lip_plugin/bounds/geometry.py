@@ -1,7 +1,8 @@
 """Where the taps of a convolution read, one axis at a time, and the circulant grids that contain it.
 
 Along one axis output ``o`` reads pixel ``stride * o + dilation * t - before`` through tap ``t``. Under zero padding
-a pixel outside [0, size) is 0; under circular padding pixels are counted modulo the size.
+a pixel outside [0, size) is 0; under circular padding pixels are counted modulo the size; "reflect" and "replicate"
+mirror the map, or repeat its border.
 """
 
 from __future__ import annotations
@@ -36,6 +37,14 @@ class Axis:
         """The pixel read by an output through a tap, before any wrap-around."""
         return self.stride * output + self.dilation * tap - self.before
 
+    def source(self, pixel: int, mode: str) -> int | None:
+        """Where the padding takes a pixel beyond the map from; None for a zero."""
+        if 0 <= pixel < self.size:
+            return pixel
+        if mode == "reflect":  # without repeating the border
+            return -pixel if pixel < 0 else 2 * (self.size - 1) - pixel
+        return {"circular": pixel % self.size, "replicate": min(max(pixel, 0), self.size - 1)}.get(mode)
+
     def has_whole_window(self) -> bool:
         """Whether some output reads through all its taps without touching the padding."""
         windows = range(self.outputs)
@@ -45,9 +54,10 @@ class Axis:
         """The same outputs on a map that already holds its padding."""
         return Axis(self.size + self.before + self.after, self.taps, self.stride, self.dilation, 0, 0)
 
-    def largest_copy_count(self) -> int:
-        """How many times circular padding repeats the most repeated pixel."""
-        return -(-(self.size + self.before + self.after) // self.size)
+    def largest_copy_count(self, mode: str) -> int:
+        """How many times padding with the map itself repeats the most repeated pixel."""
+        padded = range(-self.before, self.size + self.after)
+        return max(Counter(self.source(pixel, mode) for pixel in padded).values())
 
 
 @dataclass(frozen=True)

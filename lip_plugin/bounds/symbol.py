@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lip_plugin.bounds.geometry import Grid
@@ -79,8 +80,7 @@ def _symbols(weight: Tensor, phases: list[_Phase], size_h: int, size_w: int) -> 
             turn_w = torch.outer(phase.shift_w, chunk[:, 1]) * size_h
             turn = (turn_h + turn_w) % (size_h * size_w)  # (T, F), exact integers
             blocks.append(torch.complex(phase.weight @ cosines[turn], phase.weight @ sines[turn]))
-        stacked = torch.stack(blocks).reshape(len(phases), groups, outputs, inputs, len(chunk))
-        yield stacked.permute(4, 1, 2, 3, 0).reshape(-1, outputs, inputs * len(phases))
+        yield rearrange(blocks, "phase (g o i) f -> (f g) o (i phase)", g=groups, o=outputs)
 
 
 def _integers(values: Iterable[int]) -> Tensor:

@@ -12,7 +12,7 @@ from lip_plugin.bounds import row_norms_upper_bound
 from lip_plugin.certificates.arithmetic import certifying_arithmetic, require_arithmetic, require_own_surroundings
 from lip_plugin.certificates.enclosure import INFLATION, EnclosedForward, Enclosure
 from lip_plugin.certificates.inputs import check_images
-from lip_plugin.certificates.lipschitz import pair_bound, settled_bound
+from lip_plugin.certificates.lipschitz import pair_bound, settled_bound, settled_pair_bound
 from lip_plugin.certificates.program import FLOAT64, require_program
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.network import CertifiedClassifier, RoundingTerm, inexact_float32, require_unaltered
@@ -178,7 +178,7 @@ class _Certifier:
         self._forward = EnclosedForward(model, bound, program)
         self._head = model.head.map_tensors(torch.Tensor.double)
         device = model.device
-        self._pair = pair_bound(model, bound.value).to(device)
+        self._pair = settled_pair_bound(model).to(device)
         self._distance = pair_bound(model, 1.0).to(device)
         self._row_norm = row_norms_upper_bound(model.head_weight).to(device)
         self._bias = model.head_bias.double().abs()

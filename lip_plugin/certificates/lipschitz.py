@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +13,12 @@ from torch import Tensor, nn
 from lip_plugin.bounds import row_distance_upper_bound
 from lip_plugin.bounds.rounding import mul_up
 from lip_plugin.certificates.arithmetic import certifying_arithmetic
+from lip_plugin.certificates.together import Merged, merged
 from lip_plugin.errors import ConfigError, UnsupportedLayerError
-from lip_plugin.network import CertifiedClassifier, Operator, convert, require_unaltered
+from lip_plugin.network import CertifiedClassifier, Operator, require_unaltered
 from lip_plugin.network.kinds import foreign_operators
 from lip_plugin.types import ImageShape, Shape
+from lip_plugin.wrapping import operators_of
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,10 @@ class LayerBound:
 
 @dataclass(frozen=True)
 class LipschitzBound:
-    """value >= the L2 Lipschitz constant; the outward-rounded product of ``layers``.
+    """value >= the L2 Lipschitz constant; at most the outward-rounded product of ``layers``.
 
+    It is below that product where a scale and a linear layer beside it have a smaller norm together
+    (`certificates.together`), which ``method`` then says.
     ``method`` names the operators of other packages, whose bounds are trusted.
     """
 
@@ -40,6 +45,7 @@ class LipschitzBound:
 
 
 _METHOD = "product of verified operator norms"
+_TOGETHER = f"{_METHOD}, scales with the linear layers beside them"
 _TRUSTING = "product of operator norms; not proved here but trusted: those of "
 _KEPT = 16
 _memo: OrderedDict[str, LipschitzBound] = OrderedDict()
@@ -59,19 +65,41 @@ def lipschitz_upper_bound(
         return settled_bound(model_or_module.copied())
     if input_shape is None:
         raise ConfigError("input_shape is missing; a torch module is bounded for one input shape (C, H, W)")
-    operators = convert(model_or_module, type(model_or_module).__name__)
+    operators = operators_of(model_or_module, type(model_or_module).__name__, tuple(input_shape))
     with certifying_arithmetic():
         return _product(operators, tuple(input_shape))
 
 
 def pair_lipschitz_upper_bound(model: CertifiedClassifier) -> Tensor:
     """(K, K) float64 on the CPU, entry [i, j] >= Lip(f_i - f_j); the diagonal is 0."""
-    return pair_bound(model, lipschitz_upper_bound(model).value)
+    require_unaltered(model)
+    return settled_pair_bound(model.copied())
+
+
+def settled_pair_bound(model: CertifiedClassifier) -> Tensor:
+    """`pair_lipschitz_upper_bound` of a network into which nothing else writes: the smaller of two bounds.
+
+    The feature constant times head-row distances; and, where a scale before the head goes into its rows, the constant
+    of what is before the scale times the distances of the scaled rows.
+    """
+    plain = pair_bound(model, settled_bound(model).value)
+    with certifying_arithmetic():
+        found = merged(model.layers, model.layer_input_shapes)
+        head = found[-1]
+        assert head is not None
+        if not head.roundings:
+            return plain
+        feature_bound = _merged_product(found[:-1], model.layer_input_shapes)
+        scaled = _times(head.row_distance_upper_bound(model.head_weight), feature_bound)
+    return torch.minimum(plain, scaled)
 
 
 def pair_bound(model: CertifiedClassifier, feature_bound: float) -> Tensor:
     """Feature constant times direct head-row distances, rounded up."""
-    distance = row_distance_upper_bound(model.head_weight)
+    return _times(row_distance_upper_bound(model.head_weight), feature_bound)
+
+
+def _times(distance: Tensor, feature_bound: float) -> Tensor:
     above = torch.nextafter(distance * feature_bound, torch.full_like(distance, torch.inf))
     # 0 only where the rows are identical or the features constant; elsewhere even an underflow stays positive.
     return torch.where((distance > 0) & (feature_bound > 0), above, torch.zeros_like(above))
@@ -101,13 +129,24 @@ def _require_finite(operator: Operator, index: int) -> None:
 
 def _product(operators: tuple[Operator, ...], shape: Shape) -> LipschitzBound:
     layers: list[LayerBound] = []
+    shapes: list[Shape] = []
     for index, operator in enumerate(operators):
         _require_finite(operator, index)
         bound = operator.lipschitz_upper_bound(shape)
         layers.append(LayerBound(f"{index:02d} {operator.kind}", bound.value, bound.method))
+        shapes.append(shape)
         shape = operator.output_shape(shape)
     value = mul_up(*(layer.value for layer in layers))
-    if not math.isfinite(value):
+    found = merged(operators, shapes)
+    together = _merged_product(found, shapes) if None in found else value
+    if not math.isfinite(min(value, together)):
         raise UnsupportedLayerError("the product of the layers' Lipschitz bounds overflows; rescale the weights")
+    method = _TOGETHER if together < value else _METHOD
     foreign = ", ".join(foreign_operators(operators))
-    return LipschitzBound(value, tuple(layers), _TRUSTING + foreign if foreign else _METHOD)
+    return LipschitzBound(min(value, together), tuple(layers), _TRUSTING + foreign if foreign else method)
+
+
+def _merged_product(found: Sequence[Merged | None], shapes: Sequence[Shape]) -> float:
+    """The product of what is left where scales are in the weights of others."""
+    kept = [(layer, shape) for layer, shape in zip(found, shapes, strict=False) if layer is not None]
+    return mul_up(*(layer.lipschitz_upper_bound(shape) for layer, shape in kept))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from lip_plugin.cli.conversion import convert_command
 from lip_plugin.cli.ending import EXIT_BAD_INPUT, fail
 from lip_plugin.cli.evaluation import certify_command, compare_command
 from lip_plugin.cli.leaderboard import leaderboard_command
@@ -36,6 +37,7 @@ for command in (
     verify_command,
     leaderboard_command,
     train_command,
+    convert_command,
 ):
     cli.add_command(command)
 

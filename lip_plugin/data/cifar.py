@@ -10,13 +10,16 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+from einops import EinopsError, rearrange
 
 from lip_plugin.errors import DataError
 
 _PIXEL_BYTES = 3 * 32 * 32
+_SIDES = {"c": 3, "h": 32, "w": 32}
 # What the unpickler raises on a damaged file: its manual says "not necessarily limited to" UnpicklingError.
 _PICKLE_ERRORS = (
     OSError,
+    EinopsError,
     pickle.UnpicklingError,
     EOFError,
     LookupError,
@@ -62,7 +65,9 @@ def _read_binary(layout: BatchFiles, path: Path) -> tuple[Any, Any]:
     if raw.size == 0 or raw.size % record:
         raise DataError(f"{path} has {raw.size} bytes, not a multiple of {record}; fetch it again")
     records = raw.reshape(-1, record)
-    return records[:, layout.label_bytes :].reshape(-1, 3, 32, 32), records[:, layout.label_bytes - 1]
+    return rearrange(records[:, layout.label_bytes :], "n (c h w) -> n c h w", **_SIDES), records[
+        :, layout.label_bytes - 1
+    ]
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -83,7 +88,7 @@ def _read_python(layout: BatchFiles, path: Path) -> tuple[Any, Any]:
         pixels, labels = np.asarray(batch[b"data"]), np.asarray(batch[layout.label_key])
         if pixels.dtype != np.uint8:
             raise ValueError(f"its data is {pixels.dtype}, not uint8")
-        return pixels.reshape(-1, 3, 32, 32), labels
+        return rearrange(pixels, "n (c h w) -> n c h w", **_SIDES), labels
     except _PICKLE_ERRORS as error:
         raise DataError(f"{path} is not a {layout.title} python batch: {error}") from error
 

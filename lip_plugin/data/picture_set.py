@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -94,5 +95,5 @@ class _Evaluated(Dataset[tuple[Tensor, int]]):
         self.pictures, self.transform = pictures, transform
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
-        picture = torch.from_numpy(self.pictures.read(number)).permute(2, 0, 1)
+        picture = rearrange(torch.from_numpy(self.pictures.read(number)), "h w c -> c h w")
         return self.transform(picture).contiguous(), int(self.pictures.labels[number])

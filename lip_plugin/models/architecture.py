@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, get_args
 
 from lip_plugin.errors import ConfigError
@@ -30,14 +30,16 @@ _LAYERS = 1024
 
 @dataclass(frozen=True)
 class Citation:
-    """Whose idea an architecture is, in the words of a model card. ``authors`` and ``venue`` are the paper's."""
+    """Whose idea an architecture is, in the words of a model card; who made the weights is another question."""
 
     based_on: str | None = None
     paper: str | None = None
-    authors: str | None = None
-    venue: str | None = None
     link: str | None = None
     bibtex: str | None = None
+
+    def on_card(self) -> dict[str, str]:
+        """What there is to say, by the card's field."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 class ArchitectureConfig(StrictSettings, ABC):

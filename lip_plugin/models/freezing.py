@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from lip_plugin.models.layers.minmax import MinMax as MinMaxModule
 from lip_plugin.models.layers.neck import OrthogonalNeck
 from lip_plugin.models.layers.residual import OrthogonalDenseStack, ResidualConvStack
 from lip_plugin.models.layers.stem import Stem
-from lip_plugin.network import Conv, Dense, Flatten, MinMax, Offset, Operator, converts
-
-
-@converts(MinMaxModule)
-def _minmax(module: MinMaxModule) -> tuple[Operator, ...]:
-    return (MinMax(),)
+from lip_plugin.network import Conv, Dense, Flatten, MinMax, Offset, Operator
 
 
 def freeze_stem(stem: Stem) -> tuple[Operator, ...]:

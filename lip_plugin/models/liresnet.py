@@ -74,8 +74,6 @@ class LiResNetConfig(ArchitectureConfig):
     citation: ClassVar[Citation] = Citation(
         based_on="LiResNet trained with EMMA (Hu, Zou, Wang, Leino, Fredrikson, NeurIPS 2023)",
         paper="Unlocking Deterministic Robustness Certification on ImageNet (arXiv 2301.12549)",
-        authors="Kai Hu, Andy Zou, Zifan Wang, Klas Leino, Matt Fredrikson",
-        venue="NeurIPS 2023",
         link="https://arxiv.org/abs/2301.12549",
         bibtex="@inproceedings{hu2023unlocking, title={Unlocking Deterministic Robustness Certification on ImageNet}, "
         "author={Hu, Kai and Zou, Andy and Wang, Zifan and Leino, Klas and Fredrikson, Matt}, "

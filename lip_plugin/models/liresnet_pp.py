@@ -79,9 +79,8 @@ class LiResNetPPConfig(ArchitectureConfig):
 
     citation: ClassVar[Citation] = Citation(
         based_on="LiResNet++ (Hu, Leino, Wang, Fredrikson, ICLR 2024) trained with EMMA (Hu et al., NeurIPS 2023)",
-        paper="A Recipe for Improved Certifiable Robustness (arXiv 2310.02513)",
-        authors="Kai Hu, Klas Leino, Zifan Wang, Matt Fredrikson",
-        venue="ICLR 2024",
+        paper="Unlocking Deterministic Robustness Certification on ImageNet (arXiv 2301.12549); "
+        "A Recipe for Improved Certifiable Robustness (arXiv 2310.02513)",
         link="https://arxiv.org/abs/2310.02513",
         bibtex="@inproceedings{hu2024recipe, title={A Recipe for Improved Certifiable Robustness}, "
         "author={Hu, Kai and Leino, Klas and Wang, Zifan and Fredrikson, Matt}, "

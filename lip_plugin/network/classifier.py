@@ -20,6 +20,9 @@ from lip_plugin.network.record import write_network
 from lip_plugin.network.shapes import buffer_name, trace_shapes
 from lip_plugin.types import ImageShape, Shape
 
+_OF_TORCH = ("training", "_is_torch_compile")
+"""What torch sets on any module, and nothing that computes reads."""
+
 
 class CertifiedClassifier(nn.Module):
     """An immutable list of known operators that ends in a linear head.
@@ -187,7 +190,7 @@ class CertifiedClassifier(nn.Module):
         raise ConfigError("a frozen network cannot load other weights; freeze or load another one")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name != "training" and "_layers" in self.__dict__:
+        if name not in _OF_TORCH and "_layers" in self.__dict__:
             raise ConfigError(f"a frozen network is immutable; cannot set {name!r}")
         super().__setattr__(name, value)
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network.kinds import is_unaltered
@@ -16,6 +18,7 @@ from lip_plugin.network.shapes import buffer_name, trace_shapes
 from lip_plugin.network.surroundings import foreign_surroundings
 from lip_plugin.types import Shape
 
+_NORM_HOOKS = (WeightNorm, SpectralNorm)
 _HOOKS = (
     "_forward_hooks",
     "_forward_pre_hooks",
@@ -24,23 +27,37 @@ _HOOKS = (
 )
 
 
-def refuse_altered(module: nn.Module, path: str, *, training_allowed: bool = False) -> None:
-    """Raise UnsupportedLayerError where a module would not run what its type says."""
+def refuse_altered(
+    module: nn.Module, path: str, *, training_allowed: bool = False, reparametrised_allowed: bool = False
+) -> None:
+    """Raise UnsupportedLayerError where a module would not run what its type says.
+
+    With ``reparametrised_allowed`` weights may be computed by torch's parametrisations when they are read, and by the
+    older `weight_norm` and `spectral_norm` before every call: the same number every time, in eval mode.
+    """
     if module.training and not training_allowed:
         raise UnsupportedLayerError(f"{path} ({type(module).__name__}) is in training mode; call .eval() first")
-    reason = alteration(module)
+    reason = alteration(module, reparametrised_allowed=reparametrised_allowed)
     if reason is not None:
         raise UnsupportedLayerError(f"{path} ({type(module).__name__}) {reason}; only unaltered modules are certified")
 
 
-def alteration(module: nn.Module) -> str | None:
+def reparametrised(module: nn.Module) -> tuple[str, ...]:
+    """The names of the module's tensors that are computed when it runs, by torch's own means."""
+    new = getattr(module, "parametrizations", None)
+    names = list(new) if parametrize.is_parametrized(module) and isinstance(new, nn.ModuleDict) else []
+    return (*names, *(str(hook.name) for hook in module._forward_pre_hooks.values() if isinstance(hook, _NORM_HOOKS)))  # pyright: ignore[reportPrivateUsage]
+
+
+def alteration(module: nn.Module, *, reparametrised_allowed: bool = False) -> str | None:
     """Why a module would not run what its type says, as the end of a sentence about it; None where it does."""
-    if any(getattr(module, hooks, None) for hooks in _HOOKS):
+    harmless = _NORM_HOOKS if reparametrised_allowed else ()
+    if any(type(hook) not in harmless for hooks in _HOOKS for hook in (getattr(module, hooks, None) or {}).values()):
         return "has hooks"
     surroundings = foreign_surroundings()
     if surroundings is not None:
         return surroundings
-    if parametrize.is_parametrized(module):
+    if not reparametrised_allowed and parametrize.is_parametrized(module):
         return "has parametrisations, call torch.nn.utils.parametrize.remove_parametrizations first"
     replaced = _replaced_methods(module)
     if replaced or getattr(module, "_compiled_call_impl", None) is not None:

@@ -24,6 +24,7 @@ _LAYERS = 4096
 _CLASSES = 2**14  # the certifier holds a matrix (K, K)
 _GEOMETRY = 1024  # a kernel side, stride, dilation or padding
 _COUNT = 2**16  # groups, shuffle factors
+_ENTRIES = ("channels", "shape")  # settings that count entries of an activation
 _PIXELS = 2**21  # of one map, padding included: the circulant grid has about four times as many
 _READS = 2**20  # (output, tap) pairs along one axis
 _WORK = 2**52  # products of one forward pass and of the proof, all layers together
@@ -36,6 +37,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         for record in inner:  # an operator inside this one
             check_settings(record["settings"] if isinstance(record.get("settings"), dict) else record)
         numbers, largest = (value, _GEOMETRY) if isinstance(value, list) else ([value], _COUNT)
+        if name in _ENTRIES:
+            largest = LARGEST_ACTIVATION_COUNT
         if any(isinstance(number, int) and abs(number) > largest for number in numbers):
             raise UnsupportedLayerError(f"setting {name} has a number beyond {largest}; no such layer is loaded")
 

@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lip_plugin.errors import CheckpointError, ConfigError, UnsupportedLayerError, close_matches
-from lip_plugin.models import CertifiableModel, freeze
+from lip_plugin.errors import CheckpointError, ConfigError, UnsupportedLayerError
+from lip_plugin.models import freeze
 from lip_plugin.network import CertifiedClassifier
-from lip_plugin.published.entries import check_entries
-from lip_plugin.published.hu23 import hu23_model
-from lip_plugin.published.liresnet_pp import liresnet_pp_model
-from lip_plugin.untrusted import printable
-
-Builder = Callable[[Mapping[str, Any], Mapping[str, Tensor]], CertifiableModel]
-
-_BUILDERS: dict[str, Builder] = {"hu23": hu23_model, "liresnet_pp": liresnet_pp_model}
+from lip_plugin.published.implementation import get_implementation
+from lip_plugin.published.unwrap import unwrapped
 
 
 def from_published(
-    implementation: str, config: Mapping[str, Any], state_dict: Mapping[str, Tensor]
+    implementation: str, config: Mapping[str, Any], state_dict: Mapping[str, Any], *, key: str | None = None
 ) -> CertifiedClassifier:
-    """Convert a checkpoint of "hu23" (NeurIPS 2023 code) or "liresnet_pp" (ICLR 2024 code).
+    """Convert a checkpoint of "hu23" (NeurIPS 2023 code), "liresnet_pp" (ICLR 2024 code) or another converter's name.
 
-    Keeps the dtype. Identity buffers are verified, iteration vectors and cached evaluation weights are
-    discarded, any other extra or missing key is refused. Raises CheckpointError and ConfigError.
+    ``state_dict`` may be what a training script saves: the weights under ``state_dict`` or ``model``, under
+    ``module.`` or ``_orig_mod.``, in two parts, with counters beside them. Where several networks are in it,
+    ``key`` chooses. Keeps the dtype; half precision is refused. Identity buffers are verified, iteration vectors
+    and cached evaluation weights are discarded, any other extra or missing key is refused. Raises CheckpointError
+    and ConfigError.
+
+        state = torch.load("last.pt", weights_only=True)
+        model = lp.from_published("hu23", {"depth": 12, "width": 512, "input_size": 32, "num_classes": 10}, state)
     """
-    builder = _BUILDERS.get(str(implementation))
-    if builder is None:
-        name = printable(str(implementation), longest=80)
-        raise ConfigError(f"no converter for '{name}';{close_matches(name, _BUILDERS)} known: {', '.join(_BUILDERS)}")
+    converter = get_implementation(str(implementation))
     if not isinstance(config, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(f"the config is a {type(config).__name__}; expected sizes under names")
-    check_entries(state_dict)
-    model = builder(config, state_dict)
+    return converted(
+        implementation, config, unwrapped(state_dict, converter.needed, key=None if key is None else str(key))
+    )
+
+
+def converted(implementation: str, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> CertifiedClassifier:
+    """The same from a state dict that `unwrapped` has found."""
+    model = get_implementation(implementation).build(config, state)
     try:
         classifier = freeze(model)
     except (UnsupportedLayerError, RuntimeError) as error:  # a Cholesky factorisation that does not exist

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lip_plugin.errors import CheckpointError
 from lip_plugin.untrusted import printable
 
+_HALF = {torch.float16, torch.bfloat16}
 _PLAIN = (Tensor, nn.Parameter, nn.Buffer)
 
 
@@ -26,6 +27,12 @@ def check_entries(state_dict: Mapping[str, Tensor]) -> None:
         if reason is not None:
             raise CheckpointError(f"entry '{printable(str(key), longest=80)}' of the state dict {reason}")
     dtypes = {value.dtype for value in state_dict.values()}
+    if len(dtypes) == 1 and dtypes <= _HALF:
+        (dtype,) = dtypes
+        raise CheckpointError(
+            f"the weights are {str(dtype).removeprefix('torch.')}; expected float32 or float64, the arithmetic that a "
+            "certificate speaks of: pass {key: value.float() ...}, which changes no number (lip convert: --float32)"
+        )
     if len(dtypes) != 1 or not dtypes <= {torch.float32, torch.float64}:
         raise CheckpointError(
             f"the state dict mixes dtypes {sorted(map(str, dtypes))}; expected float32 or float64 alone"

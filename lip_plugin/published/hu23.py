@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,9 @@ from lip_plugin.errors import CheckpointError, ConfigError
 from lip_plugin.models import CertifiableModel, LiResNet
 from lip_plugin.models.layers.neck import PlainNeck
 from lip_plugin.models.layers.stem import stem_geometry
-from lip_plugin.published.keys import confirm_shapes, load_renamed, parameter, usable_state, whole
+from lip_plugin.models.liresnet import LiResNetConfig
+from lip_plugin.published.implementation import Implementation
+from lip_plugin.published.keys import confirm_shapes, load_renamed, parameter, usable_state, usual_side, whole
 from lip_plugin.untrusted import few, printable
 
 _RENAMED = {
@@ -30,9 +33,10 @@ _RENAMED = {
 }
 _BLOCK = {"weights": "weight", "gamma": "affine", "bias": "bias"}
 """Our stack -> the published tensor of one block."""
+_BLOCK_KEY = re.compile(r"backbone\.\d+\.weight")
 
 
-def hu23_model(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> CertifiableModel:
+def _model(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> CertifiableModel:
     """config: arch, depth, width, input_size, num_classes. Blocks are stacked into one tensor per kind."""
     if config.get("arch", "linear_res") != "linear_res":
         raise ConfigError(f"config 'arch' is {printable(repr(config['arch']), longest=80)}; expected 'linear_res'")
@@ -54,6 +58,23 @@ def hu23_model(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> C
     return load_renamed(model, blocks, _RENAMED)
 
 
+def _sizes(state_dict: Mapping[str, Tensor]) -> dict[str, int]:
+    stem, dense = parameter(state_dict, "stem.0.weight", 4).shape, parameter(state_dict, "neck.3.weight", 2).shape
+    width, channels, kernel = stem[:3]
+
+    def fits(side: int) -> bool:
+        geometry = stem_geometry((channels, side, side), width, stride_4_at_64=True)
+        inputs = 2 * width * (geometry.output_size(side) // PlainNeck.patch) ** 2
+        return kernel == geometry.kernel and dense[1] == inputs
+
+    return {
+        "depth": sum(bool(_BLOCK_KEY.fullmatch(key)) for key in state_dict),
+        "width": width,
+        "num_classes": parameter(state_dict, "head.weight", 2).shape[0],
+        **usual_side(channels, fits),
+    }
+
+
 def _stacked_blocks(state: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
     """``backbone.{0,2,...}.{weight,affine,bias}`` as stacks ``weights``, ``gamma``, ``bias``; the rest as it is."""
     rest = dict(state)
@@ -73,3 +94,11 @@ def _stacked_blocks(state: Mapping[str, Tensor], depth: int) -> dict[str, Tensor
             )
         stacks[ours] = torch.stack(blocks)
     return {**rest, **stacks}
+
+
+HU23 = Implementation(
+    build=_model,
+    needed=("stem.0.weight", "backbone.0.weight", "neck.3.weight", "head.weight"),
+    sizes=_sizes,
+    citation=LiResNetConfig.citation,
+)

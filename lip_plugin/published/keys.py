@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from lip_plugin.untrusted import few, printable
 
 _DISCARDED = ("init_x", "init_layer", "eval_weight")
 """Iteration vectors and cached evaluation weights: stored state that a certificate must not trust."""
+_USUAL_SIDES = {1: (28,), 3: (32, 64, 224)}
+"""Channels -> sides of the data sets that published networks are trained on."""
 _LARGEST_SIZE = 2**16  # far above every depth, width, image and number of classes
 
 
@@ -77,7 +79,11 @@ def _fitting(key: str, value: Tensor, target: Tensor) -> Tensor:
 
 def whole(config: Mapping[str, Any], key: str) -> int:
     """A positive int of the config. Raises ConfigError."""
-    value = config.get(key)
+    if key not in config:
+        raise ConfigError(
+            f"the config lacks {key!r}, a positive integer that no shape tells (lip convert: --set {key}=N)"
+        )
+    value = config[key]
     if type(value) is not int or value < 1:
         raise ConfigError(f"config {key!r} must be a positive integer, got {printable(repr(value), longest=80)}")
     if value > _LARGEST_SIZE:
@@ -92,3 +98,9 @@ def parameter(state: Mapping[str, Tensor], key: str, dimensions: int) -> Tensor:
     if state[key].dim() != dimensions or 0 in state[key].shape:
         raise CheckpointError(f"{key} has shape {tuple(state[key].shape)}; expected {dimensions} positive sizes")
     return state[key]
+
+
+def usual_side(channels: int, fits: Callable[[int], bool]) -> dict[str, int]:
+    """``input_size`` where one usual side of such images fits the shapes: strides and pooling hide it. Else nothing."""
+    sides = [side for side in _USUAL_SIDES.get(channels, ()) if fits(side)]
+    return {"input_size": sides[0]} if len(sides) == 1 else {}

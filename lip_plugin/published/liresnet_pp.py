@@ -9,7 +9,9 @@ from torch import Tensor
 
 from lip_plugin.models import CertifiableModel, LiResNetPP
 from lip_plugin.models.layers.stem import stem_geometry
-from lip_plugin.published.keys import confirm_shapes, load_renamed, parameter, usable_state, whole
+from lip_plugin.models.liresnet_pp import LiResNetPPConfig
+from lip_plugin.published.implementation import Implementation
+from lip_plugin.published.keys import confirm_shapes, load_renamed, parameter, usable_state, usual_side, whole
 
 _PATCH = 4
 _RENAMED = {
@@ -30,7 +32,7 @@ _RENAMED = {
 }
 
 
-def liresnet_pp_model(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> CertifiableModel:
+def _model(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> CertifiableModel:
     """config: depth, width, input_size, num_classes, dense_width, dense_depth."""
     state, size = usable_state(state_dict), whole(config, "input_size")
     classes, depth, width = (whole(config, key) for key in ("num_classes", "depth", "width"))
@@ -56,3 +58,29 @@ def liresnet_pp_model(config: Mapping[str, Any], state_dict: Mapping[str, Tensor
         neck_patch=_PATCH,
     )
     return load_renamed(model, state, _RENAMED)
+
+
+def _sizes(state_dict: Mapping[str, Tensor]) -> dict[str, int]:
+    stem, neck = parameter(state_dict, "stem.0.weight", 4).shape, parameter(state_dict, "neck.weight", 2).shape
+    width, channels, kernel = stem[:3]
+
+    def fits(side: int) -> bool:
+        geometry = stem_geometry((channels, side, side), width, stride_4_at_64=False)
+        return kernel == geometry.kernel and neck[1] == width * (-(-geometry.output_size(side) // _PATCH)) ** 2
+
+    return {
+        "depth": parameter(state_dict, "conv.weights", 5).shape[0],
+        "width": width,
+        "num_classes": parameter(state_dict, "head.weight", 2).shape[0],
+        "dense_width": neck[0],
+        "dense_depth": parameter(state_dict, "linear.weights", 3).shape[0],
+        **usual_side(channels, fits),
+    }
+
+
+LIRESNET_PP = Implementation(
+    build=_model,
+    needed=("stem.0.weight", "conv.weights", "neck.weight", "linear.weights", "head.weight"),
+    sizes=_sizes,
+    citation=LiResNetPPConfig.citation,
+)

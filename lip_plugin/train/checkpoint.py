@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-import struct
-import warnings
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,21 +10,9 @@ import torch
 
 from lip_plugin.errors import CheckpointError
 from lip_plugin.files import partial_name
+from lip_plugin.untrusted.torch_file import read_torch_file
 
 CHECKPOINT_FILE = "checkpoint.pt"
-# What zip, pickle and torch raise on damaged files, found by changing bytes at random.
-_UNREADABLE = (
-    OSError,
-    RuntimeError,
-    pickle.UnpicklingError,
-    EOFError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AssertionError,
-    AttributeError,
-    struct.error,
-)
 
 
 def save_checkpoint(directory: Path, state: dict[str, Any]) -> None:
@@ -50,12 +35,9 @@ def load_checkpoint(directory: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"nothing to resume: {path} does not exist")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of foreign pickles before it refuses them
-            state: object = torch.load(path, weights_only=True, map_location="cpu")
-    except _UNREADABLE as error:
-        reason = (str(error).splitlines() or ["it is empty or cut off"])[0]
-        raise CheckpointError(f"{path} is not a checkpoint of lip train: {reason}") from error
+        state = read_torch_file(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} is not a checkpoint of lip train: {error}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is not a checkpoint of lip train: it holds a {type(state).__name__}")
     return cast("dict[str, Any]", state)

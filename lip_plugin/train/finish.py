@@ -6,7 +6,6 @@ import json
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +65,15 @@ def _write(
 
 def _description(config: TrainConfig, report: Report) -> dict[str, Any]:
     """What the recipe says of the model, and where it is silent the architecture's idea; the weights are the user's."""
-    citation = asdict(config.model.citation)
-    idea = {key: citation[key] for key in ("based_on", "paper", "link", "bibtex")}
     return {
         "name": config.name,
         "dataset": config.dataset,
         "architecture": config.model.description(),
         "eps_train": config.eps,
         "eps_grid": [result.eps for result in report.eps],
-        **{**config.card.model_dump(mode="json"), **idea, **config.card.model_dump(mode="json", exclude_none=True)},
+        **config.card.model_dump(mode="json"),
+        **config.model.citation.on_card(),
+        **config.card.model_dump(mode="json", exclude_none=True),
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lip_plugin.data.archives import read_npz
@@ -96,7 +97,7 @@ class MixedBatches:
         for step, (x, y) in enumerate(self.real.epoch(epoch, first_step=first_step), start=first_step):
             index = round_robin(start + step * self.per_batch, self.per_batch, len(self.generated), self.seed)
             index = index[share].to(self.generated.pixels.device)
-            pixels = self.generated.pixels[index].to(x.device).permute(0, 3, 1, 2)
+            pixels = rearrange(self.generated.pixels[index].to(x.device), "b h w c -> b c h w")
             draws = Draws(derived_generator(self.seed, Stream.GENERATED_AUGMENT, epoch, step), self.per_batch, share)
             extra = augment_batch(pixels, self.augmentation, draws).float() / 255
             yield torch.cat([x, extra]), torch.cat([y, self.generated.labels[index].to(y.device)])

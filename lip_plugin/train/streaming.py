@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -43,7 +44,7 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, number = key
-        picture = torch.from_numpy(self.pictures.read(number)).permute(2, 0, 1)
+        picture = rearrange(torch.from_numpy(self.pictures.read(number)), "h w c -> c h w")
         with _seeded(derived_seed(self.seed, Stream.PICTURE, epoch, number)):
             return self.transform(picture).contiguous(), int(self.pictures.labels[number])
 

@@ -325,7 +325,7 @@ def test_geometries_that_torch_refuses_are_refused() -> None:
     weight = torch.ones(2, 1, 3, 3)
     place = geometry((5, 5))
     wrong: list[Geometry] = [
-        {**place, "padding_mode": "reflect"},
+        {**place, "padding_mode": "mirror"},
         {**place, "input_size": (2, 5)},
         {**place, "groups": 3},
         {**place, "groups": 0},

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate.attack import AttackResult, EmpiricalAttack
 from lip_plugin.evaluate.view import AttackView
-from lip_plugin.network import CertifiedClassifier, wrap
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.wrapping import wrap
 
 Script = Callable[[AttackView, Tensor, Tensor], Tensor]
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.view import AttackView
-from lip_plugin.network import CertifiedClassifier, wrap
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.wrapping import wrap
 
 Problem = tuple[CertifiedClassifier, Tensor, Tensor]
 

@@ -9,7 +9,8 @@ from torch import nn
 from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate.attacks import get_attack, parse_attack_spec
 from lip_plugin.evaluate.view import AttackView
-from lip_plugin.network import CertifiedClassifier, wrap
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.wrapping import wrap
 
 
 def small_model() -> CertifiedClassifier:

@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 import shlex
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,39 @@ def test_store(
     assert [one.code for one in outcomes] == [0, 0, 0]
     assert "\nMine2026Demo " in outcomes[0].out
     assert lp.load_model("Mine2026Demo").digest == lp.load_model("LipPlugin2026_LiResNet_Demo").digest
+
+
+def _mnist_files(directory: Path) -> None:
+    """Fashion-MNIST's own files, of two classes that are bright above or below."""
+    directory.mkdir()
+    generator = np.random.default_rng(0)
+    for prefix, count in (("train", 40), ("t10k", 20)):
+        labels = generator.integers(0, 2, count)
+        pixels = generator.integers(0, 100, (count, 28, 28))
+        for image, label in zip(pixels, labels, strict=True):
+            image[14 * label : 14 * label + 14] += 150
+        for name, array in ((f"{prefix}-images-idx3-ubyte", pixels), (f"{prefix}-labels-idx1-ubyte", labels)):
+            header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+            (directory / name).write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def test_architecture(page: Any, lip: Lip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps of training, frozen, certified; the orthogonal layer is orthogonal in what is certified."""
+    monkeypatch.chdir(tmp_path)
+    _mnist_files(tmp_path / "DIR")
+    train, certify = page("architecture.md", "my_rotations")
+    done = lip(*train[1:], "epochs=1", "batch_size=20", "weight_decay=1.0", "learning_rate=0.1", "--quiet")
+    assert done.code == 0, done.err
+    card, model = lp.model_card("rotations/"), lp.load_model("rotations/")
+    assert (card.architecture, card.based_on) == ("rotations width=8 depth=1", "an example")
+    (rotation,) = (layer.tensors()["weight"].double() for layer in model.operators if layer.kind == "dense")
+    assert torch.linalg.matrix_norm(rotation.mT @ rotation - torch.eye(len(rotation)), 2) < 1e-5
+    (stem,) = (layer.tensors()["weight"].double() for layer in model.operators if layer.kind == "conv")
+    expected = float(torch.linalg.matrix_norm(stem.flatten(1), 2))  # windows that do not overlap
+    assert expected <= lp.lipschitz_upper_bound(model).value <= expected * 1.001
+    report = json.loads(lip(*certify[1:], "--json", "--quiet").out)
+    assert report["dataset"]["n"] == 20 and report["model"]["digest"] == model.digest
+    wrong = lip(*train[1:4], "model={architecture: rotations, dense_depth: 1}", "--out", "other")
+    assert wrong.code == 2 and "unknown setting 'model.dense_depth';" in wrong.err
+    assert wrong.err.endswith("known: architecture, width, depth\n")
+    assert not (tmp_path / "other").exists()

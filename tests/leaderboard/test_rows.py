@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 import lip_plugin as lp
@@ -17,7 +18,7 @@ from lip_plugin.leaderboard import Entry, entries_of_reports, entries_of_zoo
 from lip_plugin.leaderboard.entry import Certificate, Origin, Proved
 from lip_plugin.leaderboard.fields import share_of_percent
 from lip_plugin.leaderboard.from_card import entries_from_card
-from lip_plugin.leaderboard.methods import PROVED_ARITHMETIC, PROVED_BOUND
+from lip_plugin.leaderboard.methods import PROVED_ARITHMETIC, PROVED_BOUND, certificate_of_bound
 from lip_plugin.zoo import ModelCard
 
 Save = Callable[..., Path]
@@ -77,6 +78,13 @@ def test_what_is_not_known_to_be_a_proof_is_none(document: dict[str, Any], save:
 def test_the_words_for_proofs_are_those_of_certificates() -> None:
     layer = lp.wrap(nn.Flatten().eval(), nn.Linear(4, 2).eval(), input_shape=(1, 2, 2))
     assert lp.lipschitz_upper_bound(layer).method == PROVED_BOUND
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(2)
+    norm.running_var = torch.tensor([0.01, 4.0])
+    scaled = nn.Sequential(nn.Conv2d(2, 2, 1), norm, nn.Flatten())
+    together = lp.lipschitz_upper_bound(lp.wrap(scaled.eval(), nn.Linear(8, 2).eval(), input_shape=(2, 2, 2))).method
+    assert together != PROVED_BOUND
+    assert certificate_of_bound(together, "real") is Certificate.SOUND
     assert set(PROGRAMS) == set(PROVED_ARITHMETIC)
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network import AvgPool, Conv, MaxPool, MinMax, Operator, convert
+from lip_plugin.network import AvgPool, Conv, MaxPool, MinMax, Operator
+from lip_plugin.wrapping import operators_of
 
 Randn = Callable[..., Tensor]
 
@@ -25,6 +26,20 @@ def _batch_norm() -> nn.BatchNorm2d:
         value.data.normal_(generator=generator)
     assert module.running_var is not None
     module.running_var.uniform_(0.01, 4.0, generator=generator)
+    return module
+
+
+def _batch_norm_1d() -> nn.BatchNorm1d:
+    module = nn.BatchNorm1d(256)
+    assert module.running_mean is not None and module.running_var is not None
+    module.running_mean.uniform_(-1.0, 1.0)
+    module.running_var.uniform_(0.1, 2.0)
+    return module
+
+
+def _prelu(channels: int) -> nn.PReLU:
+    module = nn.PReLU(channels)
+    module.weight.data.uniform_(-2.0, 2.0)
     return module
 
 
@@ -57,6 +72,40 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "channel shuffle": lambda: nn.ChannelShuffle(2),
     "flatten and linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(256, 5)),
     "linear without bias": lambda: nn.Sequential(nn.Flatten(1), nn.Linear(256, 5, bias=False)),
+    "conv reflect": lambda: nn.Conv2d(4, 2, 3, padding=(2, 1), padding_mode="reflect"),
+    "conv replicate strided": lambda: nn.Conv2d(4, 2, (4, 3), 3, padding=5, padding_mode="replicate"),
+    "transposed conv": lambda: nn.ConvTranspose2d(4, 6, 3),
+    "transposed conv strided": lambda: nn.ConvTranspose2d(4, 6, (3, 4), (2, 3), (1, 2), (1, 2), 2, dilation=(2, 1)),
+    "batch norm of vectors": lambda: nn.Sequential(nn.Flatten(), _batch_norm_1d()),
+    "adaptive average pool": lambda: nn.AdaptiveAvgPool2d((2, None)),
+    "adaptive max pool": lambda: nn.AdaptiveMaxPool2d((1, 4)),
+    "even ceil pools": lambda: nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), nn.AvgPool2d(2, ceil_mode=True)),
+    "gelu": nn.GELU,
+    "gelu tanh": lambda: nn.GELU("tanh"),
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "selu": nn.SELU,
+    "celu": lambda: nn.CELU(0.7),
+    "relu6": nn.ReLU6,
+    "hardtanh": lambda: nn.Hardtanh(-0.3, 0.4),
+    "hardswish": nn.Hardswish,
+    "hardsigmoid": nn.Hardsigmoid,
+    "softplus": lambda: nn.Softplus(1.5),
+    "softsign": nn.Softsign,
+    "log sigmoid": nn.LogSigmoid,
+    "tanhshrink": nn.Tanhshrink,
+    "softshrink": lambda: nn.Softshrink(0.2),
+    "prelu": nn.PReLU,
+    "prelu of channels": lambda: _prelu(4),
+    "rrelu": nn.RReLU,
+    "threshold": lambda: nn.Threshold(0.3, 0.3),
+    "zero padding": lambda: nn.ZeroPad2d((1, 2, 0, 3)),
+    "cropping": lambda: nn.ZeroPad2d((-1, 2, 0, -3)),
+    "circular padding": lambda: nn.CircularPad2d((1, 2, 3, 0)),
+    "mirror and border": lambda: nn.Sequential(nn.ReflectionPad2d((1, 2, 3, 0)), nn.ReplicationPad2d((1, 2, 3, 0))),
+    "zero padding and conv": lambda: nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), nn.Conv2d(4, 2, 3, padding=1)),
+    "upsampling": lambda: nn.Upsample(scale_factor=(2, 3)),
+    "unflatten": lambda: nn.Sequential(nn.Flatten(), nn.Unflatten(1, (16, 4, 4))),
     "identity and dropout": lambda: nn.Sequential(nn.Identity(), nn.Dropout(0.5), nn.Tanh()),
 }
 
@@ -73,7 +122,7 @@ def _run(operators: Sequence[Operator], x: Tensor) -> Tensor:
 def test_values_shapes_and_gradients(name: str, dtype: torch.dtype, tolerance: float, randn: Randn) -> None:
     torch.manual_seed(0)
     module = MODULES[name]().eval().to(dtype)
-    operators = convert(module, "module")
+    operators = operators_of(module, "module", (4, 8, 8))
     x = randn(3, 4, 8, 8, dtype=dtype).requires_grad_(True)
     expected, found = module(x), _run(operators, x)
     assert found.shape == expected.shape
@@ -90,7 +139,7 @@ def test_values_shapes_and_gradients(name: str, dtype: torch.dtype, tolerance: f
 
 def test_channel_shuffle_interleaves_groups() -> None:
     x = torch.arange(6.0).view(1, 6, 1, 1)
-    (operator,) = convert(nn.ChannelShuffle(2).eval(), "shuffle")
+    (operator,) = operators_of(nn.ChannelShuffle(2).eval(), "shuffle", (6, 1, 1))
     assert operator.apply(x).flatten().tolist() == [0, 3, 1, 4, 2, 5]
 
 
@@ -107,7 +156,7 @@ def test_minmax_pairs_the_halves_of_the_channels(randn: Randn) -> None:
 
 def test_l2_pool_gradient_is_zero_where_the_window_is(randn: Randn) -> None:
     """The root has no derivative there; any subgradient is right as long as it is finite."""
-    (operator,) = convert(nn.LPPool2d(2, 2).eval(), "pool")
+    (operator,) = operators_of(nn.LPPool2d(2, 2).eval(), "pool", (2, 4, 4))
     x = randn(1, 2, 4, 4)
     x[:, :, :2, :2] = 0.0
     x.requires_grad_(True)
@@ -201,14 +250,14 @@ def test_any_rearrangement(
 ) -> None:
     x = randn(2, channels, height, width)
     module = module_type(factor).eval()
-    (operator,) = convert(module, "module")
     try:
         expected = module(x)
     except RuntimeError:
         with pytest.raises(UnsupportedLayerError, match="does not divide"):
-            operator.output_shape((channels, height, width))
+            operators_of(module, "module", (channels, height, width))
         return
     assume(expected.numel())
+    (operator,) = operators_of(module, "module", (channels, height, width))
     assert operator.output_shape((channels, height, width)) == tuple(expected.shape[1:])
     assert torch.equal(operator.apply(x), expected)
 

@@ -42,8 +42,6 @@ def _own_convolution(features: nn.Sequential, head: nn.Linear) -> tuple[Any, Any
 FOREIGN: dict[str, tuple[Callable[[nn.Sequential, nn.Linear], tuple[Any, Any]], str]] = {
     "quantised head": (_quantised, "head is Linear; expected torch.nn.Linear exactly"),
     "head of another class": (_renamed, "head is Linear; expected torch.nn.Linear exactly"),
-    "_conv_forward of a subclass": (_own_convolution, r"features\.0 is .*Conv2d, which has no operator"),
-    "graph": (lambda features, head: (torch.fx.symbolic_trace(features).eval(), head), "GraphModuleImpl"),
     "script": (lambda features, head: (torch.jit.script(features).eval(), head), "RecursiveScriptModule"),
     "data parallel": (lambda features, head: (nn.DataParallel(features).eval(), head), "DataParallel, which has no"),
     "data parallel head": (lambda features, head: (features, nn.DataParallel(head).eval()), "head is DataParallel"),
@@ -58,6 +56,19 @@ def test_modules_of_other_classes_are_refused(name: str) -> None:
     features, head = replace(*modules(numbers()))
     with pytest.raises(lp.UnsupportedLayerError, match=words):
         lp.wrap(features, head, input_shape=SHAPE)
+
+
+OWN: dict[str, Callable[[nn.Sequential, nn.Linear], tuple[Any, Any]]] = {
+    "_conv_forward of a subclass": _own_convolution,
+    "graph": lambda features, head: (torch.fx.symbolic_trace(features).eval(), head),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_forward_of_their_own_is_read_as_it_is(name: str) -> None:
+    features, head = OWN[name](*modules(numbers()))
+    found = lp.wrap(features, head, input_shape=SHAPE)(images())
+    assert torch.allclose(found, head(features(images())), rtol=1e-5, atol=1e-6)
 
 
 # --- attributes that torch's forward does not read, or reads in its own way ---

@@ -127,16 +127,28 @@ def test_what_is_left_on_a_module_changes_nothing_that_torch_does_not_run(name: 
 ATTACHED: dict[str, Alter] = {
     "old weight norm": nn.utils.weight_norm,
     "old spectral norm": nn.utils.spectral_norm,
-    "pruning": lambda module: prune.l1_unstructured(module, "weight", amount=0.5),
     "new weight norm": parametrizations.weight_norm,
+    "new spectral norm": parametrizations.spectral_norm,
+    "orthogonal": parametrizations.orthogonal,
 }
 
 
 @pytest.mark.parametrize("name", ATTACHED)
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_what_still_rewrites_the_weights_before_every_call_is_refused(name: str) -> None:
-    for alter_conv, alter_head in ((ATTACHED[name], lambda module: None), (lambda module: None, ATTACHED[name])):
-        with pytest.raises(lp.UnsupportedLayerError, match=r"has hooks|has parametrisations"):
+def test_computed_weights_are_frozen_as_they_are_now_and_said_so(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    alter = ATTACHED[name]
+    for model, given in (wrapped(alter), wrapped(lambda module: None, alter)):
+        assert_true(ask(model, images()), given, images())
+        assert_runs(model, given, images())
+    assert [record.message for record in caplog.records] == [
+        f"{path}.weight: computed by a parametrisation, frozen at the current value" for path in ("features.0", "head")
+    ]
+
+
+def test_pruning_that_is_still_attached_is_refused() -> None:
+    attached: Alter = lambda module: prune.l1_unstructured(module, "weight", amount=0.5)  # noqa: E731
+    for alter_conv, alter_head in ((attached, lambda module: None), (lambda module: None, attached)):
+        with pytest.raises(lp.UnsupportedLayerError, match="has hooks"):
             wrapped(alter_conv, alter_head)
 
 

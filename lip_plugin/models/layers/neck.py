@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from lip_plugin.errors import ConfigError
@@ -58,7 +59,7 @@ class OrthogonalNeck(nn.Module):
 
     def merged_kernel(self) -> Tensor:
         """(W, W, patch, patch)"""
-        return cholesky_orthogonal(self.kernel).unflatten(1, (self.width, self.patch, self.patch))
+        return rearrange(cholesky_orthogonal(self.kernel), "o (i kh kw) -> o i kh kw", kh=self.patch, kw=self.patch)
 
     def merged_weight(self) -> Tensor:
         """(D, W side^2)"""

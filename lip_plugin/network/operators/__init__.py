@@ -1,5 +1,6 @@
-"""The dozen operators that a plain network may consist of."""
+"""The operators that a plain network may consist of."""
 
+from lip_plugin.network.operators.activations import ACTIVATIONS as ACTIVATIONS
 from lip_plugin.network.operators.base import OPERATOR_KINDS as OPERATOR_KINDS
 from lip_plugin.network.operators.base import Operator as Operator
 from lip_plugin.network.operators.base import Rounding as Rounding
@@ -8,14 +9,20 @@ from lip_plugin.network.operators.base import RoundingTerm as RoundingTerm
 from lip_plugin.network.operators.base import Window as Window
 from lip_plugin.network.operators.base import Windows as Windows
 from lip_plugin.network.operators.conv import Conv as Conv
+from lip_plugin.network.operators.conv_transpose import ConvTranspose as ConvTranspose
 from lip_plugin.network.operators.dense import Dense as Dense
 from lip_plugin.network.operators.dense import Head as Head
+from lip_plugin.network.operators.gather import Gather as Gather
+from lip_plugin.network.operators.gather import GroupSort as GroupSort
 from lip_plugin.network.operators.linear import LinearOperator as LinearOperator
 from lip_plugin.network.operators.minmax import MinMax as MinMax
 from lip_plugin.network.operators.minmax import minmax as minmax
+from lip_plugin.network.operators.padding import Pad as Pad
+from lip_plugin.network.operators.padding import Repeat as Repeat
 from lip_plugin.network.operators.plain_layer import PlainLayer as PlainLayer
 from lip_plugin.network.operators.pointwise import Activation as Activation
 from lip_plugin.network.operators.pointwise import Offset as Offset
+from lip_plugin.network.operators.pointwise import PReLU as PReLU
 from lip_plugin.network.operators.pointwise import Scale as Scale
 from lip_plugin.network.operators.pooling import AvgPool as AvgPool
 from lip_plugin.network.operators.pooling import L2Pool as L2Pool
@@ -24,6 +31,7 @@ from lip_plugin.network.operators.rearrange import ChannelShuffle as ChannelShuf
 from lip_plugin.network.operators.rearrange import Flatten as Flatten
 from lip_plugin.network.operators.rearrange import PixelShuffle as PixelShuffle
 from lip_plugin.network.operators.rearrange import PixelUnshuffle as PixelUnshuffle
+from lip_plugin.network.operators.rearrange import Reshape as Reshape
 from lip_plugin.network.operators.residual import Residual as Residual
 
 BUILT_IN = frozenset(OPERATOR_KINDS)

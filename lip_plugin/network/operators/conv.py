@@ -1,4 +1,4 @@
-"""Two-dimensional convolution, zero or circular padding, any stride, dilation and groups."""
+"""Two-dimensional convolution: any padding mode of torch, stride, dilation and groups."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from lip_plugin.network.operators.base import (
     require_tensor,
 )
 from lip_plugin.network.operators.linear import LinearOperator
+from lip_plugin.network.operators.padding import PADDING_MODES, check_padding, largest_copy_count
 from lip_plugin.network.operators.plain_layer import PlainLayer, changed, short, weight_keywords
 from lip_plugin.network.operators.rounding import affine_rounding, bias_norm_upper_bound
 from lip_plugin.network.operators.sums import PartialSums, added, magnitude, part_size, plain_sums
@@ -57,8 +58,8 @@ class Conv(LinearOperator):
         require_ints(self.padding, "padding", 4, 0)
         require_ints(self.dilation, "dilation", 2, 1)
         require_ints((self.groups,), "groups", 1, 1)
-        if self.padding_mode not in ("zeros", "circular"):
-            raise UnsupportedLayerError(f"padding_mode {self.padding_mode!r}: only 'zeros' and 'circular' are bounded")
+        if self.padding_mode not in PADDING_MODES:
+            raise UnsupportedLayerError(f"padding_mode {self.padding_mode!r}; known: {', '.join(PADDING_MODES)}")
         if self.weight.shape[0] % self.groups or 0 in self.weight.shape:
             raise UnsupportedLayerError(f"weight {tuple(self.weight.shape)} does not split into {self.groups} groups")
         if self.bias is not None:
@@ -87,10 +88,9 @@ class Conv(LinearOperator):
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """The input with the padding that `F.conv2d` cannot do itself, and what is left to it."""
         top, bottom, left, right = self.padding
-        if self.padding_mode != "circular" and (top, left) == (bottom, right):
+        if self.padding_mode == "zeros" and (top, left) == (bottom, right):
             return x, (top, left)
-        mode = "circular" if self.padding_mode == "circular" else "constant"
-        return F.pad(x, (left, right, top, bottom), mode=mode), (0, 0)
+        return F.pad(x, (left, right, top, bottom), mode=PADDING_MODES[self.padding_mode]), (0, 0)
 
     def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None, inside: tuple[int, int]) -> Tensor:
         return F.conv2d(x, weight, bias, self.stride, inside, self.dilation, self.groups)
@@ -115,8 +115,7 @@ class Conv(LinearOperator):
         outputs, per_group, *kernel = self.weight.shape
         if channels != per_group * self.groups:
             raise UnsupportedLayerError(f"conv expects {per_group * self.groups} channels, got shape {input_shape}")
-        if self.padding_mode == "circular" and (max(self.padding[:2]) > height or max(self.padding[2:]) > width):
-            raise UnsupportedLayerError(f"circular padding {self.padding} exceeds the map {input_shape}")
+        check_padding(self.padding, self.padding_mode, (channels, height, width))
         sizes = tuple(
             (size + before + after - dilation * (extent - 1) - 1) // stride + 1
             for size, before, after, dilation, extent, stride in zip(
@@ -202,7 +201,7 @@ class Conv(LinearOperator):
             "groups": (str(self.groups), "1"),
             **weight_keywords(self.weight, self.bias),
         }
-        mode = ', mode="circular"' if self.padding_mode == "circular" else ""
+        mode = "" if self.padding_mode == "zeros" else f', mode="{self.padding_mode}"'
         before = "" if inside else f"F.pad({{x}}, ({left}, {right}, {top}, {bottom}){mode})"
         arguments = [str(per_group * self.groups), str(outputs), short(tuple(kernel)), *changed(keywords)]
         code, helpers = plain_sums(self.parts, self.part_size)
@@ -230,4 +229,7 @@ class Conv(LinearOperator):
             for size, outputs, stride in zip(input_shape[1:], out[1:], self.stride, strict=True):
                 period = size // math.gcd(size, stride)
                 reuse *= -(-outputs // period)
+        elif self.padding_mode != "zeros":  # at most as often as the padding repeats it
+            reuse = largest_copy_count(input_shape[1], *self.padding[:2], self.padding_mode)
+            reuse *= largest_copy_count(input_shape[2], *self.padding[2:], self.padding_mode)
         return sqrt_up(mul_up(row, column, float(reuse), grown, grown))

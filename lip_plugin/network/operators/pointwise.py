@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from lip_plugin.bounds import NormBound
 from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.network.operators.activations import ACTIVATIONS, PLAIN_SOFTPLUS, Row
 from lip_plugin.network.operators.base import Operator, RoundingTerm, Windows, require_tensor
 from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.network.operators.rounding import bias_norm_upper_bound, elementwise_rounding
@@ -119,51 +119,58 @@ class Scale(Operator):
         return f"scale, {_channels(self.scale)}"
 
 
-_ACTIVATIONS: dict[str, tuple[Callable[[Tensor, float], Tensor], Callable[[float], float]]] = {
-    # name: (function of x and the parameter, Lipschitz constant of the parameter); all but sigmoid map 0 to 0
-    "relu": (lambda x, _: F.relu(x), lambda _: 1.0),
-    "abs": (lambda x, _: x.abs(), lambda _: 1.0),
-    "leaky_relu": (lambda x, slope: F.leaky_relu(x, slope), lambda slope: max(1.0, abs(slope))),
-    "elu": (lambda x, alpha: F.elu(x, alpha), lambda alpha: max(1.0, abs(alpha))),
-    "tanh": (lambda x, _: torch.tanh(x), lambda _: 1.0),
-    "sigmoid": (lambda x, _: torch.sigmoid(x), lambda _: 0.25),
-}
-# Units in the last place granted to the tensor library's transcendental functions (trusted base).
-# leaky_relu: the product, and in float32 the slope, which is given in double.
-_ACTIVATION_UNITS = {"relu": 0.0, "abs": 0.0, "leaky_relu": 2.0, "elu": 8.0, "tanh": 8.0, "sigmoid": 8.0}
-
-
 @dataclass(frozen=True, eq=False)
 class Activation(Operator):
-    """An entrywise function by name; ``parameter`` is the slope (leaky_relu) or alpha (elu)."""
+    """An entrywise function of `activations.ACTIVATIONS` by name, with its parameters, 0 and None where it has none.
+
+    ``parameter`` is the slope (leaky_relu), alpha (elu, celu), beta (softplus), lambda (softshrink) or the lower end
+    (hardtanh, whose upper end is ``second``).
+    """
 
     kind: ClassVar[str] = "activation"
 
     function: str
     parameter: float = 0.0
+    second: float | None = None
 
     def __post_init__(self) -> None:
-        if self.function not in _ACTIVATIONS:
-            raise UnsupportedLayerError(f"activation {self.function!r}; known: {', '.join(sorted(_ACTIVATIONS))}")
-        if type(self.parameter) not in (int, float) or not math.isfinite(self.parameter):
-            raise UnsupportedLayerError(f"parameter of {self.function} must be finite, got {self.parameter!r}")
+        if self.function not in ACTIVATIONS:
+            raise UnsupportedLayerError(f"activation {self.function!r}; known: {', '.join(sorted(ACTIVATIONS))}")
+        for value in (self.parameter, self._second):
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise UnsupportedLayerError(f"parameter of {self.function} must be finite, got {value!r}")
+        if (self.second is not None) != (len(self._row.defaults) == 2):
+            raise UnsupportedLayerError(f"{self.function} takes {len(self._row.defaults)} parameters")
+        reason = self._row.refused(self.parameter, self._second)
+        if reason is not None:
+            raise UnsupportedLayerError(f"{self.function}: {reason}")
+
+    @property
+    def _row(self) -> Row:
+        return ACTIVATIONS[self.function]
+
+    @property
+    def _second(self) -> float:
+        return 0.0 if self.second is None else self.second
 
     def apply(self, x: Tensor) -> Tensor:
-        return _ACTIVATIONS[self.function][0](x, self.parameter)
+        return self._row.apply(x, self.parameter, self._second)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
-        return NormBound(_ACTIVATIONS[self.function][1](self.parameter), "closed form")
+        return NormBound(self._row.lipschitz(self.parameter, self._second), "closed form")
 
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
-        units, count = _ACTIVATION_UNITS[self.function], math.prod(input_shape)
-        if units == 0.0:
+        row, count = self._row, math.prod(input_shape)
+        if row.units == 0.0:
             return RoundingTerm.EXACT
-        if self.function == "sigmoid":  # values in [0, 1] whatever x is
-            return RoundingTerm(0.0, units * unit * math.sqrt(count) * (1 + 1e-9))
-        return elementwise_rounding(units * self.lipschitz_upper_bound(input_shape).value, unit, count)
+        if row.largest is not None:  # whatever x is
+            return RoundingTerm(0.0, row.units * row.largest * unit * math.sqrt(count) * (1 + 1e-9))
+        term = elementwise_rounding(row.units * self.lipschitz_upper_bound(input_shape).value, unit, count)
+        at_zero = row.units * unit * row.at_zero(self.parameter, self._second) * math.sqrt(count) * (1 + 1e-9)
+        return RoundingTerm(term.relative, term.absolute + at_zero) if at_zero else term
 
     def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
         return ()
@@ -172,9 +179,48 @@ class Activation(Operator):
         return math.prod(input_shape)
 
     def plain_layer(self, input_shape: Shape) -> PlainLayer:
-        parameter = f", {self.parameter!r}" if self.function in ("leaky_relu", "elu") else ""
-        module = "F" if self.function in ("relu", "leaky_relu", "elu") else "torch"
-        return PlainLayer(f"{module}.{self.function}({{x}}{parameter})", wraps=True)
+        code = self._row.plain.replace("{p}", repr(self.parameter)).replace("{q}", repr(self._second))
+        helpers = (PLAIN_SOFTPLUS,) if self.function == "softplus" else ()
+        return PlainLayer(code, helpers=helpers, wraps=True)
 
     def describe(self) -> str:
+        if self.second is not None:
+            return f"{self.function}, from {self.parameter:g} to {self.second:g}"
         return f"{self.function}, parameter {self.parameter:g}" if self.parameter else self.function
+
+
+@dataclass(frozen=True, eq=False)
+class PReLU(Operator):
+    """x where it is positive, else slope * x, with one slope per channel (C,). Lipschitz max(1, |slope|)."""
+
+    kind: ClassVar[str] = "prelu"
+
+    slope: Tensor
+
+    def __post_init__(self) -> None:
+        require_tensor(self.slope, "slope", 1)
+
+    def apply(self, x: Tensor) -> Tensor:
+        return F.prelu(x, self.slope)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return _check_channels(self.slope, input_shape, self.kind)
+
+    def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
+        return NormBound(max(1.0, float(self.slope.detach().double().abs().max())), "largest slope")
+
+    def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
+        return elementwise_rounding(self.lipschitz_upper_bound(input_shape).value, unit, math.prod(input_shape))
+
+    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
+        return ()
+
+    def work(self, input_shape: Shape) -> int:
+        return math.prod(input_shape)
+
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        dtype = ", dtype=torch.float64" if self.slope.dtype == torch.float64 else ""
+        return PlainLayer("F.prelu({x}, {self})", "slope", f"torch.zeros({len(self.slope)}{dtype})", is_buffer=True)
+
+    def describe(self) -> str:
+        return f"prelu, {len(self.slope)} channels"

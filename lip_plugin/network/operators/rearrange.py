@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from lip_plugin.bounds import NormBound
@@ -126,7 +127,7 @@ class ChannelShuffle(_Rearrangement):
         require_ints((self.groups,), "groups", 1, 1)
 
     def apply(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+        return rearrange(x, "b (g n) ... -> b (n g) ...", g=self.groups)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if input_shape[0] % self.groups:
@@ -138,3 +139,29 @@ class ChannelShuffle(_Rearrangement):
 
     def describe(self) -> str:
         return f"channel shuffle, {self.groups} groups"
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(_Rearrangement):
+    """The same entries in the same order, in another shape."""
+
+    kind: ClassVar[str] = "reshape"
+
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        require_ints(self.shape, "shape", len(self.shape), 1)
+
+    def apply(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, *self.shape)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if math.prod(input_shape) != math.prod(self.shape):
+            raise UnsupportedLayerError(f"reshape to {self.shape} does not fit shape {input_shape}")
+        return self.shape
+
+    def plain_layer(self, input_shape: Shape) -> PlainLayer:
+        return PlainLayer(f"{{x}}.reshape(-1, {', '.join(map(str, self.shape))})")
+
+    def describe(self) -> str:
+        return f"reshape to {'x'.join(map(str, self.shape))}"

@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
@@ -70,7 +71,7 @@ def _row(report: Report, names: tuple[str, ...], index: int, image: Tensor, adve
 def _png_address(pixels: Tensor) -> str:
     """(C, H, W) in [0,1] in grey or colour, rounded to 8 bits; other than 3 channels as their mean."""
     shown = pixels if len(pixels) == 3 else pixels.mean(dim=0, keepdim=True)
-    levels = shown.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    levels = rearrange(shown.clamp(0, 1).mul(255).round().to(torch.uint8), "c h w -> h w c").numpy()
     content = io.BytesIO()
     Image.fromarray(levels if levels.shape[2] == 3 else levels[:, :, 0]).save(content, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -1,0 +1,112 @@
+"""Functions that only move entries: applied to their positions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.network import ChannelShuffle, Flatten, PixelShuffle, PixelUnshuffle
+from lip_plugin.wrapping.registry import FUNCTIONS, functions_named, rule
+from lip_plugin.wrapping.traced import BATCH, Traced
+
+_MOVES = (
+    *("view", "reshape", "view_as", "reshape_as", "unflatten", "squeeze", "unsqueeze", "ravel"),
+    *("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "adjoint", "T", "mT"),
+    *(
+        "chunk",
+        "split",
+        "split_with_sizes",
+        "tensor_split",
+        "unbind",
+        "narrow",
+        "select",
+        "index_select",
+        "__getitem__",
+    ),
+    *("cat", "concat", "concatenate", "stack", "flip", "roll", "rot90", "expand", "expand_as", "repeat"),
+    *("repeat_interleave", "take_along_dim", "gather", "tile"),
+)
+
+
+def _moving(function: Callable[..., Any]) -> Callable[..., Any]:
+    def moved(*args: Any, **kwargs: Any) -> Any:
+        """The function, run on positions."""
+        activations = [value for value in pytree.tree_leaves((args, kwargs)) if isinstance(value, Traced)]
+        first = activations[0]
+        others = [value for value in pytree.tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        name = getattr(function, "__name__", "this")
+        if name in _JOINS and len(others) != len(activations):
+            raise UnsupportedLayerError(f"{name} joins the activation with fixed numbers, which has no operator")
+        if any(not _same_source(value, first) for value in activations):
+            raise UnsupportedLayerError(
+                f"{name} joins two branches that computed different things; only pieces of one activation are put "
+                "together, and branches only join by x + f(x)"
+            )
+        positions = pytree.tree_map(_positions, (args, kwargs))
+        try:
+            out = function(*positions[0], **positions[1])
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise UnsupportedLayerError(f"{name} does not fit here: {str(error).splitlines()[0]}") from error
+        return pytree.tree_map(lambda value: first.moved(value) if isinstance(value, Tensor) else value, out)
+
+    return moved
+
+
+def _positions(value: Any) -> Any:
+    return value.positions() if isinstance(value, Traced) else value
+
+
+_JOINS = {"cat", "concat", "concatenate", "stack"}
+
+
+def _same_source(one: Traced, other: Traced) -> bool:
+    """Whether both hold entries of the same activation."""
+    return len(one.steps) == len(other.steps) and all(map(lambda a, b: a is b, one.steps, other.steps))
+
+
+def _register() -> None:
+    for name in _MOVES:
+        for function in functions_named(name):
+            if not getattr(function, "__name__", "").endswith("_") or name == "__getitem__":
+                FUNCTIONS.setdefault(function, _moving(function))
+    for name in ("T", "mT"):
+        FUNCTIONS[name] = _moving(getattr(Tensor, name).__get__)
+
+
+_register()
+
+
+@rule("flatten")
+def _flatten(input: Traced, start_dim: int = 0, end_dim: int = -1) -> Traced:
+    if (start_dim, end_dim % input.dim()) == (1, input.dim() - 1) and input.places is None and input.dim() > 2:
+        return input.then(Flatten())
+    return input.moved(input.positions().flatten(start_dim, end_dim))
+
+
+@rule("pixel_shuffle")
+def _pixel_shuffle(input: Traced, upscale_factor: int) -> Traced:
+    return input.then(PixelShuffle(upscale_factor))
+
+
+@rule("pixel_unshuffle")
+def _pixel_unshuffle(input: Traced, downscale_factor: int) -> Traced:
+    return input.then(PixelUnshuffle(downscale_factor))
+
+
+@rule("channel_shuffle", "native_channel_shuffle")
+def _channel_shuffle(input: Traced, groups: int) -> Traced:
+    return input.then(ChannelShuffle(groups))
+
+
+@rule("__len__")
+def _length(input: Traced) -> int:
+    return BATCH
+
+
+@rule("stride")
+def _stride(input: Traced, *arguments: Any) -> Any:
+    return input.positions().stride(*arguments)

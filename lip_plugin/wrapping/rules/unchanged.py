@@ -1,0 +1,36 @@
+"""What gives back the activation as it is: dropout in eval mode, copies, conversions to what it already is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.wrapping.registry import rule
+from lip_plugin.wrapping.traced import Traced
+
+
+@rule("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")
+def _dropout(input: Traced, p: float = 0.5, training: bool = True, inplace: bool = False) -> Traced:
+    if training:
+        raise UnsupportedLayerError("drops entries at random, also in eval mode; pass training=self.training")
+    return input
+
+
+@rule("clone", "contiguous", "detach", "cpu", "cuda", "requires_grad_", "data")
+def _same(input: Traced, *arguments: Any, **settings: Any) -> Traced:
+    return input.moved(input.positions())
+
+
+@rule("to", "type", "type_as", "float", "double", "half", "bfloat16")
+def _converted(input: Traced, *arguments: Any, **settings: Any) -> Traced:
+    wanted = [value for value in (*arguments, *settings.values()) if isinstance(value, torch.dtype)]
+    wanted += [value.dtype for value in arguments if isinstance(value, torch.Tensor)]
+    return _in_dtype(input, wanted[0] if wanted else input.dtype)
+
+
+def _in_dtype(input: Traced, dtype: torch.dtype) -> Traced:
+    if dtype != input.dtype:
+        raise UnsupportedLayerError(f"converts the activation from {input.dtype} to {dtype}; keep one dtype throughout")
+    return input.moved(input.positions())

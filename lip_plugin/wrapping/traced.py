@@ -1,0 +1,237 @@
+"""The activation that runs through a module while it is read: a tensor without numbers that notes what is done to it.
+
+Every torch function that meets a `Traced` is handed to its rule instead of being computed. What has no rule is refused,
+and so is every question about the values (``if x.max() > 1``): a network whose path depends on them is not one chain of
+operators. Nothing of torch is patched, so that other threads are not concerned.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.network import Flatten, Offset, Operator, Reshape, Scale
+from lip_plugin.types import Shape
+from lip_plugin.wrapping.registry import FUNCTIONS, Rule
+
+BATCH = 7
+"""Images in the traced batch: a size that nothing else has, so that a forward that mixes it up is noticed."""
+
+_ASKED = {
+    "dim",
+    "size",
+    "numel",
+    "is_floating_point",
+    "is_complex",
+    "get_device",
+    "is_contiguous",
+    "ndimension",
+    "nelement",
+}
+_READ = {
+    "shape",
+    "dtype",
+    "device",
+    "ndim",
+    "layout",
+    "requires_grad",
+    "is_cuda",
+    "is_cpu",
+    "is_sparse",
+    "is_quantized",
+}
+_QUESTIONS = {"__bool__", "__float__", "__int__", "item", "tolist", "numpy", "__index__", "__contains__", "__format__"}
+
+
+class NoRuleError(UnsupportedLayerError):
+    """A torch function that is none of the known ones; ``function`` is its name."""
+
+    def __init__(self, function: str) -> None:
+        super().__init__(f"calls {function}, which has no operator")
+        self.function = function
+
+
+@dataclass(frozen=True)
+class Session:
+    """What all activations of one trace share. ``sorted`` holds what was sorted before, by what was sorted."""
+
+    dtype: torch.dtype
+    device: torch.device
+    input_shape: Shape
+    sorted: dict[tuple[Any, ...], Traced] = field(default_factory=dict[tuple[Any, ...], "Traced"])
+
+
+class Traced(Tensor):
+    """The activation after ``steps``, whose output has the shape ``settled_shape`` (without batch).
+
+    ``places`` is None, or (B, ...) float64: this tensor's entries as positions in the flattened batch of that output.
+    Functions that only move entries act on it, and `settle` finds the operators that do the same.
+    """
+
+    session: Session
+    steps: tuple[Operator, ...]
+    settled_shape: Shape
+    places: Tensor | None
+
+    @staticmethod
+    def __new__(
+        cls: Any, session: Session, steps: tuple[Operator, ...], settled_shape: Shape, places: Tensor | None = None
+    ) -> Traced:
+        shape = (BATCH, *settled_shape) if places is None else tuple(places.shape)
+        made = torch.Tensor._make_wrapper_subclass(  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+            cls, shape, dtype=session.dtype, device=session.device
+        )
+        made.session, made.steps, made.settled_shape, made.places = session, steps, settled_shape, places
+        return made
+
+    def __init__(
+        self, session: Session, steps: tuple[Operator, ...], settled_shape: Shape, places: Tensor | None = None
+    ) -> None:
+        super().__init__()
+
+    @property
+    def features(self) -> Shape:
+        """The shape without batch, after `settle`."""
+        return self.settle().settled_shape
+
+    def positions(self) -> Tensor:
+        """`places`, also where nothing was moved yet."""
+        if self.places is not None:
+            return self.places
+        count = math.prod(self.settled_shape)
+        return torch.arange(BATCH * count, dtype=torch.float64, device="cpu").view(BATCH, *self.settled_shape)
+
+    def moved(self, places: Tensor) -> Traced:
+        """The same activation with its entries moved."""
+        return Traced(self.session, self.steps, self.settled_shape, places)
+
+    def then(self, *operators: Operator) -> Traced:
+        """The activation after further operators. Raises UnsupportedLayerError where one does not fit."""
+        shape = self.settle().settled_shape
+        for operator in operators:
+            shape = operator.output_shape(shape)
+        return Traced(self.session, (*self.steps, *operators), shape)
+
+    def settle(self) -> Traced:
+        """Itself, its moves turned into operators."""
+        if self.places is not None:
+            from lip_plugin.wrapping.moves import moving_operators  # which knows the rules for moves
+
+            operators = moving_operators(self.places, self.settled_shape)
+            self.become(Traced(self.session, self.steps, self.settled_shape).then(*operators))
+        return self
+
+    def shifted(self, value: Any) -> Traced:
+        """The activation plus fixed numbers that broadcast to it."""
+        spread = self._spread(value)
+        if spread.dim() > 1:  # a number for every entry
+            shape = self.features
+            return self.then(Flatten(), Offset(spread.flatten()), Reshape(shape))
+        return self.then(Offset(spread))
+
+    def scaled(self, value: Any, *, reciprocal: bool = False) -> Traced:
+        """The activation times fixed numbers that broadcast to it, or divided by them."""
+        spread = self._spread(value)
+        factor = (1.0 / spread.double()).to(spread.dtype) if reciprocal else spread
+        if factor.dim() > 1:
+            shape = self.features
+            return self.then(Flatten(), Scale(factor.flatten()), Reshape(shape))
+        return self.then(Scale(factor))
+
+    def _spread(self, value: Any) -> Tensor:
+        """Numbers as (), as one per channel (C,), or as one per entry, in the network's dtype."""
+        shape, dtype = self.features, self.session.dtype
+        given = constant(value, "a summand or factor")
+        if not isinstance(given, Tensor):
+            return torch.tensor(number(given, "a summand or factor"), dtype=dtype, device=self.session.device)
+        if given.dim() and given.dtype != dtype and given.is_floating_point():
+            raise UnsupportedLayerError(f"mixes {dtype} activations with {given.dtype} numbers; keep one dtype")
+        given = given.detach().to(self.session.device, dtype)
+        try:
+            full = given.expand(1, *shape)[0]
+        except RuntimeError as error:
+            raise UnsupportedLayerError(
+                f"joins numbers of shape {tuple(given.shape)} with activations {shape}, batch apart; "
+                "give one number, one per channel, or one per entry"
+            ) from error
+        channels = full.flatten(1)[:, :1] if len(shape) > 1 else full
+        if len(shape) > 1 and not torch.equal(full.flatten(1), channels.expand_as(full.flatten(1))):
+            return full.clone()
+        channels = channels.flatten()
+        return channels[0].clone() if bool((channels == channels[0]).all()) else channels.clone()
+
+    def become(self, other: Traced) -> Traced:
+        """Take over another's history: what an operation in place does to the tensor it is given."""
+        if other.shape != self.shape:
+            raise UnsupportedLayerError(
+                f"changes the shape {tuple(self.shape)} to {tuple(other.shape)} in place; return the result instead"
+            )
+        self.steps, self.settled_shape, self.places = other.steps, other.settled_shape, other.places
+        return self
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        name = str(getattr(func, "__name__", func))
+        read = str(getattr(getattr(func, "__self__", None), "__name__", "")) if name == "__get__" else ""
+        if name in _ASKED or read in _READ:
+            with torch._C.DisableTorchFunctionSubclass():  # pyright: ignore[reportPrivateUsage]
+                return func(*args, **kwargs)
+        found = FUNCTIONS.get(func) or FUNCTIONS.get(read)
+        if found is None:
+            raise _refusal(read or name)
+        return _applied(found, name, args, kwargs)
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise NoRuleError(str(func))  # what reaches a kernel was seen by no rule
+
+
+def _refusal(name: str) -> UnsupportedLayerError:
+    if name in _QUESTIONS:
+        return UnsupportedLayerError(
+            "asks for the values of an activation; a network whose path depends on its values is not one chain of "
+            "operators: take the branch out"
+        )
+    return NoRuleError(name)
+
+
+def _applied(found: Rule, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What the rule makes of a call; a call in place changes the tensor it is given."""
+    try:
+        bound = inspect.signature(found).bind(*args, **kwargs).arguments
+    except TypeError as error:
+        raise UnsupportedLayerError(f"calls {name} in a way that has no rule ({error})") from error
+    if kwargs.get("out") is not None:
+        raise UnsupportedLayerError(f"calls {name} with out=, which has no rule; use what it returns")
+    result = found(*args, **kwargs)
+    in_place = (name.endswith("_") and not name.endswith("__")) or bound.get("inplace") is True or name in _AUGMENTED
+    return args[0].become(result) if in_place and isinstance(args[0], Traced) else result
+
+
+_AUGMENTED = {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__idiv__"}
+
+
+def constant(value: Any, what: str) -> Any:
+    """A number or tensor that does not depend on the image. Raises UnsupportedLayerError where it does."""
+    if isinstance(value, Traced):
+        raise UnsupportedLayerError(f"computes {what} from the image; only fixed numbers are bounded")
+    return value
+
+
+def number(value: Any, what: str) -> float:
+    """A finite Python number."""
+    if isinstance(constant(value, what), Tensor) and value.numel() == 1:
+        value = value.item()
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise UnsupportedLayerError(f"{what} is {value!r}; expected one finite number")
+    return float(value)

@@ -1,0 +1,121 @@
+"""`lp.wrap`: a user's own torch network as a plain network of known operators."""
+
+from __future__ import annotations
+
+import copy
+import random
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.network import CertifiedClassifier, Operator, require_same_function
+from lip_plugin.types import ImageShape, Shape
+from lip_plugin.wrapping.folding import padded_by_themselves
+from lip_plugin.wrapping.heads import with_head
+from lip_plugin.wrapping.reading import plain_type, read_chain, unchanged
+from lip_plugin.wrapping.remedies import REMEDIES, remedy
+
+
+def wrap(module: nn.Module, head: nn.Linear | None = None, *, input_shape: ImageShape) -> CertifiedClassifier:
+    """Freeze a user's own network, x (B, C, H, W) in [0,1] -> logits (B, K).
+
+    ``module`` is the whole network, whose last linear layer becomes the head, or the features before ``head``. Its
+    forward is run once on an activation without numbers, through any containers, methods and functions of torch; it
+    must be one chain of known operations (docs/layers.md), in eval mode, without hooks or replaced forwards.
+    Parametrised weights are frozen at their current value. Put any input normalisation inside ``module``. One logit
+    is taken as the classes 0 and 1. Weights are copied; later changes to the module do not reach the frozen network,
+    which is compared with the module on random images.
+
+        lp.wrap(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).eval(), input_shape=(1, 28, 28))
+
+    Raises UnsupportedLayerError naming the module's path and what to do instead.
+    """
+    name = "module" if head is None else "features"
+    for what, given in ((name, module), ("head", head)):
+        if not isinstance(given, nn.Module) and not (given is None and what == "head"):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UnsupportedLayerError(f"{what} is {type(given).__name__}; expected a torch module")
+    shape = _image_shape(input_shape)
+    _require_linear(head)
+    steps = read_chain({name: module} if head is None else {name: module, "head": head}, shape).steps
+    features, last = with_head(steps, shape)
+    classifier = CertifiedClassifier(features, last, input_shape=shape)
+    _compare(module, head, name, classifier)
+    return classifier
+
+
+def operators_of(module: nn.Module, path: str, shape: Shape) -> tuple[Operator, ...]:
+    """The operators of a module on activations of ``shape``, in their order. Raises as `wrap`."""
+    return padded_by_themselves(read_chain({path: module}, shape).steps)
+
+
+def _image_shape(input_shape: Any) -> ImageShape:
+    """(C, H, W); of a vector's (D,) the error says the shape to use."""
+    good = isinstance(input_shape, tuple | list) and len(input_shape) == 3  # pyright: ignore[reportUnknownArgumentType]
+    if not good or not all(type(size) is int and size >= 1 for size in input_shape):
+        vector = isinstance(input_shape, tuple | list) and len(input_shape) == 1  # pyright: ignore[reportUnknownArgumentType]
+        way = f"; for vectors give ({input_shape[0]}, 1, 1) and images (B, {input_shape[0]}, 1, 1)" if vector else ""
+        raise UnsupportedLayerError(f"input_shape must be (C, H, W) of positive integers, got {input_shape!r}{way}")
+    return (input_shape[0], input_shape[1], input_shape[2])
+
+
+def _require_linear(head: nn.Linear | None) -> None:
+    if head is not None and plain_type(head) is not nn.Linear:
+        way = f"; {remedy(plain_type(head).__name__)}" if plain_type(head).__name__ in REMEDIES else ""
+        raise UnsupportedLayerError(f"head is {plain_type(head).__name__}; expected torch.nn.Linear exactly{way}")
+
+
+def _compare(module: nn.Module, head: nn.Module | None, name: str, classifier: CertifiedClassifier) -> None:
+    """The module and its network on random images, in float64 where the module has a copy of its own to widen."""
+    whole = module if head is None else nn.Sequential(module, head)
+    with warnings.catch_warnings():  # what the module warns of is not news here
+        warnings.simplefilter("ignore")
+        _compare_runs(module, whole, name, classifier)
+
+
+def _compare_runs(module: nn.Module, whole: nn.Module, name: str, classifier: CertifiedClassifier) -> None:
+    with unchanged(module, name), _no_randomness(name):
+        require_same_function(name, _logits(whole), classifier, dtype=classifier.dtype)
+    if classifier.dtype == torch.float64:
+        return
+    try:
+        wide = copy.deepcopy(whole).double()
+        with torch.no_grad():
+            wide(torch.zeros(1, *classifier.input_shape, dtype=torch.float64, device=classifier.device))
+    except Exception:  # no copy, or one that keeps to float32: the comparison above stands
+        return
+    require_same_function(name, _logits(wide), classifier, dtype=torch.float64)
+
+
+def _logits(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """(B, K), also of modules that give one logit, or (B, K, 1, 1)."""
+
+    def run(x: Tensor) -> Tensor:
+        out: Tensor = module(x)
+        flat = out.reshape(len(x), -1)
+        return torch.cat([torch.zeros_like(flat), flat], dim=1) if flat.shape[1] == 1 else flat
+
+    return run
+
+
+class _no_randomness:
+    """Raises UnsupportedLayerError where the block drew random numbers."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._before = self._states()
+
+    def __exit__(self, kind: Any, *rest: object) -> None:
+        if kind is None and self._states() != self._before:
+            raise UnsupportedLayerError(
+                f"{self._name} draws random numbers when it runs; a certificate speaks of one function: take them out"
+            )
+
+    @staticmethod
+    def _states() -> tuple[object, ...]:
+        return bytes(torch.get_rng_state().numpy()), random.getstate()

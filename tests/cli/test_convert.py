@@ -1,0 +1,126 @@
+"""`lip convert`: a checkpoint file becomes a model directory, or nothing is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+import lip_plugin as lp
+from lip_plugin.cli import run
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def recorded(name: str) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+    with safe_open(GOLDEN / f"{name}.safetensors", "pt") as file:
+        metadata = file.metadata()
+        keys = [key for key in file.keys() if key.startswith("state.")]  # noqa: SIM118  not a mapping
+        state = {key.removeprefix("state."): file.get_tensor(key) for key in keys}
+    return metadata["implementation"], json.loads(metadata["config"]), state
+
+
+def convert(file: Path, implementation: str, out: Path, *more: str) -> int:
+    return run(["convert", str(file), "--implementation", implementation, "--out", str(out), *more])
+
+
+@pytest.mark.parametrize("name", ["hu23_cifar_s1", "hu23_tiny_s1", "liresnetpp_cifar_s1", "liresnetpp_tiny_s1"])
+def test_sizes_come_from_the_shapes(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    implementation, config, state = recorded(name)
+    torch.save({"model": {f"module.{key}": value for key, value in state.items()}, "epoch": 3}, tmp_path / "last.pt")
+    out = tmp_path / "model"
+    assert convert(tmp_path / "last.pt", implementation, out, "--dataset", "cifar10") == 0
+    assert f"depth = {config['depth']}, width = {config['width']}" in capsys.readouterr().out
+    expected = lp.from_published(implementation, config, state)
+    assert lp.load_model(out).digest == expected.digest
+    card = lp.model_card(str(out))
+    assert (card.name, card.dataset, card.input_shape) == ("model", "cifar10", expected.input_shape)
+    assert card.link == f"https://arxiv.org/abs/{'2301.12549' if implementation == 'hu23' else '2310.02513'}"
+    assert card.bibtex and card.paper and card.based_on
+    assert card.authors is None  # who trained these weights, the file does not say
+
+
+def test_safetensors_float32_and_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    implementation, config, state = recorded("hu23_cifar_s1")
+    half = {key: value.half() for key, value in state.items() if not key.endswith("identity")}
+    both = {f"{name}.{key}": value.clone() for name in ("model", "ema") for key, value in half.items()}
+    both["ema.head.bias"] += 1
+    save_file(both, tmp_path / "both.safetensors")
+    out = tmp_path / "out"
+    assert convert(tmp_path / "both.safetensors", implementation, out) == 2
+    assert "--float32" in capsys.readouterr().err
+    assert convert(tmp_path / "both.safetensors", implementation, out, "--float32") == 2
+    assert "--key ema" in capsys.readouterr().err and not out.exists()
+    assert convert(tmp_path / "both.safetensors", implementation, out, "--float32", "--key", "ema") == 0
+    widened = {key: value.float() for key, value in half.items()}
+    ema = {**widened, "head.bias": (half["head.bias"] + 1).float()}
+    assert lp.load_model(out).digest == lp.from_published(implementation, config, ema).digest
+
+
+def test_sizes_that_no_shape_tells_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A neck of twice as many positions belongs to images of no usual side."""
+    implementation, config, state = recorded("hu23_cifar_s1")
+    width, side = config["width"], 48
+    state["neck.3.weight"] = torch.ones(len(state["neck.3.weight"]), 2 * width * (side // 2 // 4) ** 2).double()
+    torch.save(state, tmp_path / "odd.pt")
+    assert convert(tmp_path / "odd.pt", implementation, tmp_path / "out") == 2
+    assert "lacks 'input_size', a positive integer" in (err := capsys.readouterr().err) and "--set input_size=N" in err
+    assert convert(tmp_path / "odd.pt", implementation, tmp_path / "out", "--set", f"input_size={side}") == 0
+    assert lp.load_model(tmp_path / "out").input_shape == (3, side, side)
+    for wrong in ("input_size", "input_size=-1", "input_size=big", "input_size=32"):
+        assert convert(tmp_path / "odd.pt", implementation, tmp_path / "other", "--set", wrong) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_existing_directory_is_replaced_only_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    implementation, _, state = recorded("liresnetpp_cifar_s1")
+    torch.save(state, tmp_path / "a.pt")
+    torch.save({**state, "head.bias": state["head.bias"] + 1}, tmp_path / "b.pt")
+    out = tmp_path / "out"
+    assert convert(tmp_path / "a.pt", implementation, out, "--name", "First") == 0
+    digest = lp.load_model(out).digest
+    assert convert(tmp_path / "b.pt", implementation, out) == 2
+    assert "--overwrite" in capsys.readouterr().err and lp.load_model(out).digest == digest
+    assert lp.model_card(str(out)).name == "First"
+    assert convert(tmp_path / "b.pt", implementation, out, "--overwrite") == 0
+    assert lp.load_model(out).digest != digest
+    (out / "notes.txt").write_text("mine")
+    assert convert(tmp_path / "a.pt", implementation, out, "--overwrite") == 2
+    assert "notes.txt" in capsys.readouterr().err
+
+
+class Foreign:
+    """Something of a training script's own, pickled beside the weights."""
+
+
+def test_files_that_are_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    implementation, _, state = recorded("liresnetpp_cifar_s1")
+    torch.save({"model": state, "args": Foreign()}, tmp_path / "args.pt")
+    (tmp_path / "text.pt").write_text("weights")
+    (tmp_path / "text.safetensors").write_text("weights")
+    (tmp_path / "empty.pt").write_bytes(b"")
+    torch.save(state, tmp_path / "good.pt")
+    cases = {
+        "args.pt": "Foreign beside tensors, which could run code; save tensors alone",
+        "text.pt": "cannot read",
+        "text.safetensors": "cannot read",
+        "empty.pt": "cannot read",
+        "absent.pt": "is not a file",
+        ".": "is not a file",
+    }
+    for name, words in cases.items():
+        assert convert(tmp_path / name, implementation, tmp_path / "out") == 2
+        err = capsys.readouterr().err
+        assert words in err and err.count("\n") == 1, err
+    assert convert(tmp_path / "good.pt", "hu24", tmp_path / "out") == 2
+    assert "no converter 'hu24'; known: hu23, liresnet_pp" in capsys.readouterr().err
+    assert convert(tmp_path / "good.pt", "hu23", tmp_path / "out") == 2
+    assert "lacks" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,128 @@
+"""Layers that people's networks have: their constants in closed form, or by the SVD of their matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import lip_plugin as lp
+
+IMAGE = (4, 8, 8)
+CLOSED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], float]] = {
+    "global average": (lambda: nn.AdaptiveAvgPool2d(1), IMAGE, 1 / 8),
+    "average to 2x2": (lambda: nn.AdaptiveAvgPool2d(2), IMAGE, 1 / 4),
+    "global maximum": (lambda: nn.AdaptiveMaxPool2d(1), IMAGE, 1.0),
+    "dropout of channels": (lambda: nn.Dropout2d(0.5), IMAGE, 1.0),
+    "alpha dropout": (lambda: nn.AlphaDropout(0.5), IMAGE, 1.0),
+    "feature alpha dropout": (lambda: nn.FeatureAlphaDropout(0.5), IMAGE, 1.0),
+    "relu6": (nn.ReLU6, IMAGE, 1.0),
+    "softplus": (nn.Softplus, IMAGE, 1.0),
+    "gelu": (nn.GELU, IMAGE, 1.1289041451851547),
+    "silu": (nn.SiLU, IMAGE, 1.0998393201288669),
+    "selu": (nn.SELU, IMAGE, 1.7580993408473768),
+    "mish": (nn.Mish, IMAGE, 1.0884981612517278),
+    "hardswish": (nn.Hardswish, IMAGE, 1.5),
+    "hardsigmoid": (nn.Hardsigmoid, IMAGE, 1 / 6),
+    "zeros around": (lambda: nn.ZeroPad2d(1), IMAGE, 1.0),
+    "a corner four times": (lambda: nn.CircularPad2d(1), IMAGE, 2.0),
+    "doubled": (lambda: nn.Upsample(scale_factor=2), IMAGE, 2.0),
+    "one dimension more": (lambda: nn.Unflatten(1, (2, 2)), (4, 1, 1), 1.0),
+    "twice": (lambda: _Own(lambda x: 2 * x), IMAGE, 2.0),
+    "mean of the map": (lambda: _Own(lambda x: x.mean((2, 3))), IMAGE, 1 / 8),
+    "sum of the map": (lambda: _Own(lambda x: x.sum((-1, -2), keepdim=True)), IMAGE, 8.0),
+    "norm of the map": (lambda: _Own(lambda x: torch.linalg.vector_norm(x, dim=(2, 3))), IMAGE, 1.0),
+    "maximum of the map": (lambda: _Own(lambda x: x.amax((2, 3))), IMAGE, 1.0),
+    "x + x": (lambda: _Own(lambda x: x + x), IMAGE, 2.0),
+    "x - x / 4": (lambda: _Own(lambda x: x - x / 4), IMAGE, 0.75),
+}
+
+
+class _Own(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self._function = [function]  # in a list: an attribute that is called would be a replaced method
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._function[0](x)
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_constants_in_closed_form(name: str) -> None:
+    make, shape, exact = CLOSED[name]
+    bound = lp.lipschitz_upper_bound(make().eval(), input_shape=shape).value  # pyright: ignore[reportArgumentType]
+    assert exact * (1 - 1e-12) <= bound <= exact * (1 + 1e-6)
+
+
+def _conv_and_norm() -> nn.Module:
+    norm = nn.BatchNorm2d(3)
+    assert norm.running_mean is not None and norm.running_var is not None
+    norm.running_var.copy_(torch.tensor([0.01, 1.0, 9.0]))
+    return nn.Sequential(nn.Conv2d(4, 3, 3, padding=1), norm)
+
+
+def _norm_and_dense() -> nn.Module:
+    scale = torch.tensor([0.1, 1.0, 5.0, -2.0]).view(4, 1, 1)
+    return nn.Sequential(
+        _Own(lambda x: (x - 0.5) / scale), nn.PixelUnshuffle(2), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64, 7)
+    )
+
+
+LINEAR: dict[str, tuple[Callable[[], nn.Module], float]] = {
+    # name: (module, how far the bound may lie above the norm of its matrix)
+    "reflected": (lambda: nn.Conv2d(4, 2, 3, padding=1, padding_mode="reflect"), 1 + 1e-6),
+    "transposed": (lambda: nn.ConvTranspose2d(4, 2, 3, 2, 1, 1), 1 + 1e-6),
+    "batch norm after a convolution": (_conv_and_norm, 1 + 1e-6),
+    "scale, rearranged, before a dense layer": (_norm_and_dense, 2.0),
+    "x + conv(x)": (lambda: _Residual(nn.Conv2d(4, 4, 3, padding=1)), 1 + 1e-6),
+    "padded twice": (lambda: nn.Sequential(nn.ZeroPad2d((1, 0, 2, 1)), nn.Conv2d(4, 3, 3, padding=1)), 1 + 1e-6),
+}
+
+
+class _Residual(nn.Module):
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.block(x)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_linear_layers_against_their_matrix(name: str) -> None:
+    torch.manual_seed(0)
+    make, looseness = LINEAR[name]
+    module = make().eval().double() if "scale" not in name else make().eval()
+    dtype = next(module.parameters()).dtype
+    basis = torch.eye(256, dtype=dtype).view(-1, *IMAGE)
+    with torch.no_grad():
+        columns = (module(basis) - module(torch.zeros(1, *IMAGE, dtype=dtype))).flatten(1).double()
+    exact = float(torch.linalg.svdvals(columns)[0])
+    bound = lp.lipschitz_upper_bound(module, input_shape=IMAGE).value
+    assert exact * (1 - 1e-5) <= bound <= exact * looseness
+
+
+def test_normalisation_costs_no_radius() -> None:
+    """f(x) = W (x - m) / s + b: the radius is the gap over the length of the row differences, divided by s."""
+    generator = torch.Generator().manual_seed(0)
+    mean, std = torch.tensor([[0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]], dtype=torch.float64)
+    head = nn.Linear(192, 10).eval().double()
+    head.weight.data = torch.randn(10, 192, generator=generator, dtype=torch.float64)
+    head.bias.data.zero_()
+    norm = _Own(lambda x: (x - mean[:, None, None]) / std[:, None, None])
+    norm.register_buffer("mean", mean)
+    x = torch.rand(64, 3, 8, 8, generator=generator, dtype=torch.float64)
+    proof = lp.certify(lp.wrap(nn.Sequential(norm, nn.Flatten()).eval().double(), head, input_shape=(3, 8, 8)), x)
+    spread = std.double().repeat_interleave(64)
+    weight = head.weight.detach().double() / spread
+    flat = x.double().flatten(1) - mean.double().repeat_interleave(64)
+    logits = flat @ weight.T + head.bias.detach().double()
+    label = logits.argmax(1)
+    gap = logits.gather(1, label[:, None]) - logits
+    exact = gap / torch.linalg.vector_norm(weight[:, None] - weight[None], dim=2)[label]
+    exact = exact.scatter(1, label[:, None], torch.inf).amin(1)
+    assert torch.equal(proof.prediction, label)
+    assert (proof.radius <= exact * (1 + 1e-6)).all()
+    assert (proof.radius >= exact * (1 - 1e-4)).all()
