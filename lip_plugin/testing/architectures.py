@@ -96,12 +96,14 @@ class ArchitectureTests(ABC):
         network = freeze(model)
         assert all(module.training for module in model.modules())
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+        assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
         assert freeze(model.eval()).digest == network.digest, "freezing depends on the mode"
         logits = network(x)
         with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(1.0)
+            for value in [*model.parameters(), *model.buffers()]:
+                value.mul_(1.5)
         assert torch.equal(network(x), logits), "the network shares its weights with the model"
+        assert freeze(model).digest != network.digest
 
     def test_network_is_saved_and_proved_again(self) -> None:
         network, x = freeze(self._built()), self._images(4)
