@@ -2,7 +2,7 @@
 
 A conventional block x + W2 relu(W1 x) has Lip <= 1 + |W1| |W2| and no better bound by norms; a linear one, x + W x with
 the non-linearity after it, is a convolution by I + W whose norm is proved within 1 % (Hu et al., NeurIPS 2023,
-arXiv 2301.12549, section 4). Both begin from torch's own initialisation, `--width` channels on maps of `--size`.
+arXiv 2301.12549). Both begin from torch's own initialisation, `--width` channels on maps of `--size`.
 The constant itself lies between the largest stretch of a pair of points that a search finds, which is proved, and the
 bound; what is printed is the bound over that stretch, at least the looseness of the bound and the search together.
 
@@ -61,6 +61,8 @@ def looseness(block: Block, blocks: int, width: int, size: int, seed: int) -> tu
 
 
 def draw(rows: dict[str, list[float]], path: Path) -> None:
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
     from lip_plugin.report.plots.style import ATTACKED, PROVED, new_axes, plot_style
 
     with plot_style():
@@ -68,6 +70,8 @@ def draw(rows: dict[str, list[float]], path: Path) -> None:
         for (name, values), colour in zip(rows.items(), (ATTACKED, PROVED), strict=True):
             axes.plot(range(1, len(values) + 1), values, color=colour, marker="o", markersize=4, label=name)
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("residual blocks")
         axes.set_ylabel("proved bound / stretch found")
         axes.legend()

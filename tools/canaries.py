@@ -151,6 +151,14 @@ def minmax() -> Canary:
     return before_head([ops.MinMax()], torch.cat([half, 1 - half]))
 
 
+def ranked(channels: int, height: int, width: int) -> Tensor:
+    """Channels that lie apart at every pixel, in an order of its own."""
+    order = torch.stack(
+        [torch.randperm(channels, generator=torch.Generator().manual_seed(i)) for i in range(height * width)]
+    )
+    return 0.2 + 0.6 * order.T.reshape(channels, height, width).double() / (channels - 1)
+
+
 SAME = (1, 1, 1, 1)
 CANARIES: dict[str, Callable[[], Canary]] = {
     "head": linear_head,
@@ -178,6 +186,15 @@ CANARIES: dict[str, Callable[[], Canary]] = {
     "pixel_unshuffle": lambda: before_head([ops.PixelUnshuffle(2)], sides(2, 6, 6)),
     "pixel_shuffle": lambda: before_head([ops.PixelShuffle(2)], sides(8, 3, 3)),
     "channel_shuffle": lambda: before_head([ops.ChannelShuffle(3)], sides(6, 3, 3)),
+    "gather": lambda: before_head([ops.Gather((2, 0, 2))], sides(3, 4, 4)),
+    "group_sort": lambda: before_head([ops.GroupSort(3)], ranked(3, 4, 4)),
+    "reshape": lambda: before_head([ops.Reshape((8, 2, 2))], sides(2, 4, 4)),
+    "pad": lambda: before_head([ops.Pad((1, 2, 0, 1), "reflect")], sides(2, 4, 4)),
+    "repeat": lambda: before_head([ops.Repeat((2, 1))], sides(2, 4, 4)),
+    "prelu": lambda: before_head(
+        [ops.Offset(torch.tensor(-0.5).double()), ops.PReLU(torch.tensor([0.2, -1.7]).double())], sides(2, 4, 4)
+    ),
+    "conv_transpose": lambda: before_head([ops.ConvTranspose(draw(2, 3, 3, 3), stride=(2, 2))], sides(2, 4, 4)),
     "residual": lambda: before_head([ops.Residual((ops.Scale(torch.tensor(2.5).double()),))], sides(2, 4, 4)),
     "conv, patches": lambda: conv(5, 3, 2, 2, stride=(2, 2)),
     "conv, same": lambda: conv(3, 2, 3, 3, padding=SAME),

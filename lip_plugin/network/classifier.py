@@ -57,7 +57,8 @@ class CertifiedClassifier(nn.Module):
         state["_input_shape"], state["_dtype"], state["_shapes"] = shapes[0], dtype, shapes
         for index, layer in enumerate(layers):
             for name, value in layer.tensors().items():
-                self.register_buffer(buffer_name(index, name), value.detach().clone())
+                own = value.detach().clone(memory_format=torch.contiguous_format)  # as it is after save and load
+                self.register_buffer(buffer_name(index, name), own)
         state["_layers"] = self._bind(layers)
         self.eval()
 

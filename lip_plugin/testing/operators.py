@@ -15,6 +15,7 @@ from lip_plugin.network import CertifiedClassifier, Operator
 from lip_plugin.network.limits import check_size
 from lip_plugin.submission.robustbench.execution import plain_network
 from lip_plugin.testing.canary import Canary, on_images, steepest_step
+from lip_plugin.testing.jacobians import largest_singular_value
 from lip_plugin.types import Shape
 from lip_plugin.zoo.load import load_model
 
@@ -38,8 +39,8 @@ class OperatorTests(ABC):
 
     @abstractmethod
     def inputs(self) -> Tensor:
-        """(B, *input_shape) float32, B >= 2: typical ones, away from kinks where there are some, of a few hundred
-        entries at most each: explicit Jacobians are formed."""
+        """(B, *input_shape) float32, B >= 2, the same at every call: typical ones, away from kinks where there are
+        some, of a few hundred entries at most each: explicit Jacobians are formed."""
 
     # -- the function -----------------------------------------------------------------------------
 
@@ -48,6 +49,10 @@ class OperatorTests(ABC):
         y = operator.apply(x)
         assert tuple(y.shape) == (len(x), *operator.output_shape(_shape(x)))
         assert y.dtype == x.dtype
+
+    def test_no_image_is_an_empty_batch(self) -> None:
+        operator, x = self.make(), self.inputs()
+        assert tuple(operator.apply(x[:0]).shape) == (0, *operator.output_shape(_shape(x)))
 
     def test_images_do_not_meet(self) -> None:
         """Nothing of a batch reaches another image of it, and nothing is remembered."""
@@ -191,13 +196,6 @@ class OperatorTests(ABC):
 
     def _canary(self, operator: Operator, dtype: torch.dtype = torch.float32) -> Canary:
         return on_images(operator, self.inputs()[0].double(), dtype)
-
-
-def largest_singular_value(operator: Operator, at: Tensor) -> float:
-    """Of the explicit Jacobian at one input (*input_shape), float64."""
-    jacobian = torch.autograd.functional.jacobian(lambda one: operator.apply(one[None])[0], at)
-    assert isinstance(jacobian, Tensor)
-    return float(torch.linalg.matrix_norm(jacobian.reshape(-1, at.numel()), 2))
 
 
 def _classifier(operator: Operator, shape: Shape) -> CertifiedClassifier:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import pytest
@@ -100,24 +99,6 @@ def test_any_size(
     else:
         model = LiResNet(input_shape=shape, num_classes=classes, depth=depth, width=width, dense_width=dense_width)
     _assert_frozen_equals_evaluation(randomised(model, seed), randn)
-
-
-def test_freezing_is_pure_and_ignores_the_mode(small_model: CertifiableModel, randn: Randn) -> None:
-    """Works in training mode, changes nothing, and later changes of the model do not reach the network."""
-    small_model.train()
-    before = copy.deepcopy(small_model.state_dict())
-    network = lp.freeze(small_model)
-    assert small_model.training
-    assert all(torch.equal(value, before[key]) for key, value in small_model.state_dict().items())
-    assert all(parameter.grad is None and parameter.requires_grad for parameter in small_model.parameters())
-    assert lp.freeze(small_model.eval()).digest == network.digest == lp.freeze(small_model).digest
-    x = _images(small_model, 3, randn)
-    logits = network(x)
-    with torch.no_grad():
-        for value in [*small_model.parameters(), *small_model.buffers()]:
-            value.mul_(1.5)
-    assert torch.equal(network(x), logits)
-    assert lp.freeze(small_model).digest != network.digest
 
 
 def test_freezing_keeps_float32_and_refuses_half(small_model: CertifiableModel, randn: Randn) -> None:

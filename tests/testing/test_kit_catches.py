@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -93,6 +94,18 @@ class BatchMean(Multiple):
         return super().apply(x - 0.01 * x.mean(0, keepdim=True))
 
 
+class EmptyKeepsItsShape(Multiple):
+    """As torch's own pixel_unshuffle does."""
+
+    kind: ClassVar[str] = "test_empty"
+
+    def apply(self, x: Tensor) -> Tensor:
+        return super().apply(x).flatten(1) if len(x) else x
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (math.prod(input_shape),)
+
+
 class WrongShape(Multiple):
     kind: ClassVar[str] = "test_shape"
 
@@ -140,6 +153,7 @@ CAUGHT: dict[type[Multiple], str] = {
     BoundTooLarge: "test_bound_is_above_every_jacobian",
     RoundingForgotten: "test_rounding_term_covers_float32",
     Detour: "test_nothing_overflows_where_it_is_said_not_to",
+    EmptyKeepsItsShape: "test_no_image_is_an_empty_batch",
     BatchMean: "test_images_do_not_meet",
     WrongShape: "test_output_shape",
     DetachedGradient: "test_gradients",

@@ -25,6 +25,10 @@ class _Rearrangement(Operator):
     @abstractmethod
     def output_shape(self, input_shape: Shape) -> Shape: ...
 
+    def _no_images(self, x: Tensor) -> Tensor:
+        """(0, *input_shape) -> (0, *output_shape): torch's own calls return an empty batch in its old shape."""
+        return x.new_empty(0, *self.output_shape(tuple(x.shape[1:])))
+
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
         return NormBound(1.0, "permutation")
 
@@ -69,7 +73,7 @@ class PixelUnshuffle(_Rearrangement):
         require_ints((self.factor,), "factor", 1, 1)
 
     def apply(self, x: Tensor) -> Tensor:
-        return F.pixel_unshuffle(x, self.factor)
+        return F.pixel_unshuffle(x, self.factor) if len(x) else self._no_images(x)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         channels, height, width = require_map(input_shape, self.kind)
@@ -96,7 +100,7 @@ class PixelShuffle(_Rearrangement):
         require_ints((self.factor,), "factor", 1, 1)
 
     def apply(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(x, self.factor)
+        return F.pixel_shuffle(x, self.factor) if len(x) else self._no_images(x)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         channels, height, width = require_map(input_shape, self.kind)
