@@ -64,7 +64,17 @@ ALLOWED: dict[str, set[str]] = {
     "submission": {"report", "evaluate", "certificates", "zoo", "network", "data"} | _COMMON,
     "train": {"losses", "models", "data", "certificates", "report", "zoo", "network", "bounds", "evaluate"} | _COMMON,
 }
-ALLOWED["testing"] = {"network", "bounds", "certificates", "zoo", "submission", "models", "train", "evaluate"} | _COMMON
+ALLOWED["testing"] = {
+    "data",
+    "network",
+    "bounds",
+    "certificates",
+    "zoo",
+    "submission",
+    "models",
+    "train",
+    "evaluate",
+} | _COMMON
 ALLOWED["cli"] = set(ALLOWED)
 ALLOWED["__main__"] = {"cli"}
 # Loaded on demand by the package itself, so it may name any room.

@@ -216,7 +216,9 @@ def require_unaltered(model: nn.Module) -> None:
     if type(model) is not CertifiedClassifier:
         raise ConfigError(f"{type(model).__name__} is not a CertifiedClassifier (exact type); {way_to_model(model)}")
     recorded = (*model.layer_input_shapes, (model.num_classes,))
-    reason = alteration(model) or inconsistency(model.layers, dict(model.named_buffers()), model.dtype, recorded)
+    reason = alteration(model) or inconsistency(
+        model.layers, dict(model.named_buffers()), model.dtype, model.input_shape, recorded
+    )
     if reason is not None:
         raise ConfigError(f"this CertifiedClassifier {reason}; what runs would not be what is certified")
 

@@ -80,7 +80,11 @@ def _held_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def inconsistency(
-    layers: Sequence[Operator], buffers: Mapping[str, Tensor], dtype: torch.dtype, shapes: Sequence[Shape]
+    layers: Sequence[Operator],
+    buffers: Mapping[str, Tensor],
+    dtype: torch.dtype,
+    input_shape: Shape,
+    shapes: Sequence[Shape],
 ) -> str | None:
     """Where operators, buffers and recorded shapes are no longer those of one plain network; None where they are.
 
@@ -101,7 +105,7 @@ def inconsistency(
     if moved:
         return f"holds {moved[0]} in another dtype or on another device than the rest"
     try:
-        found = trace_shapes([layer.with_tensors({}) for layer in layers], shapes[0])  # checks the settings again
+        found = trace_shapes([layer.with_tensors({}) for layer in layers], input_shape)  # checks the settings again
     except UnsupportedLayerError as error:
         return f"does not fit together any more ({error})"
     return None if found == tuple(shapes) else "has other shapes than it was built with"

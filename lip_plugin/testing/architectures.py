@@ -15,6 +15,7 @@ import yaml
 from torch import Tensor
 
 from lip_plugin.certificates import certify, lipschitz_upper_bound
+from lip_plugin.data import dataset_names
 from lip_plugin.models import ArchitectureConfig, CertifiableModel, freeze
 from lip_plugin.models.architecture import ARCHITECTURES, architecture_class
 from lip_plugin.models.groups import ParameterGroup, check_groups
@@ -228,7 +229,7 @@ class ArchitectureTests(ABC):
         averaged = all(group.can_be_averaged for group in groups)
         return TrainConfig.model_validate(
             {
-                "dataset": "mnist",  # a name that exists; no image of it is read
+                "dataset": dataset_names()[0],  # a name that exists; no image of it is read
                 "model": architecture,
                 "eps": 0.02,
                 "epochs": 1,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lip_plugin.network import CertifiedClassifier, Flatten, Head, Offset, Operator, Scale
 
-_STEP = 0.002
+_STEP = 1e-4
 """Of the images from the boundary, in pixels."""
 
 

@@ -71,7 +71,8 @@ class OperatorTests(ABC):
     def test_bound_is_above_every_jacobian(self) -> None:
         bound = self._bound()
         stretch = max(largest_singular_value(self._wide(), one) for one in self.inputs().double())
-        assert stretch <= bound * (1 + 1e-9), f"a Jacobian has norm {stretch}, the bound is {bound}"
+        # Some derivatives of torch hold float32 constants (hardsigmoid), wherefore not 1e-9.
+        assert stretch <= bound * (1 + 1e-7), f"a Jacobian has norm {stretch}, the bound is {bound}"
         assert bound <= self.looseness * stretch, f"the bound {bound} is {bound / stretch:.4g} times what was found"
 
     def test_bound_is_above_every_pair(self) -> None:

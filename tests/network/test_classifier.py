@@ -52,10 +52,20 @@ def test_digest_changes_with_every_single_weight(network: CertifiedClassifier) -
     assert len(seen) == 1 + sum(len(layer.tensors()) for layer in network.layers)
 
 
+def _position(layers: Sequence[Operator], function: str) -> int:
+    return next(i for i, layer in enumerate(layers) if isinstance(layer, Activation) and layer.function == function)
+
+
 def test_digest_changes_with_settings_kinds_bias_and_dtype(network: CertifiedClassifier, make_network: Make) -> None:
     layers = network.layers
     kinds = [layer.kind for layer in layers]
-    conv, elu, pool, leaky = layers[1], layers[8], layers[11], layers[13]
+    elu_at, pool_at = _position(layers, function="elu"), kinds.index("max_pool")
+    conv, elu, pool, leaky = (
+        layers[1],
+        layers[elu_at],
+        layers[pool_at],
+        layers[_position(layers, function="leaky_relu")],
+    )
     assert isinstance(conv, Conv) and isinstance(elu, Activation) and isinstance(leaky, Activation)
     assert isinstance(pool, MaxPool)
     variants = [
@@ -63,9 +73,9 @@ def test_digest_changes_with_settings_kinds_bias_and_dtype(network: CertifiedCla
         _rebuilt(network, 1, replace(conv, padding=(0, 2, 1, 1))),
         _rebuilt(network, 1, replace(conv, bias=None)),
         _rebuilt(network, 1, replace(conv, bias=torch.zeros(4, dtype=torch.float64))),
-        _rebuilt(network, 8, replace(elu, parameter=0.70000001)),
-        _rebuilt(network, 8, replace(elu, function="leaky_relu")),
-        _rebuilt(network, 11, replace(pool, kernel=(1, 1), padding=(0, 0))),
+        _rebuilt(network, elu_at, replace(elu, parameter=0.70000001)),
+        _rebuilt(network, elu_at, replace(elu, function="leaky_relu")),
+        _rebuilt(network, pool_at, replace(pool, kernel=(1, 1), padding=(0, 0))),
         _rebuilt(network, 2, Activation("relu")),
         _rebuilt(network, kinds.index("scale"), Scale(torch.tensor(1.0, dtype=torch.float64))),
     ]

@@ -175,8 +175,8 @@ def test_a_compiled_network_is_no_network_that_is_certified() -> None:
     model, x = network(numbers()), images()
     with pytest.raises(lp.ConfigError, match="immutable"):
         model.compile()
-    with pytest.raises(lp.ConfigError, match="immutable"):
-        torch.compile(model)
+    with pytest.raises(lp.ConfigError, match="OptimizedModule is not a CertifiedClassifier"):
+        lp.certify(torch.compile(model), x)  # pyright: ignore[reportArgumentType]
     features, head = modules(numbers())
     with pytest.raises(lp.UnsupportedLayerError, match="OptimizedModule"):
         lp.wrap(torch.compile(features).eval(), head, input_shape=SHAPE)  # pyright: ignore[reportFunctionMemberAccess]

@@ -32,11 +32,17 @@ class PlainLayer:
     wraps: bool = False
 
 
+def as_operand(layer: PlainLayer, x: str) -> str:
+    """The expression ``x`` where the layer's code has its input: in parentheses, but for arguments and lone names."""
+    argument = "({x})" in layer.code or "({x}," in layer.code
+    return x if argument or x in ("x", "{x}") else f"({x})"
+
+
 def composed(layer: PlainLayer, x: str, own: str) -> str:
     """The layer's expression of the expression ``x``, which is written once, with ``own`` for its module."""
     x = layer.before.format(x=x) if layer.before else x
     if layer.code.count("{x}") == 1:
-        return layer.code.format(x=x if x == "{x}" or x.endswith(")") else f"({x})", self=own)
+        return layer.code.format(x=as_operand(layer, x), self=own)
     return f"(lambda y: {layer.code.format(x='y', self=own)})({x})"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from lip_plugin.errors import ConfigError
 from lip_plugin.network import CertifiedClassifier, PlainLayer
+from lip_plugin.network.operators.plain_layer import as_operand
 from lip_plugin.submission.robustbench.blocks import Block, network_blocks
 
 
@@ -102,7 +103,7 @@ def _run(layers: Sequence[PlainLayer], own: str) -> Iterator[str]:
         if layer.before:
             expressions.append(layer.before.format(x="x"))
         if layer.wraps and alone:
-            expressions[-1] = layer.code.format(x=expressions[-1], self=own)
+            expressions[-1] = layer.code.format(x=as_operand(layer, expressions[-1]), self=own)
             alone = False
         else:
             expressions.append(layer.code.format(x="x", self=own))
