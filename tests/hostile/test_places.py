@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import lip_plugin as lp
+from lip_plugin.zoo import registry
 
 Refused = Callable[..., str]
 FILES = ["card.json", "model.safetensors"]
@@ -111,6 +112,7 @@ def test_nothing_is_fetched(forge: Any, monkeypatch: pytest.MonkeyPatch) -> None
     def refuse(*arguments: object) -> None:
         raise AssertionError(f"a connection was opened: {arguments}")
 
+    monkeypatch.setattr(registry, "_registered", {})
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     address = "http://127.0.0.1:9/model.safetensors"
