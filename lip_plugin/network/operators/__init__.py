@@ -12,6 +12,7 @@ from lip_plugin.network.operators.conv import Conv as Conv
 from lip_plugin.network.operators.conv_transpose import ConvTranspose as ConvTranspose
 from lip_plugin.network.operators.dense import Dense as Dense
 from lip_plugin.network.operators.dense import Head as Head
+from lip_plugin.network.operators.frequency_conv import FrequencyConv as FrequencyConv
 from lip_plugin.network.operators.gather import Gather as Gather
 from lip_plugin.network.operators.gather import GroupSort as GroupSort
 from lip_plugin.network.operators.linear import LinearOperator as LinearOperator
