@@ -13,7 +13,7 @@ from lip_plugin.files import CARD_FILE, WEIGHTS_FILE
 
 @click.command("convert")
 @click.argument("file", type=Path)
-@click.option("--implementation", required=True, help="Whose checkpoint it is: hu23, liresnet_pp or an installed one.")
+@click.option("--implementation", required=True, help="Whose it is: bronet, hu23, liresnet_pp or an installed one.")
 @click.option("--out", type=Path, required=True, help="Model directory to write.")
 @click.option("--key", help="Which entry of FILE, where it holds several networks, for example ema.")
 @click.option("--set", "settings", multiple=True, help="A size that the shapes do not tell: KEY=VALUE, repeatable.")

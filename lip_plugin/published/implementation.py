@@ -31,7 +31,7 @@ class Implementation:
 
     build: Callable[[Mapping[str, Any], Mapping[str, Tensor]], CertifiableModel]
     needed: tuple[str, ...]
-    sizes: Callable[[Mapping[str, Tensor]], dict[str, int]]
+    sizes: Callable[[Mapping[str, Tensor]], dict[str, Any]]
     citation: Citation
 
 

@@ -30,7 +30,18 @@ def convert(file: Path, implementation: str, out: Path, *more: str) -> int:
     return run(["convert", str(file), "--implementation", implementation, "--out", str(out), *more])
 
 
-@pytest.mark.parametrize("name", ["hu23_cifar_s1", "hu23_tiny_s1", "liresnetpp_cifar_s1", "liresnetpp_tiny_s1"])
+LINKS = {"hu23": "2301.12549", "liresnet_pp": "2310.02513", "bronet": "2505.15174"}
+CONVERTED = [
+    "hu23_cifar_s1",
+    "hu23_tiny_s1",
+    "liresnetpp_cifar_s1",
+    "liresnetpp_tiny_s1",
+    "bronet_cifar_s1",
+    "bronet_tiny_s1",
+]
+
+
+@pytest.mark.parametrize("name", CONVERTED)
 def test_sizes_come_from_the_shapes(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     implementation, config, state = recorded(name)
     torch.save({"model": {f"module.{key}": value for key, value in state.items()}, "epoch": 3}, tmp_path / "last.pt")
@@ -41,7 +52,7 @@ def test_sizes_come_from_the_shapes(name: str, tmp_path: Path, capsys: pytest.Ca
     assert lp.load_model(out).digest == expected.digest
     card = lp.model_card(str(out))
     assert (card.name, card.dataset, card.input_shape) == ("model", "cifar10", expected.input_shape)
-    assert card.link == f"https://arxiv.org/abs/{'2301.12549' if implementation == 'hu23' else '2310.02513'}"
+    assert card.link == f"https://arxiv.org/abs/{LINKS[implementation]}"
     assert card.bibtex and card.paper and card.based_on
     assert card.authors is None  # who trained these weights, the file does not say
 
@@ -120,7 +131,7 @@ def test_files_that_are_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixt
         err = capsys.readouterr().err
         assert words in err and err.count("\n") == 1, err
     assert convert(tmp_path / "good.pt", "hu24", tmp_path / "out") == 2
-    assert "no converter 'hu24'; known: hu23, liresnet_pp" in capsys.readouterr().err
+    assert "no converter 'hu24'; known: bronet, hu23, liresnet_pp" in capsys.readouterr().err
     assert convert(tmp_path / "good.pt", "hu23", tmp_path / "out") == 2
     assert "lacks" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
