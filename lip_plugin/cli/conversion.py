@@ -24,7 +24,8 @@ from lip_plugin.files import CARD_FILE, WEIGHTS_FILE
 def convert_command(**options: Any) -> None:
     """Make a published checkpoint a model directory that every command takes.
 
-    FILE is a .safetensors file or one of torch.save, the state dict itself or what a training script puts around it.
+    FILE is a .safetensors file or one of torch.save, the state dict itself or what a training script puts around it;
+    for bronet also a folder with such a file and its .yaml, as their model pages have it.
     Sizes are read from the weights' shapes. Nothing of FILE is run, and nothing is written unless all of it converts.
     Exits with 2 where FILE is no such checkpoint, holds several networks, or --out cannot be written.
     """

@@ -86,6 +86,22 @@ def _model(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> Certi
     return load_renamed(model, state, {theirs: ours for theirs, ours in _RENAMED.items() if ours in owned})
 
 
+_READ = (
+    *("depth", "depth_1", "depth_2", "width", "input_size", "num_classes", "backbone_type", "neck_conv_type"),
+    *("neck_linear_type", "neck_conv_patch_size", "dense_type", "dense_width", "linear_num"),
+    *("backbone_weight_rank_ratio", "dense_weight_rank_ratio", *_ONLY),
+)
+
+
+def _of_file(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a published configuration: its sections ``model`` and ``dataset``, as far as they say what the network is."""
+    sections = [settings.get(name) for name in ("model", "dataset")]
+    if not all(isinstance(section, Mapping) for section in sections):
+        raise ConfigError("the configuration beside the weights lacks a section model or dataset")
+    both: dict[str, Any] = {key: value for section in sections for key, value in dict(section or {}).items()}
+    return {key: both[key] for key in _READ if key in both}
+
+
 def _settings(**values: Any) -> BRONetConfig:
     """Raises ConfigError for sizes that no model has."""
     try:
@@ -250,4 +266,5 @@ BRONET = Implementation(
     needed=("stem.0.weight", "conv.weights", "neck.weight", "linear.weights", "head.weight"),
     sizes=_sizes,
     citation=BRONetConfig.citation,
+    of_file=_of_file,
 )

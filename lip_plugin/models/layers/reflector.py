@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lip_plugin.errors import ConfigError
-from lip_plugin.models.layers.centering import mean_over_ranks
+from lip_plugin.models.layers.centering import shared_mean
 from lip_plugin.models.layers.minmax import MinMax
 from lip_plugin.network.operators.frequency_conv import reflected
 
@@ -147,7 +147,7 @@ class ReflectorConvStack(nn.Module):
         """(W,): in training the bias less the mean of x over batch and map, which gradient flows through."""
         if not self.training:
             return self.merged_bias()[block]
-        mean = x.mean((0, 2, 3))
+        mean = shared_mean(x.mean((0, 2, 3)))
         with torch.no_grad():
-            self.running_mean[block].lerp_(mean_over_ranks(mean).to(self.running_mean.dtype), _MEAN_MOMENTUM)
+            self.running_mean[block].lerp_(mean, _MEAN_MOMENTUM)
         return self.bias[block] - mean

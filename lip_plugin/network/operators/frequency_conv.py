@@ -72,20 +72,27 @@ def width_transform(size: int) -> Tensor:
 
 
 def reflected(x: Tensor, factor: Tensor) -> Tensor:
-    """(B, C, N, M) -> the same shape: x - U U^H x at every frequency. factor (N, K, 2 C, r); differentiable in both."""
+    """(B, C, N, M) -> the same shape: x - U U^H x at every frequency. factor (N, K, 2 C, r); differentiable in both.
+
+    Real and imaginary parts go apart, and U is written as a real matrix (2 C, 2 r) of an upper and a lower half, so
+    that nothing as large as a batch of maps is copied between the first permutation and the last.
+    """
     batch, channels, height, width = x.shape
     along_h, along_w = height_transform(height).to(x), width_transform(width).to(x)
-    u = factor.flatten(0, 1)
-    z = along_w @ x.permute(2, 3, 1, 0).reshape(height, width, channels * batch)
-    z = along_h @ z.view(height, 2, -1).transpose(0, 1).reshape(2 * height, -1)
-    z = z.view(2, len(u), channels, batch).transpose(0, 1).reshape(len(u), 2 * channels, batch)
-    real, imaginary = z.split(channels, 1)
-    t = u.mT @ torch.cat([z, torch.cat([imaginary, -real], 1)], 2)
-    a, b = (u @ t).split(channels, 1)
-    z = z - torch.cat([a[:, :, :batch] - b[:, :, batch:], a[:, :, batch:] + b[:, :, :batch]], 1)
-    z = along_h.mT @ z.view(len(u), 2, -1).transpose(0, 1).reshape(2 * height, -1)
-    z = along_w.mT @ z.view(2, height, -1).transpose(0, 1).reshape(height, len(along_w), channels * batch)
-    return z.view(height, width, channels, batch).permute(3, 2, 0, 1)
+    above, below = factor.flatten(0, 1).split(channels, 1)
+    upper, lower = torch.cat([above, -below], 2), torch.cat([below, above], 2)
+    from_real, from_imaginary = along_h.chunk(2, 1)
+    to_real, to_imaginary = along_h.chunk(2)
+    even, odd = along_w.chunk(2)
+    z = x.permute(2, 3, 1, 0).reshape(height, width, channels * batch)
+    z = torch.addmm(from_real @ (even @ z).flatten(1), from_imaginary, (odd @ z).flatten(1))
+    real, imaginary = z.view(2, len(upper), channels, batch)
+    t = torch.baddbmm(upper.mT @ real, lower.mT, imaginary)
+    real = torch.baddbmm(real, upper, t, alpha=-1).view(height, -1)
+    imaginary = torch.baddbmm(imaginary, lower, t, alpha=-1).view(height, -1)
+    z = torch.addmm(to_real.mT @ real, to_imaginary.mT, imaginary)
+    real, imaginary = z.view(2, height, len(even), channels * batch)
+    return (even.mT @ real + odd.mT @ imaginary).view(height, width, channels, batch).permute(3, 2, 0, 1)
 
 
 _PLAIN = '''\
@@ -108,18 +115,21 @@ def frequency_conv(x, factor, padding, crop):
     cosine[alone] *= 0.5**0.5
     sine[alone] = 0.0
     along_w = torch.cat([cosine, -sine]).to(x)
-    u = factor.flatten(0, 1)
-    z = along_w @ x.permute(2, 3, 1, 0).reshape(height, width, channels * batch)
-    z = along_h @ z.view(height, 2, -1).transpose(0, 1).reshape(2 * height, -1)
-    z = z.view(2, len(u), channels, batch).transpose(0, 1).reshape(len(u), 2 * channels, batch)
-    real, imaginary = z.split(channels, 1)
-    t = u.mT @ torch.cat([z, torch.cat([imaginary, -real], 1)], 2)
-    a, b = (u @ t).split(channels, 1)
-    z = z - torch.cat([a[:, :, :batch] - b[:, :, batch:], a[:, :, batch:] + b[:, :, :batch]], 1)
-    z = along_h.mT @ z.view(len(u), 2, -1).transpose(0, 1).reshape(2 * height, -1)
-    z = along_w.mT @ z.view(2, height, -1).transpose(0, 1).reshape(height, len(along_w), channels * batch)
+    above, below = factor.flatten(0, 1).split(channels, 1)
+    upper, lower = torch.cat([above, -below], 2), torch.cat([below, above], 2)
+    from_real, from_imaginary = along_h.chunk(2, 1)
+    to_real, to_imaginary = along_h.chunk(2)
+    even, odd = along_w.chunk(2)
+    z = x.permute(2, 3, 1, 0).reshape(height, width, channels * batch)
+    z = torch.addmm(from_real @ (even @ z).flatten(1), from_imaginary, (odd @ z).flatten(1))
+    real, imaginary = z.view(2, len(upper), channels, batch)
+    t = torch.baddbmm(upper.mT @ real, lower.mT, imaginary)
+    real = torch.baddbmm(real, upper, t, alpha=-1).view(height, -1)
+    imaginary = torch.baddbmm(imaginary, lower, t, alpha=-1).view(height, -1)
+    z = torch.addmm(to_real.mT @ real, to_imaginary.mT, imaginary)
+    real, imaginary = z.view(2, height, len(even), channels * batch)
+    x = (even.mT @ real + odd.mT @ imaginary).view(height, width, channels, batch).permute(3, 2, 0, 1)
     top, bottom, left, right = crop
-    x = z.view(height, width, channels, batch).permute(3, 2, 0, 1)
     return x[:, :, top : height - bottom, left : width - right].contiguous()
 '''
 
@@ -212,7 +222,7 @@ class FrequencyConv(LinearOperator):
         error = _Error()
         error.transform(wide, width, entries, unit)
         error.transform(high, 2 * height, entries, unit)
-        error.reflect(gain, absolute, (2 * channels, rank), height * width, unit)
+        error.reflect(gain, absolute, (2 * channels, 2 * rank), height * width, unit)
         error.transform(high, 2 * height, entries, unit)
         error.transform(wide, 2 * (width // 2 + 1), entries, unit)
         on_the_way = max(1.0, abs_norm_upper_bound(wide), abs_norm_upper_bound(high), absolute)
@@ -276,14 +286,16 @@ class _Error:
         self._step(1.0, add_up(products, off, stored), underflow_upper_bound(unit, terms, entries))
 
     def reflect(self, gain: float, absolute: float, size: tuple[int, int], frequencies: int, unit: float) -> None:
-        """t = U^H z, p = U t (two sums, then one addition), z - p. ||U|| <= gain, || |U| || <= absolute."""
-        parts, rank = size
-        first = mul_up(gamma_upper_bound(parts + 1, unit), absolute)
-        second = mul_up(gamma_upper_bound(rank + 2, unit), absolute)
-        lost_t = underflow_upper_bound(unit, parts, 2 * rank * frequencies)
-        lost_p = underflow_upper_bound(unit, 2 * rank, parts * frequencies)
-        of_p = add_up(mul_up(gain, first), mul_up(second, add_up(gain, first)))
-        square = mul_up(gain, gain)
-        last = mul_up(unit, add_up(1.0, square, of_p))
-        lost = mul_up(add_up(mul_up(add_up(gain, second), lost_t), lost_p), up(1.0 + unit))
-        self._step(max(1.0, add_up(square, -1.0)), add_up(of_p, last), lost)
+        """t = U^H z, then z - U t in one sum, U as a real matrix of this size. ||U|| <= gain, || |U| || <= absolute."""
+        rows, columns = size
+        first = mul_up(gamma_upper_bound(rows + 1, unit), absolute)
+        sums = gamma_upper_bound(columns + 2, unit)
+        of_t = add_up(gain, first)  # what computed t is at most, relative to z
+        relative = add_up(mul_up(gain, first), sums, mul_up(sums, absolute, of_t))
+        lost_t = underflow_upper_bound(unit, rows, columns * frequencies)
+        lost = underflow_upper_bound(unit, columns, rows * frequencies)
+        self._step(
+            max(1.0, add_up(mul_up(gain, gain), -1.0)),
+            relative,
+            add_up(mul_up(add_up(gain, mul_up(sums, absolute)), lost_t), lost),
+        )
