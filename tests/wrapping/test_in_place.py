@@ -171,3 +171,17 @@ def test_conversions_to_what_it_is_are_read() -> None:
 def test_sorting_the_batch_is_refused() -> None:
     with pytest.raises(lp.UnsupportedLayerError, match="msort"):
         lp.lipschitz_upper_bound(_Own(torch.msort).eval(), input_shape=SHAPE)
+
+
+class _Centred(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        x -= 0.5
+        x *= 3.0
+        return x
+
+
+def test_a_module_that_changes_its_image_is_compared_on_images_of_its_own() -> None:
+    module = nn.Sequential(_Centred(), nn.SiLU(inplace=True), nn.Flatten(), nn.Linear(16, 3)).eval()
+    model = lp.wrap(module, input_shape=SHAPE)
+    x = torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(model(x), module(x.clone()), atol=1e-5)
