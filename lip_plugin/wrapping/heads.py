@@ -66,8 +66,8 @@ def _convolution_last(layers: list[Operator], shape: Shape) -> list[Operator]:
             return [*layers[:-1], Flatten(), Dense(conv.weight.flatten(1), conv.bias)]
     if kinds[-2:] == [Conv, AvgPool] and shapes[-1][1:] == (1, 1):
         conv, pool = layers[-2], layers[-1]
-        assert isinstance(conv, Conv)
-        plain = conv.groups == 1 and not any(conv.padding) and conv.stride == (1, 1)
+        assert isinstance(conv, Conv) and isinstance(pool, AvgPool)
+        plain = conv.groups == 1 and not any(conv.padding) and conv.stride == (1, 1) and not any(pool.padding)
         if plain and tuple(conv.weight.shape[2:]) == (1, 1):
             return [*layers[:-2], pool, Flatten(), Dense(conv.weight.flatten(1), conv.bias)]
     return [*layers, Flatten()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -51,6 +52,8 @@ def _read(module: nn.Module, path: str, activation: Traced) -> Traced:
     try:
         with torch.no_grad(), _exact_types(module), unchanged(module, path):
             out: Any = module(activation)
+            for refusal in activation.session.refused:  # which the module's own code caught
+                raise refusal
             return _settled(out)
     except UnsupportedLayerError as error:
         raise UnsupportedLayerError(_located(error, module, path)) from error
@@ -162,18 +165,35 @@ def _watched(module: nn.Module, path: str) -> list[tuple[str, nn.Module]]:
 
 
 def _state(module: nn.Module) -> dict[str, object]:
-    """What a forward might change: attributes by identity, small ones by value, tensors by their version."""
+    """What a forward might change: attributes by identity, small ones by value, tensors by their version.
+
+    Lists, dictionaries and sets with what is in them.
+    """
     rewritten = {"forward", *reparametrised(module)}
     state: dict[str, object] = {}
     for holder in (vars(module), module._parameters, module._buffers, module._modules):  # pyright: ignore[reportPrivateUsage]
         for key, value in holder.items():
             if key in rewritten:
                 continue
-            if isinstance(value, Tensor):
-                state[key] = (id(value), -1 if value.is_inference() else value._version)  # pyright: ignore[reportPrivateUsage]
-            else:
-                state[key] = value if isinstance(value, bool | int | float | str) else id(value)
+            state[key] = _content(value, 0 if key in _REGISTERS else 4)
     return state
+
+
+_REGISTERS = {"_parameters", "_buffers", "_modules"}
+"""What is in them is gone through by name."""
+
+
+def _content(value: Any, depth: int) -> tuple[object, ...]:
+    if isinstance(value, Tensor):
+        return id(value), -1 if value.is_inference() else value._version  # pyright: ignore[reportPrivateUsage]
+    if isinstance(value, bool | int | float | str):
+        return (value,)
+    inside: list[Any] = []
+    if isinstance(value, dict):
+        inside = [*value, *value.values()]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    elif isinstance(value, list | tuple | set | deque):
+        inside = list(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return id(value), *(_content(item, depth - 1) for item in inside if depth)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _innermost(trace: TracebackType | None, module: nn.Module, path: str) -> tuple[str, nn.Module]:

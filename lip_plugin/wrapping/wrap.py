@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -123,4 +124,5 @@ class _no_randomness:
 
     @staticmethod
     def _states() -> tuple[object, ...]:
-        return bytes(torch.get_rng_state().numpy()), random.getstate()
+        of_numpy = np.random.get_state(legacy=False)
+        return bytes(torch.get_rng_state().numpy()), random.getstate(), repr(of_numpy)

@@ -51,7 +51,8 @@ def _moving(function: Callable[..., Any]) -> Callable[..., Any]:
             out = function(*positions[0], **positions[1])
         except (RuntimeError, IndexError, ValueError) as error:
             raise UnsupportedLayerError(f"{name} does not fit here: {str(error).splitlines()[0]}") from error
-        return pytree.tree_map(lambda value: first.moved(value) if isinstance(value, Tensor) else value, out)
+        made = first.copied if name in _COPIES else first.moved
+        return pytree.tree_map(lambda value: made(value) if isinstance(value, Tensor) else value, out)
 
     return moved
 
@@ -61,6 +62,8 @@ def _positions(value: Any) -> Any:
 
 
 _JOINS = {"cat", "concat", "concatenate", "stack"}
+_COPIES = _JOINS | {"flip", "roll", "rot90", "repeat", "repeat_interleave", "tile", "index_select", "gather"}
+"""What never gives a view of the activation."""
 
 
 def _same_source(one: Traced, other: Traced) -> bool:
