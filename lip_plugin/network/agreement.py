@@ -27,7 +27,7 @@ def require_same_function(name: str, run: Logits, classifier: CertifiedClassifie
     for x in _images(classifier, dtype):
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             try:
-                expected = run(x)
+                expected = run(x.clone())  # which it may overwrite
             except RuntimeError as error:
                 raise UnsupportedLayerError(
                     f"{name} cannot run {len(x)} images of shape {classifier.input_shape} "

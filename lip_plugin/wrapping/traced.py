@@ -34,6 +34,7 @@ _ASKED = {
     "is_contiguous",
     "ndimension",
     "nelement",
+    "is_inference",
 }
 _READ = {
     "shape",
@@ -153,7 +154,7 @@ class Traced(Tensor):
             return torch.tensor(number(given, "a summand or factor"), dtype=dtype, device=self.session.device)
         if given.dim() and given.dtype != dtype and given.is_floating_point():
             raise UnsupportedLayerError(f"mixes {dtype} activations with {given.dtype} numbers; keep one dtype")
-        given = given.detach().to(self.session.device, dtype)
+        given = _one_image(given.detach().to(self.session.device, dtype), len(shape))
         try:
             full = given.expand(1, *shape)[0]
         except RuntimeError as error:
@@ -216,6 +217,12 @@ def _applied(found: Rule, name: str, args: Sequence[Any], kwargs: Mapping[str, A
     result = found(*args, **kwargs)
     in_place = (name.endswith("_") and not name.endswith("__")) or bound.get("inplace") is True or name in _AUGMENTED
     return args[0].become(result) if in_place and isinstance(args[0], Traced) else result
+
+
+def _one_image(given: Tensor, dimensions: int) -> Tensor:
+    """Numbers that were spread over the traced batch, alike for every image, as those of one image."""
+    batch = given.dim() == dimensions + 1 and len(given) == BATCH
+    return given[:1] if batch and torch.equal(given, given[:1].expand_as(given)) else given
 
 
 _AUGMENTED = {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__idiv__"}

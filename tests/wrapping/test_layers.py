@@ -104,6 +104,78 @@ def test_linear_layers_against_their_matrix(name: str) -> None:
     assert exact * (1 - 1e-5) <= bound <= exact * looseness
 
 
+ROWS: dict[str, Callable[[], nn.Module]] = {
+    "convolution": lambda: nn.Conv1d(4, 3, 3, stride=2, padding=2, dilation=2),
+    "grouped": lambda: nn.Conv1d(4, 4, 3, padding="same", groups=2),
+    "transposed": lambda: nn.ConvTranspose1d(4, 2, 3, 2, 1, 1),
+    "average": lambda: nn.AvgPool1d(3, 2, 1),
+    "global average": lambda: nn.AdaptiveAvgPool1d(1),
+    "mean": lambda: _Own(lambda x: x.mean(-1)),
+    "zeros": lambda: nn.ZeroPad1d((2, 0)),
+    "mirrored": lambda: nn.ReflectionPad1d(1),
+    "doubled": lambda: nn.Upsample(scale_factor=2),
+    "cropped": lambda: _Own(lambda x: x[:, :, 1:-1]),
+    "transposed axes": lambda: _Own(lambda x: x.transpose(1, 2)),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_layers_of_one_axis_against_their_matrix(name: str) -> None:
+    torch.manual_seed(0)
+    module = ROWS[name]().eval().double()
+    basis = torch.eye(40, dtype=torch.float64).view(40, 4, 10)
+    with torch.no_grad():
+        columns = (module(basis) - module(torch.zeros(1, 4, 10, dtype=torch.float64))).flatten(1)
+    exact = float(torch.linalg.svdvals(columns)[0])
+    bound = lp.lipschitz_upper_bound(module, input_shape=(4, 10)).value  # type: ignore[arg-type]
+    assert exact * (1 - 1e-5) <= bound <= exact * (1.1 if name == "mirrored" else 1 + 1e-6)
+
+
+@pytest.mark.parametrize("layer", [nn.MaxPool1d(3, 2, 1), nn.AdaptiveMaxPool1d(2), nn.LPPool1d(2, 2)])
+def test_pools_of_one_axis_are_what_they_were(layer: nn.Module) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), layer, nn.Flatten(), nn.LazyLinear(3)).eval()
+    x = torch.rand(5, 2, 8)
+    expected = module(x)
+    model = lp.wrap(module, input_shape=(2, 8))
+    assert torch.allclose(model(x.view(5, 2, 1, 8)), expected, atol=1e-6)
+
+
+def _affine(mean: Tensor, std: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
+    """(x - mean) / std as people write it; mean and std are (C, 1, 1)."""
+    return {
+        "spread like the image": lambda x: (x - mean.expand_as(x)) / std.expand(x.shape),
+        "repeated for the batch": lambda x: (x - mean.repeat(len(x), 1, 4, 4)) / std,
+        "of the image's type": lambda x: (x - mean.type_as(x)) / std.to(x),
+        "new numbers": lambda x: (x - x.new_tensor(mean.tolist())) / (torch.zeros_like(x) + std),
+        "addcmul": lambda x: torch.addcmul(-mean / std, x, 1 / std),
+        "channels last": lambda x: x.permute(0, 2, 3, 1).sub(mean.flatten()).div(std.flatten()).permute(0, 3, 1, 2),
+        "as rows": lambda x: (x.flatten(2) - mean.flatten(1)).div(std.flatten(1)).view_as(x),
+        "overwriting the image": lambda x: x.sub_(mean).div_(std),
+        "per entry": lambda x: (x - mean.expand(3, 4, 4)) / std.expand(3, 4, 4),
+        "and another order": lambda x: ((x - mean) / std).flip(1).flip(1).flatten(2).transpose(1, 2).transpose(1, 2),
+    }
+
+
+@pytest.mark.parametrize("name", _affine(torch.zeros(1), torch.ones(1)))
+def test_normalisation_costs_no_radius_however_it_is_written(name: str) -> None:
+    torch.manual_seed(0)
+    mean, std = torch.rand(3, 1, 1), torch.rand(3, 1, 1) + 0.1
+    head = nn.Linear(48, 2)
+    model = lp.wrap(nn.Sequential(_Own(_affine(mean, std)[name]), nn.Flatten(), head).eval(), input_shape=(3, 4, 4))
+    rows = (head.weight[0] - head.weight[1]).detach().double().view(3, -1) / std.double().flatten(1)
+    exact = float(rows.norm())
+    assert exact * (1 - 1e-6) <= float(lp.pair_lipschitz_upper_bound(model)[0, 1]) <= exact * (1 + 1e-6)
+
+
+def test_numbers_per_pixel_cost_no_radius() -> None:
+    torch.manual_seed(0)
+    std, head = torch.rand(3, 4, 4) + 0.1, nn.Linear(48, 2)
+    model = lp.wrap(nn.Sequential(_Own(lambda x: x / std), nn.Flatten(), head).eval(), input_shape=(3, 4, 4))
+    exact = float(((head.weight[0] - head.weight[1]).detach().double() / std.double().flatten()).norm())
+    assert exact * (1 - 1e-6) <= float(lp.pair_lipschitz_upper_bound(model)[0, 1]) <= exact * (1 + 1e-6)
+
+
 def test_normalisation_costs_no_radius() -> None:
     """f(x) = W (x - m) / s + b: the radius is the gap over the length of the row differences, divided by s."""
     generator = torch.Generator().manual_seed(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -35,10 +36,14 @@ _MOVES = (
 def _moving(function: Callable[..., Any]) -> Callable[..., Any]:
     def moved(*args: Any, **kwargs: Any) -> Any:
         """The function, run on positions."""
+        name = name_of(function)
+        if name in _SHAPED_LIKE:
+            args, kwargs = _by_shape(*args, **kwargs), {}
+            if not isinstance(args[0], Traced):
+                return function(*args)
         activations = [value for value in pytree.tree_leaves((args, kwargs)) if isinstance(value, Traced)]
         first = activations[0]
         others = [value for value in pytree.tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
-        name = getattr(function, "__name__", "this")
         if name in _JOINS and len(others) != len(activations):
             raise UnsupportedLayerError(f"{name} joins the activation with fixed numbers, which has no operator")
         if any(not _same_source(value, first) for value in activations):
@@ -56,10 +61,20 @@ def _moving(function: Callable[..., Any]) -> Callable[..., Any]:
     return moved
 
 
+def _by_shape(input: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """The second one without numbers, since only its shape counts."""
+    return input, torch.empty(tuple(other.shape), device="meta")
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", "this")
+
+
 def _positions(value: Any) -> Any:
     return value.positions() if isinstance(value, Traced) else value
 
 
+_SHAPED_LIKE = {"view_as", "reshape_as", "expand_as"}
 _JOINS = {"cat", "concat", "concatenate", "stack"}
 
 
@@ -78,6 +93,11 @@ def _register() -> None:
 
 
 _register()
+
+
+@rule("squeeze_", "unsqueeze_", "transpose_", "swapaxes_", "swapdims_", "t_")
+def _in_place(input: Traced, *arguments: Any, **settings: Any) -> Traced:
+    raise UnsupportedLayerError("rearranges an activation in place; use what the function without the underscore gives")
 
 
 @rule("flatten")

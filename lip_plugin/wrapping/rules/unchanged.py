@@ -24,7 +24,10 @@ def _same(input: Traced, *arguments: Any, **settings: Any) -> Traced:
 
 
 @rule("to", "type", "type_as", "float", "double", "half", "bfloat16")
-def _converted(input: Traced, *arguments: Any, **settings: Any) -> Traced:
+def _converted(input: Any, *arguments: Any, **settings: Any) -> Any:
+    if not isinstance(input, Traced):  # fixed numbers, made like the activation
+        like = next(value for value in (*arguments, *settings.values()) if isinstance(value, Traced))
+        return input.to(like.device, like.dtype)
     wanted = [value for value in (*arguments, *settings.values()) if isinstance(value, torch.dtype)]
     wanted += [value.dtype for value in arguments if isinstance(value, torch.Tensor)]
     return _in_dtype(input, wanted[0] if wanted else input.dtype)
