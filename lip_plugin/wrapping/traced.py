@@ -61,12 +61,13 @@ class NoRuleError(UnsupportedLayerError):
 
 @dataclass(frozen=True)
 class Session:
-    """What all activations of one trace share. ``sorted`` holds what was sorted before, by what was sorted."""
+    """What all activations of one trace share; ``sorted`` and ``joined`` hold results by what they are made of."""
 
     dtype: torch.dtype
     device: torch.device
     input_shape: Shape
     sorted: dict[tuple[Any, ...], Traced] = field(default_factory=dict[tuple[Any, ...], "Traced"])
+    joined: dict[tuple[Any, ...], Traced] = field(default_factory=dict[tuple[Any, ...], "Traced"])
 
 
 class Traced(Tensor):
@@ -80,6 +81,8 @@ class Traced(Tensor):
     steps: tuple[Operator, ...]
     settled_shape: Shape
     places: Tensor | None
+    writes: list[tuple[Any, Traced]]
+    """Pieces that were written into it, as long as others are missing."""
 
     @staticmethod
     def __new__(
@@ -90,6 +93,7 @@ class Traced(Tensor):
             cls, shape, dtype=session.dtype, device=session.device
         )
         made.session, made.steps, made.settled_shape, made.places = session, steps, settled_shape, places
+        made.writes = []
         return made
 
     def __init__(

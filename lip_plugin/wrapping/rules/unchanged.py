@@ -18,7 +18,13 @@ def _dropout(input: Traced, p: float = 0.5, training: bool = True, inplace: bool
     return input
 
 
-@rule("clone", "contiguous", "detach", "cpu", "cuda", "requires_grad_", "data")
+@rule("contiguous")
+def _contiguous(input: Traced, *arguments: Any, **settings: Any) -> Traced:
+    """Which `view` after `transpose` needs."""
+    return input.moved(input.positions().contiguous())
+
+
+@rule("clone", "detach", "cpu", "cuda", "requires_grad_", "data")
 def _same(input: Traced, *arguments: Any, **settings: Any) -> Traced:
     return input.moved(input.positions())
 
