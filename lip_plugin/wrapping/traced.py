@@ -81,6 +81,8 @@ class Traced(Tensor):
     steps: tuple[Operator, ...]
     settled_shape: Shape
     places: Tensor | None
+    last: str
+    """The function of the classes that ends the network and is left out, softmax or log_softmax; else empty."""
     writes: list[tuple[Any, Traced]]
     """Pieces that were written into it, as long as others are missing."""
 
@@ -93,7 +95,7 @@ class Traced(Tensor):
             cls, shape, dtype=session.dtype, device=session.device
         )
         made.session, made.steps, made.settled_shape, made.places = session, steps, settled_shape, places
-        made.writes = []
+        made.writes, made.last = [], ""
         return made
 
     def __init__(
@@ -116,6 +118,13 @@ class Traced(Tensor):
     def moved(self, places: Tensor) -> Traced:
         """The same activation with its entries moved."""
         return Traced(self.session, self.steps, self.settled_shape, places)
+
+    def ended(self, function: str) -> Traced:
+        """The activation after a function that keeps the order of the classes; nothing may follow."""
+        settled = self.settle()
+        made = Traced(self.session, settled.steps, settled.settled_shape)
+        made.last = function
+        return made
 
     def then(self, *operators: Operator) -> Traced:
         """The activation after further operators. Raises UnsupportedLayerError where one does not fit."""
@@ -194,6 +203,11 @@ class Traced(Tensor):
         found = FUNCTIONS.get(func) or FUNCTIONS.get(read)
         if found is None:
             raise _refusal(read or name)
+        ended = next((value.last for value in args if isinstance(value, Traced) and value.last), "")
+        if ended:
+            raise UnsupportedLayerError(
+                f"goes on after {ended}, which is taken only as the end of a network; leave it out there"
+            )
         return _applied(found, name, args, kwargs)
 
     @classmethod

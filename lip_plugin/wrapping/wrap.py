@@ -30,9 +30,10 @@ def wrap(module: nn.Module, head: nn.Linear | None = None, *, input_shape: Shape
     forward is run once on an activation without numbers, through any containers, methods and functions of torch; it
     must be one chain of known operations (docs/layers.md), in eval mode, without hooks or replaced forwards.
     Parametrised weights are frozen at their current value. Put any input normalisation inside ``module``. One logit
-    is taken as the classes 0 and 1. Weights are copied; later changes to the module do not reach the frozen network,
-    which is compared with the module on random images. A module of vectors (B, D) or rows (B, C, L) is given as
-    ``input_shape=(D,)`` or ``(C, L)``; its frozen network takes images (B, D, 1, 1) or (B, C, 1, L).
+    is taken as the classes 0 and 1; softmax or log_softmax at the end is left out, and a line says so. Weights are
+    copied; later changes to the module do not reach the frozen network, which is compared with the module on random
+    images. A module of vectors (B, D) or rows (B, C, L) is given as ``input_shape=(D,)`` or ``(C, L)``; its frozen
+    network takes images (B, D, 1, 1) or (B, C, 1, L).
 
         lp.wrap(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).eval(), input_shape=(1, 28, 28))
 
@@ -48,16 +49,21 @@ def wrap(module: nn.Module, head: nn.Linear | None = None, *, input_shape: Shape
     shape = _image_shape(given_shape)
     _require_linear(head)
     modules = {name: module} if head is None else {name: module, "head": head}
-    steps = read_chain(modules, shape, as_shape=given_shape).steps
-    features, last = with_head(steps, shape)
+    chain = read_chain(modules, shape, as_shape=given_shape)
+    features, last = with_head(chain.steps, shape)
     classifier = CertifiedClassifier(features, last, input_shape=shape)
-    _compare(module, head, name, classifier, given_shape)
+    if chain.last:
+        logger.warning("%s ends in %s, which is left out: the frozen network gives logits", name, chain.last)
+    _compare(module, head, name, classifier, given_shape, chain.last)
     return classifier
 
 
 def operators_of(module: nn.Module, path: str, shape: Shape) -> tuple[Operator, ...]:
     """The operators of a module on activations of ``shape``, in their order. Raises as `wrap`."""
-    return padded_by_themselves(read_chain({path: module}, shape).steps)
+    chain = read_chain({path: module}, shape)
+    if chain.last:
+        raise UnsupportedLayerError(f"{path} ends in {chain.last}; {remedy(chain.last)}")
+    return padded_by_themselves(chain.steps)
 
 
 def _given_shape(input_shape: Any) -> Shape:
@@ -91,21 +97,30 @@ def _require_linear(head: nn.Linear | None) -> None:
         raise UnsupportedLayerError(f"head is {plain_type(head).__name__}; expected torch.nn.Linear exactly{way}")
 
 
+_AFTER: dict[str, Callable[[Tensor], Tensor]] = {
+    "": lambda logits: logits,
+    "softmax": lambda logits: logits.softmax(1),
+    "log_softmax": lambda logits: logits.log_softmax(1),
+}
+"""What the module does to its logits at the end, by the function's name."""
+
+
 def _compare(
-    module: nn.Module, head: nn.Module | None, name: str, classifier: CertifiedClassifier, shape: Shape
+    module: nn.Module, head: nn.Module | None, name: str, classifier: CertifiedClassifier, shape: Shape, last: str
 ) -> None:
     """The module and its network on random images, in float64 where the module has a copy of its own to widen."""
     whole = module if head is None else nn.Sequential(module, head)
     with warnings.catch_warnings():  # what the module warns of is not news here
         warnings.simplefilter("ignore")
-        _compare_runs(module, whole, name, classifier, shape)
+        _compare_runs(module, whole, name, classifier, shape, last)
 
 
 def _compare_runs(
-    module: nn.Module, whole: nn.Module, name: str, classifier: CertifiedClassifier, shape: Shape
+    module: nn.Module, whole: nn.Module, name: str, classifier: CertifiedClassifier, shape: Shape, last: str
 ) -> None:
+    after = _AFTER[last]
     with unchanged(module, name), _no_randomness(name):
-        require_same_function(name, _logits(whole, shape), classifier, dtype=classifier.dtype)
+        require_same_function(name, _logits(whole, shape), classifier, dtype=classifier.dtype, after=after)
     if classifier.dtype == torch.float64:
         return
     try:
@@ -114,7 +129,7 @@ def _compare_runs(
             wide(torch.zeros(1, *shape, dtype=torch.float64, device=classifier.device))
     except Exception:  # no copy, or one that keeps to float32: the comparison above stands
         return
-    require_same_function(name, _logits(wide, shape), classifier, dtype=torch.float64)
+    require_same_function(name, _logits(wide, shape), classifier, dtype=torch.float64, after=after)
 
 
 def _logits(module: nn.Module, shape: Shape) -> Callable[[Tensor], Tensor]:

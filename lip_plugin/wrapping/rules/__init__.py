@@ -9,5 +9,6 @@ from lip_plugin.wrapping.rules import normalisation as normalisation
 from lip_plugin.wrapping.rules import one_axis as one_axis
 from lip_plugin.wrapping.rules import padding as padding
 from lip_plugin.wrapping.rules import pools as pools
+from lip_plugin.wrapping.rules import probabilities as probabilities
 from lip_plugin.wrapping.rules import sorting as sorting
 from lip_plugin.wrapping.rules import unchanged as unchanged
