@@ -260,3 +260,13 @@ def test_what_is_joined_along_other_axes_is_told_the_way() -> None:
     network = nn.Sequential(_Own(lambda x: torch.cat([x.tanh(), x.sin()], 2)), nn.Flatten(), nn.Linear(96, 3)).eval()
     with pytest.raises(lp.UnsupportedLayerError, match=r"torch\.cat\(branches, 1\) or by sums"):
         lp.wrap(network, input_shape=(3, 4, 4))
+
+
+@pytest.mark.parametrize("size", [7, 8, 9, 10])
+@pytest.mark.parametrize("how", [(3, 2, 0), (2, 2, 1), (2, 3, 0), (3, 2, 1), (4, 3, 2)])
+def test_partial_windows_of_maxima(size: int, how: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.MaxPool2d(*how, ceil_mode=True), nn.Flatten(), nn.LazyLinear(3))
+    x = torch.randn(4, 2, size, size)
+    expected = module(x)
+    assert torch.allclose(lp.wrap(module.eval(), input_shape=(2, size, size))(x), expected, atol=1e-5)
