@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network import refuse_altered, reparametrised
+from lip_plugin.network import Flatten, Reshape, refuse_altered, reparametrised
 from lip_plugin.types import Shape
 from lip_plugin.wrapping import rules as _rules  # noqa: F401  # pyright: ignore[reportUnusedImport]  registers them
 from lip_plugin.wrapping.registry import Rule, module_rule
@@ -34,8 +34,8 @@ _OPAQUE = {
 """What runs elsewhere than in its forward, or on several devices."""
 
 
-def read_chain(modules: Mapping[str, nn.Module], shape: Shape) -> Traced:
-    """What modules, by their paths, make of images (B, *shape) one after the other.
+def read_chain(modules: Mapping[str, nn.Module], shape: Shape, *, as_shape: Shape | None = None) -> Traced:
+    """What modules, by their paths, make of images (B, *shape) one after the other, given to them as (B, *as_shape).
 
     Raises UnsupportedLayerError naming the path of what is refused.
     """
@@ -43,6 +43,8 @@ def read_chain(modules: Mapping[str, nn.Module], shape: Shape) -> Traced:
         require_readable(module, path)
     dtype, device = _numbers_of(modules.values())
     activation = Traced(Session(dtype, device, shape), (), shape)
+    if as_shape is not None and as_shape != shape:
+        activation = activation.then(Flatten() if len(as_shape) == 1 else Reshape(as_shape))
     for path, module in modules.items():
         activation = _read(module, path, activation)
     return activation
@@ -56,7 +58,7 @@ def _read(module: nn.Module, path: str, activation: Traced) -> Traced:
                 raise refusal
             return _settled(out)
     except UnsupportedLayerError as error:
-        raise UnsupportedLayerError(_located(error, module, path)) from error
+        raise UnsupportedLayerError(" ".join(_located(error, module, path).split())) from error
     except Exception as error:
         where, part = _innermost(error.__traceback__, module, path)
         if plain_type(part).__module__.startswith("torch."):

@@ -35,6 +35,7 @@ _ASKED = {
     "is_contiguous",
     "ndimension",
     "nelement",
+    "is_inference",
 }
 _READ = {
     "shape",
@@ -61,7 +62,7 @@ class NoRuleError(UnsupportedLayerError):
 
 @dataclass(frozen=True)
 class Session:
-    """What all activations of one trace share. ``sorted`` holds what was sorted before, by what was sorted.
+    """What all activations of one trace share; ``sorted`` and ``joined`` hold results by what they are made of.
 
     ``refused``: what was refused on the way, also where the module's own code went on after that (``except``).
     """
@@ -70,6 +71,7 @@ class Session:
     device: torch.device
     input_shape: Shape
     sorted: dict[tuple[Any, ...], Traced] = field(default_factory=dict[tuple[Any, ...], "Traced"])
+    joined: dict[tuple[Any, ...], Traced] = field(default_factory=dict[tuple[Any, ...], "Traced"])
     refused: list[Exception] = field(default_factory=list[Exception])
 
 
@@ -95,6 +97,10 @@ class Traced(Tensor):
     places: Tensor | None
     memory: Memory
     writes: int
+    last: str
+    """The function of the classes that ends the network and is left out, softmax or log_softmax; else empty."""
+    pieces: list[tuple[Any, Traced]]
+    """What was written into it, as long as others are missing."""
 
     @staticmethod
     def __new__(
@@ -106,6 +112,7 @@ class Traced(Tensor):
         )
         made.session, made.steps, made.settled_shape, made.places = session, steps, settled_shape, places
         made.memory, made.writes = Memory(), 0
+        made.pieces, made.last = [], ""
         return made
 
     def __init__(
@@ -135,6 +142,13 @@ class Traced(Tensor):
     def copied(self, places: Tensor | None) -> Traced:
         """The same activation with its entries moved, in memory of its own."""
         return Traced(self.session, self.steps, self.settled_shape, places)
+
+    def ended(self, function: str) -> Traced:
+        """The activation after a function that keeps the order of the classes; nothing may follow."""
+        settled = self.settle()
+        made = Traced(self.session, settled.steps, settled.settled_shape)
+        made.last = function
+        return made
 
     def then(self, *operators: Operator) -> Traced:
         """The activation after further operators. Raises UnsupportedLayerError where one does not fit."""
@@ -178,7 +192,7 @@ class Traced(Tensor):
             return torch.tensor(number(given, "a summand or factor"), dtype=dtype, device=self.session.device)
         if given.dim() and given.dtype != dtype and given.is_floating_point():
             raise UnsupportedLayerError(f"mixes {dtype} activations with {given.dtype} numbers; keep one dtype")
-        given = given.detach().to(self.session.device, dtype)
+        given = _one_image(given.detach().to(self.session.device, dtype), len(shape))
         try:
             full = given.expand(1, *shape)[0]
         except RuntimeError as error:
@@ -230,6 +244,11 @@ class Traced(Tensor):
         try:
             if found is None:
                 raise _refusal(read or name)
+            ended = next((value.last for value in args if isinstance(value, Traced) and value.last), "")
+            if ended:
+                raise UnsupportedLayerError(
+                    f"goes on after {ended}, which is taken only as the end of a network; leave it out there"
+                )
             return _applied(found, name, args, kwargs)
         except Exception as error:
             _session((args, kwargs)).refused.append(error)
@@ -273,6 +292,12 @@ def _applied(found: Rule, name: str, args: Sequence[Any], kwargs: Mapping[str, A
         return args[0].overwrite(result)
     given = isinstance(result, Traced) and any(result is value for value in pytree.tree_leaves((args, kwargs)))
     return result.moved(result.places) if given else result  # an object of its own: it may be changed in place
+
+
+def _one_image(given: Tensor, dimensions: int) -> Tensor:
+    """Numbers that were spread over the traced batch, alike for every image, as those of one image."""
+    batch = given.dim() == dimensions + 1 and len(given) == BATCH
+    return given[:1] if batch and torch.equal(given, given[:1].expand_as(given)) else given
 
 
 _AUGMENTED = {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__idiv__"}

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import lip_plugin as lp
+from lip_plugin.wrapping import operators_of
 
 SHAPE = (1, 4, 4)
 
@@ -185,3 +186,46 @@ def test_a_module_that_changes_its_image_is_compared_on_images_of_its_own() -> N
     model = lp.wrap(module, input_shape=SHAPE)
     x = torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(model(x), module(x.clone()), atol=1e-5)
+
+
+class _WrittenThenChanged(nn.Module):
+    """What is written into another tensor is copied there: a change afterwards does not reach it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch.empty_like(x)
+        first = x[:, :1] - 0.5
+        out[:, :1] = first
+        first.relu_()
+        out[:, 1:] = x[:, 1:] * 2.0
+        return out + 0.0 * torch.cat([first, x[:, 1:]], 1)
+
+
+class _JoinedThenChanged(nn.Module):
+    """The second of two equal joins is not touched by what happens to the first."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, other = x.relu(), x.tanh()
+        changed = torch.cat([one, other], 1).sub_(0.5).abs_()
+        return changed + torch.cat([one, other], 1)
+
+
+@pytest.mark.parametrize("module", [_WrittenThenChanged(), _JoinedThenChanged()])
+def test_later_changes_in_place_reach_no_copy(module: nn.Module) -> None:
+    operators = operators_of(module.eval(), "module", (2, 4, 4))
+    x = torch.rand(4, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    found = x
+    for operator in operators:
+        found = operator.apply(found)
+    assert torch.allclose(found, module(x.clone()), atol=1e-6)
+
+
+def test_a_view_taken_before_a_slice_is_written_is_refused() -> None:
+    class Viewed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.clone()
+            view = x[:, :1]
+            x[:, :1] = x[:, :1] * 1000.0
+            return view
+
+    with pytest.raises(lp.UnsupportedLayerError, match="changed in place"):
+        operators_of(Viewed().eval(), "module", SHAPE)

@@ -19,7 +19,13 @@ def _dropout(input: Traced, p: float = 0.5, training: bool = True, inplace: bool
     return input
 
 
-@rule("contiguous", "detach", "cpu", "cuda", "requires_grad_")
+@rule("contiguous")
+def _contiguous(input: Traced, *arguments: Any, **settings: Any) -> Traced:
+    """Which `view` after `transpose` needs."""
+    return input.moved(input.positions().contiguous())
+
+
+@rule("detach", "cpu", "cuda", "requires_grad_")
 def _same(input: Traced, *arguments: Any, **settings: Any) -> Traced:
     return input.moved(input.positions())
 
@@ -30,8 +36,11 @@ def _clone(input: Traced, *, memory_format: Any = None) -> Traced:
 
 
 def _conversion(name: str) -> Any:
-    def convert(input: Traced, *arguments: Any, **settings: Any) -> Traced:
+    def convert(input: Any, *arguments: Any, **settings: Any) -> Any:
         """What torch makes of an empty tensor of this dtype, so that every form of the arguments is understood."""
+        if not isinstance(input, Traced):  # fixed numbers, made like the activation
+            like = next(value for value in (*arguments, *settings.values()) if isinstance(value, Traced))
+            return input.to(like.device, like.dtype)
         empty = torch.empty(0, dtype=input.dtype, device="cpu")
         given: Any = pytree.tree_map(lambda value: empty if isinstance(value, Traced) else value, (arguments, settings))
         found = getattr(empty, name)(*given[0], **given[1])
