@@ -202,6 +202,7 @@ CANARIES: dict[str, Callable[[], Canary]] = {
         [ops.Offset(torch.tensor(-0.5).double()), ops.PReLU(torch.tensor([0.2, -1.7]).double())], sides(2, 4, 4)
     ),
     "conv_transpose": lambda: before_head([ops.ConvTranspose(draw(2, 3, 3, 3), stride=(2, 2))], sides(2, 4, 4)),
+    "concat": lambda: before_head([ops.Concat((ops.Scale(torch.tensor(2.5).double()),))], sides(2, 4, 4)),
     "residual": lambda: before_head([ops.Residual((ops.Scale(torch.tensor(2.5).double()),))], sides(2, 4, 4)),
     "frequency_conv": lambda: by_frequency(2, 0.5),
     "frequency_conv, isometry": lambda: by_frequency(1, 1e-3),
