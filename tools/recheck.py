@@ -40,17 +40,10 @@ ABSOLUTE_SLACK = 1e-7  # the same for radii near zero
 MAX_HEADER, MAX_INTEGER = 1 << 24, 4096
 DTYPES = {"float32": "<f4", "float64": "<f8", "F32": "<f4", "F64": "<f8"}
 WEIGHTED = {kind: ["weight"] for kind in ("conv", "dense", "head")}
-TENSORS = {"offset": ["offset"], "scale": ["scale"], "prelu": ["slope"], **WEIGHTED}
+TENSORS = {"offset": ["offset"], "scale": ["scale"], "prelu": ["slope"], "frequency_conv": ["factor"], **WEIGHTED}
 MOVES = ["flatten", "minmax", "pixel_shuffle", "pixel_unshuffle", "reshape", "gather", "group_sort", "pad", "repeat"]
 KINDS = [*TENSORS, *MOVES, "activation", "avg_pool"]
-PASSED = [
-    "offset",
-    "scale",
-    "flatten",
-    "pixel_unshuffle",
-    "avg_pool",
-    "pad",
-]  # by a scale on its way to the next weight
+PASSED = ["offset", "scale", "flatten", "pixel_unshuffle", "avg_pool", "pad"]  # by a scale on its way to a weight
 PADDING: dict[str, Any] = {"zeros": "constant", "circular": "wrap", "reflect": "reflect", "replicate": "edge"}
 
 
@@ -309,6 +302,12 @@ def strip_gram(weight: Array, high: Axis, wide: Axis) -> Gram | None:
     return blocks, 2 * gamma(2 * taps * (inner + 4)) * m * frobenius(table) ** 2
 
 
+def fourier(n: int) -> Array:
+    """The unitary transform of n numbers, symmetric: entries within 32 u / sqrt(n), as in `Axis.turns`."""
+    angle = np.arange(n) * (2 * math.pi / n)
+    return (np.cos(angle) - 1j * np.sin(angle))[np.outer(np.arange(n), np.arange(n)) % n] / math.sqrt(n)
+
+
 class Layer(NamedTuple):
     kind: str
     settings: dict[str, Any]
@@ -323,11 +322,14 @@ class Layer(NamedTuple):
             raise ValueError(f"card.json: {kind} with tensors {sorted(names)}")
         if kind == "conv" and settings["padding_mode"] != "zeros":
             raise ValueError(f"conv with {settings['padding_mode']} padding is not supported by this checker")
-        tensors = {key: stored[name].astype(np.float64) for key, name in record["tensors"].items()}
+        tensors: dict[str, Array] = {key: stored[name].astype(np.float64) for key, name in record["tensors"].items()}
         if kind == "avg_pool":  # a convolution of each channel with 1 / size, rounded up
             kernel, (p, q) = integers(settings["kernel"], "avg_pool: kernel", 2, 1), settings["padding"]
             tensors["weight"] = np.full((1, 1, *kernel), math.nextafter(1 / math.prod(kernel), 2))
             settings = {**settings, "dilation": [1, 1], "groups": 1, "padding": [p, p, q, q]}
+        if kind == "frequency_conv":
+            real, imaginary = np.split(tensors["factor"], 2, 2)
+            tensors["factor"] = real + 1j * imaginary
         if "weight" in tensors:
             shape, bias = tensors["weight"].shape, tensors.setdefault("bias", np.zeros(len(tensors["weight"])))
             if len(shape) != (2 if kind in ("dense", "head") else 4) or 0 in shape or bias.shape != shape[:1]:
@@ -372,6 +374,9 @@ class Layer(NamedTuple):
             return self.conv_norm(shape, out)
         if self.kind == "dense":
             return proved_norm([gram_matrix(self.tensors["weight"])]), "matrix"
+        if self.kind == "frequency_conv":  # I - U U^H is Hermitian, with eigenvalues from 1 - ||U||^2 to 1
+            norm = proved_norm(gram_matrix(u) for row in self.tensors["factor"] for u in row)
+            return max(1.0, UP * norm**2 - 1), "factors"
         if self.kind == "scale":
             return float(np.abs(self.tensors["scale"]).max()), "largest scale"
         if self.kind == "prelu":
@@ -393,6 +398,8 @@ class Layer(NamedTuple):
         if self.kind in ("conv", "dense", "avg_pool"):
             y, error = self.linear(v)
             return y, lengths(error)
+        if self.kind == "frequency_conv":
+            return self.by_frequency(v)
         if self.kind in ("scale", "offset"):
             value = np.broadcast_to(self.tensors[self.kind].reshape(-1, *[1] * (v.ndim - 2)), v.shape)
             y = v * value if self.kind == "scale" else v + value
@@ -403,6 +410,20 @@ class Layer(NamedTuple):
         if self.kind == "activation":
             return self.activation(v, self.settings["function"], self.settings["parameter"])
         return self.rearrange(v), np.zeros(len(v))
+
+    def by_frequency(self, v: Array) -> tuple[Array, Array]:
+        """x - U U^H x at every frequency of the padded map, U the conjugate at the opposite of one that is stored."""
+        (top, bottom, left, right), cut = self.integers("padding", 4, 0), self.integers("crop", 4, 0)
+        u, v = self.tensors["factor"], np.pad(v, ((0, 0), (0, 0), (top, bottom), (left, right)))
+        (_, c, n, m), (rows, columns), inner = v.shape, map(fourier, v.shape[2:]), sum(u.shape[2:])
+        u = np.concatenate([u, u[-np.arange(n)][:, m - np.arange(u.shape[1], m)].conj()], axis=1).reshape(n, m, c, -1)
+        z = (rows @ v @ columns).transpose(2, 3, 1, 0)
+        z = (z - u @ (u.conj().transpose(0, 1, 3, 2) @ z)).transpose(3, 2, 0, 1)
+        y = (rows.conj() @ z @ columns.conj()).real[:, :, cut[0] : n - cut[1], cut[2] : m - cut[3]]
+        # Transforms F are off by 32 u sqrt(n) at most, || |F| || = sqrt(n); products with U by its Frobenius norm.
+        off = sum((32 * U + 2 * gamma(2 * side + 4)) * math.sqrt(side) for side in (n, m))
+        off = (2.1 * off + 5 * gamma(2 * inner + 8)) * (1 + float(lengths(u.reshape(n * m, -1)).max()) ** 2)
+        return y, UP * off * lengths(v) + TINY
 
     def linear(self, v: Array) -> tuple[Array, Array]:
         """Entry by entry |computed - exact| <= gamma(fan-in + 4) (|W||v| + |b|) (Higham, section 3.5)."""
@@ -504,9 +525,8 @@ class Together(NamedTuple):
             else:
                 while not linear[after] and kinds[after] in PASSED:
                     if kinds[after] == "flatten":
-                        values = np.broadcast_to(
-                            values.reshape(-1, *[1] * len(shapes[after][1:])), shapes[after]
-                        ).ravel()
+                        column = values.reshape(-1, *[1] * len(shapes[after][1:]))
+                        values = np.broadcast_to(column, shapes[after]).ravel()
                     if kinds[after] == "pixel_unshuffle":
                         values = values.repeat(layers[after].integers("factor", 1)[0] ** 2)
                     after += 1
