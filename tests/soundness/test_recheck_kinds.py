@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+from decimal import Decimal, localcontext
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -58,3 +61,60 @@ def test_norms_and_values(case: str) -> None:
     off = np.linalg.norm((found - expected).reshape(2, -1), axis=1)
     assert (off <= 2 * error + 1e-13 * (layer.kind == "l2_pool")).all()
     assert (error <= 1e-10 * np.linalg.norm(expected)).all()
+
+
+def _exact(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """As rational numbers."""
+    return np.array([Fraction(value) for value in values.ravel().tolist()], object).reshape(values.shape)
+
+
+@pytest.mark.parametrize("case", ["conv, strided, groups", "conv, circular", "transposed conv", "average pool"])
+def test_rounding_against_exact_arithmetic(case: str) -> None:
+    """Of large numbers that nearly cancel."""
+    make, shape, _ = CASES[case]
+    layer, rng = _layer(make(), shape), np.random.default_rng(0)
+    v = rng.choice([-1e6, 1e6], (1, *shape)) + rng.standard_normal((1, *shape))
+    found, error = layer.apply(v)
+    convolution = layer.convolution()
+    run = convolution.adjoint if layer.kind == "conv_transpose" else convolution.apply
+    maps = v.reshape(-1, 1, *shape[1:]) if layer.kind == "avg_pool" else v
+    weight = _exact(convolution.weight)
+    if layer.kind == "avg_pool":
+        weight[...] = Fraction(1, weight.size)
+    expected = run(_exact(maps), weight).reshape(found.shape)
+    expected = expected + _exact(layer.tensors.get("bias", np.zeros(1)).reshape(-1, 1, 1))
+    off = math.sqrt(sum(float(difference) ** 2 for difference in (_exact(found) - expected).ravel()))
+    assert 0 < off <= error[0] <= 1e-12 * float(np.linalg.norm(v))
+
+
+def test_rounding_of_l2_pools_against_decimals() -> None:
+    layer, v = (
+        KINDS["l2_pool"]({"kernel": [3, 2]}, {}, (2, 6, 6)),
+        np.random.default_rng(0).standard_normal((1, 2, 6, 6)),
+    )
+    found, error = layer.apply(v)
+    squares = np.array([Decimal(value) ** 2 for value in v.ravel().tolist()], object).reshape(2, 2, 3, 3, 2)
+    with localcontext() as context:
+        context.prec = 50
+        off = [
+            float(Decimal(y) - x.sqrt())
+            for y, x in zip(found.ravel().tolist(), squares.sum((2, 4)).ravel(), strict=True)
+        ]
+    assert 0 < float(np.linalg.norm(off)) <= error[0] <= 1e-14
+
+
+@pytest.mark.parametrize("kernel", range(1, 6))
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+def test_max_pools_stretch_a_peak_by_their_bound(kernel: int, stride: int, dilation: int) -> None:
+    """Every window that sees the one large pixel moves with it: on a long map some pixel is seen by as many as ever."""
+    settings = {"kernel": [kernel, 1], "stride": [stride, 1], "padding": [0, 0], "dilation": [dilation, 1]}
+    layer = KINDS["max_pool"](settings, {}, (1, 40, 1))
+    peaks, _ = layer.apply(np.eye(40).reshape(40, 1, 40, 1))
+    lengths = np.linalg.norm(peaks.reshape(40, -1), axis=1)
+    assert layer.bound[0] * (1 - 1e-11) <= lengths.max() <= layer.bound[0]
+
+
+def test_dense_layers_are_refused_on_maps() -> None:
+    with pytest.raises(ValueError, match="dense with tensors"):
+        KINDS["dense"]({}, {"weight": np.ones((2, 6))}, (4, 6, 6))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+
+from lip_plugin.bounds.conv import general_conv_norm_upper_bound
 
 from .loading import load_checker
 
@@ -134,6 +137,57 @@ def test_the_largest_of_all_errors_counts() -> None:
     blocks, _ = norms.gram_matrix(np.eye(2))
     assert norms.proved_norm([(blocks, 3.0), (blocks, 0.0)]) >= 2.0
     assert norms.proved_norm([(blocks, float("nan")), (blocks, 0.0)]) == float("inf")
+
+
+@pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
+@pytest.mark.parametrize("seed", range(200, 215))
+def test_norms_with_padding_by_the_map_itself(seed: int, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The matrix: the singular value. The general rules: the library's, which are other code for the same choice."""
+    conv, shape = _random_conv(seed)
+    padding = np.random.default_rng(seed).integers(0, 6, 4).tolist()
+    layer = _as_layer(conv, shape, padding)._replace(mode=mode)
+    top, bottom, left, right = padding
+    units = torch.eye(math.prod(shape), dtype=torch.float64).reshape(-1, *shape)
+    padded = functional.pad(units, (left, right, top, bottom), mode=mode)
+    with torch.no_grad():
+        images = functional.conv2d(padded, conv.weight, None, conv.stride, 0, conv.dilation, conv.groups)
+    np.testing.assert_allclose(layer.apply(units.numpy(), layer.weight), images.numpy(), atol=1e-14)
+    exact = float(torch.linalg.matrix_norm(images.flatten(1), 2))
+    assert exact * (1 - 1e-13) <= layer.norm()[0] <= exact * (1 + 1e-6)
+    monkeypatch.setattr(convolutions, "SMALL", 0)
+    general = general_conv_norm_upper_bound(
+        conv.weight,
+        input_size=shape[1:],
+        stride=(conv.stride[0], conv.stride[1]),
+        padding=(top, bottom, left, right),
+        dilation=(conv.dilation[0], conv.dilation[1]),
+        groups=conv.groups,
+        padding_mode=mode,
+    )
+    assert exact * (1 - 1e-13) <= layer.norm()[0] == pytest.approx(general.value, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mode", "n", "stride", "padding", "kernel", "norm"),
+    [
+        ("replicate", 1, 1, [1, 1], [1], 3**0.5),
+        ("reflect", 2, 2, [0, 1], [1], 2**0.5),
+        ("circular", 2, 2, [2, 2], [1], 3**0.5),
+    ],
+)
+def test_copies_of_a_pixel_count(
+    mode: str, n: int, stride: int, padding: list[int], kernel: list[int], norm: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layers that attain the root of the copies, and would lie above a bound without it."""
+    weight = np.array(kernel, np.float64).reshape(1, 1, 1, -1)
+    layer = convolutions.Convolution(weight, (1, n), [1, stride], [1, 1], [0, 0, *padding], 1, mode)
+    matrix = layer.apply(np.eye(n).reshape(n, 1, 1, n), weight).reshape(n, -1)
+    assert np.linalg.norm(matrix, 2) == pytest.approx(norm)
+    monkeypatch.setattr(convolutions, "SMALL", 0)
+    assert norm * (1 - 1e-14) <= layer.norm()[0] <= norm * (1 + 1e-6)
+    monkeypatch.setattr(convolutions, "copies", lambda source, n: 1)
+    monkeypatch.setattr(convolutions.Axis, "on_circle", lambda axis: (axis, 1))
+    assert layer.norm()[0] < 0.8 * norm
 
 
 @pytest.mark.parametrize("transposed", [False, True])

@@ -114,7 +114,7 @@ class Convolution(NamedTuple):
         (high, wide), rows = self.axes(), self.rows(weight)
         v = np.pad(v, ((0, 0), (0, 0), (0, 1), (0, 1)))
         v = v.reshape(len(v), self.groups, weight.shape[1], *v.shape[2:])
-        y = np.zeros(1)
+        y = np.zeros(1, v.dtype)
         for i, j in np.ndindex(weight.shape[2:]):
             y = y + rows[i, j] @ v[..., high.pixel[i][:, None], wide.pixel[j]].reshape(*v.shape[:3], -1)
         return y.reshape(len(v), -1, high.pixel.shape[1], wide.pixel.shape[1])
@@ -123,7 +123,7 @@ class Convolution(NamedTuple):
         """From the outputs' maps back to the inputs': what sees a pixel adds to it. Zero padding only."""
         (high, wide), rows = self.axes(), self.rows(weight).transpose(0, 1, 2, 4, 3)
         v = v.reshape(len(v), self.groups, len(weight) // self.groups, -1)
-        y = np.zeros((len(v), self.groups, weight.shape[1], high.n + 1, wide.n + 1))
+        y = np.zeros((len(v), self.groups, weight.shape[1], high.n + 1, wide.n + 1), v.dtype)
         for i, j in np.ndindex(weight.shape[2:]):  # a tap sees a pixel once at most; beyond the map it does not count
             seen = (..., high.pixel[i][:, None], wide.pixel[j])
             y[seen] += (rows[i, j] @ v).reshape(y[seen].shape)

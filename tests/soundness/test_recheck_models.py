@@ -1,0 +1,171 @@
+"""Saved models with every kind of operator, through the checker's command: honest ones, tampered ones, refused ones."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load, save
+
+import lip_plugin as lp
+from lip_plugin.network import Dense, Flatten, Head, Operator, Reshape, Scale
+
+from ..network.test_operators import CASES, draw
+from .loading import load_tool
+
+recheck = load_tool("recheck")
+Edit = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A model directory, its images, and what the library certifies of them."""
+
+    directory: Path
+    points: list[dict[str, object]]
+    place: int
+    """Of the operator that this is about."""
+
+    def check(self, points: list[dict[str, object]] | None = None) -> int:
+        path = self.directory / "points.csv"
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["index", "label", "prediction", "radius"])
+            writer.writeheader()
+            writer.writerows(points or self.points)
+        return recheck.main([str(self.directory), "--data", str(self.directory / "images.npz"), "--points", str(path)])
+
+    def edit_card(self, edit: Edit) -> None:
+        path = self.directory / "card.json"
+        card = json.loads(path.read_text())
+        edit(card)
+        path.write_text(json.dumps(card))
+
+    def scale_weights(self, factor: float) -> bool:
+        """All numbers of the operator, under a checksum that is right again; False where it has none."""
+        path = self.directory / "model.safetensors"
+        stored = load(path.read_bytes())
+        own = [name for name in stored if name.startswith(f"{self.place:02d}_")]
+        for name in own:
+            stored[name] = np.asarray(stored[name] * np.float32(factor))
+        path.write_bytes(save(stored))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.edit_card(lambda card: card.update(sha256=digest))
+        return bool(own)
+
+
+def saved(case: str, directory: Path) -> Saved:
+    """Between dense layers: images of 12 numbers, 5 of them, in 3 classes."""
+    make, shape, _ = CASES[case]
+    return saved_with([make()], shape, directory)
+
+
+def saved_with(operators: list[Operator], shape: tuple[int, ...], directory: Path) -> Saved:
+    before, out = [Flatten(), Dense(draw(math.prod(shape), 12), draw(math.prod(shape), seed=2)), Reshape(shape)], shape
+    for operator in operators:
+        out = operator.output_shape(out)
+    after = [Flatten()] if len(out) > 1 else []
+    head = Head(draw(3, math.prod(out)) / math.prod(out) ** 0.5, draw(3, seed=5))
+    model = lp.CertifiedClassifier([*before, *operators, *after], head, input_shape=(3, 2, 2))
+    model.save(directory)
+    x = torch.rand(5, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+    np.savez(directory / "images.npz", x=x.numpy(), y=np.arange(5) % 3)
+    certificate, bound = lp.certify(model, x), lp.lipschitz_upper_bound(model).value
+    found = zip(certificate.prediction.tolist(), certificate.radius.tolist(), strict=True)
+    points: list[dict[str, object]] = [
+        {"index": i, "label": i % 3, "prediction": j, "radius": repr(r)} for i, (j, r) in enumerate(found)
+    ]
+    made = Saved(directory, points, len(before))
+    made.edit_card(lambda card: card.update(measured={"lipschitz_upper_bound": bound}))
+    return made
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    return captured.out + captured.err
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_models_are_proved_and_tampered_ones_are_caught(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = saved(case, tmp_path / "model")
+    assert max(float(str(row["radius"])) for row in model.points) > 1e-4
+    assert model.check() == 0, printed(capsys)
+    assert "5 radii of the library compared" in printed(capsys)
+    longer = [{**row, "radius": repr(1.01 * float(str(row["radius"])))} for row in model.points]
+    assert model.check(longer) == 1 and "exceeds the proved" in printed(capsys)
+    if model.scale_weights(1.01):
+        assert model.check() == 1, printed(capsys)
+        assert "DISAGREES" in printed(capsys)
+
+
+def _set(**settings: object) -> Edit:
+    """Of the operator that the model is about."""
+    return lambda card: card["network"][3]["settings"].update(settings)
+
+
+def _in_branch(**record: object) -> Edit:
+    """Of the first operator of a residual's branch."""
+    return lambda card: card["network"][3]["settings"]["branch"][0].update(record)
+
+
+@pytest.mark.parametrize(
+    ("case", "edit", "message"),
+    [
+        ("celu", _set(parameter=-0.5), "activation 'celu' with parameters"),
+        ("softplus", _set(parameter=0), "activation 'softplus' with parameters"),
+        ("softshrink", _set(parameter=-0.1), "activation 'softshrink' with parameters"),
+        ("hardtanh", _set(second=-0.4), "activation 'hardtanh' with parameters"),
+        ("hardtanh", lambda card: card["network"][3]["settings"].pop("second"), "second is None"),
+        ("leaky relu", _set(parameter=math.nan), "parameter is nan"),
+        ("tanh", _set(function="sinh"), "activation 'sinh' is not supported"),
+        ("transposed conv", _set(output_padding=[2, 0]), "none that a convolution undoes"),
+        ("conv, circular", _set(padding=[7, 7, 1, 1]), "circular padding by 7 and 7 exceeds 6"),
+        ("conv, reflect", _set(padding=[1, 6, 1, 1]), "reflect padding by 1 and 6 exceeds 6"),
+        ("pad, reflect", _set(mode="symmetric"), "symmetric padding is not supported"),
+        ("conv", _set(dilation=[9, 9]), "does not fit"),
+        ("max pool", _set(kernel=[1, 1], padding=[2, 2]), "windows of padding alone"),
+        ("l2 pool", _set(kernel=[7, 7]), "l2_pool of 7x7"),
+        ("channel shuffle", _set(groups=3), "cannot reshape"),
+        ("residual", _in_branch(kind="warp"), "operator kind 'warp' is not supported"),
+        ("residual", _in_branch(kind="head"), "head with tensors"),
+        ("residual of a multiple", _set(branch=[]), "residual with 0 layers"),
+        ("residual of a multiple", _set(shortcut=[{"kind": "flatten", "settings": {}}]), "residual adds (4, 6, 6) to"),
+        ("residual with a shortcut", _set(shortcut=[]), "residual with 3 layers and tensors"),
+    ],
+)
+def test_what_no_bound_is_proved_for_is_refused(
+    case: str, edit: Edit, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = saved(case, tmp_path / "model")
+    model.edit_card(edit)
+    assert model.check() == 2
+    error = capsys.readouterr().err
+    assert message in error and error.startswith("bad input: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("conv", "conv, strided, groups", "conv, reflect", "conv, circular", "transposed conv", "average pool"),
+        *("max pool", "l2 pool", "pad, circular", "pad, replicate", "repeat", "minmax", "relu", "prelu"),
+        *("pixel shuffle", "pixel unshuffle", "channel shuffle", "gather", "flatten", "reshape", "residual"),
+    ],
+)
+def test_scales_are_taken_through_what_the_library_takes_them_through(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before and after an operator: into a weight once too often, and the bound is too small; too seldom, too large."""
+    make, shape, _ = CASES[case]
+    operator = make()
+    scales = [Scale(draw(size[0], seed=3)) for size in (shape, operator.output_shape(shape))]
+    assert saved_with([scales[0], operator, scales[1]], shape, tmp_path / "model").check() == 0, printed(capsys)
