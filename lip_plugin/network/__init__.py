@@ -16,6 +16,7 @@ from lip_plugin.network.operators import ChannelShuffle as ChannelShuffle
 from lip_plugin.network.operators import Conv as Conv
 from lip_plugin.network.operators import ConvTranspose as ConvTranspose
 from lip_plugin.network.operators import Dense as Dense
+from lip_plugin.network.operators import Entrywise as Entrywise
 from lip_plugin.network.operators import Flatten as Flatten
 from lip_plugin.network.operators import Gather as Gather
 from lip_plugin.network.operators import GroupSort as GroupSort
@@ -38,6 +39,7 @@ from lip_plugin.network.operators import Rounding as Rounding
 from lip_plugin.network.operators import RoundingAt as RoundingAt
 from lip_plugin.network.operators import RoundingTerm as RoundingTerm
 from lip_plugin.network.operators import Scale as Scale
+from lip_plugin.network.operators import Selecting as Selecting
 from lip_plugin.network.operators import Window as Window
 from lip_plugin.network.operators import Windows as Windows
 from lip_plugin.network.operators import minmax as minmax

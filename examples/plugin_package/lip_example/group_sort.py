@@ -10,12 +10,12 @@ from torch import Tensor
 
 from lip_plugin import UnsupportedLayerError
 from lip_plugin.bounds import NormBound
-from lip_plugin.network import Operator, PlainLayer, RoundingTerm, Windows
+from lip_plugin.network import PlainLayer, Selecting
 from lip_plugin.types import Shape
 
 
 @dataclass(frozen=True, eq=False)
-class GroupSort(Operator):
+class GroupSort(Selecting):
     """(C, ...) -> (C, ...): channels c, c + C/size, c + 2 C/size, ... are put in ascending order at every position.
 
     Lipschitz 1. For vectors a, b of one group the rearrangement inequality says <sort(a), sort(b)> >= <a, b>, and
@@ -44,12 +44,6 @@ class GroupSort(Operator):
 
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
         return NormBound(1.0, "rearrangement inequality")
-
-    def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
-        return RoundingTerm.EXACT
-
-    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
-        return ()
 
     def work(self, input_shape: Shape) -> int:
         return math.prod(input_shape) * self.size

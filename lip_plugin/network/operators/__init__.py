@@ -8,10 +8,13 @@ from lip_plugin.network.operators.base import RoundingAt as RoundingAt
 from lip_plugin.network.operators.base import RoundingTerm as RoundingTerm
 from lip_plugin.network.operators.base import Window as Window
 from lip_plugin.network.operators.base import Windows as Windows
+from lip_plugin.network.operators.base import map_windows as map_windows
 from lip_plugin.network.operators.conv import Conv as Conv
 from lip_plugin.network.operators.conv_transpose import ConvTranspose as ConvTranspose
 from lip_plugin.network.operators.dense import Dense as Dense
 from lip_plugin.network.operators.dense import Head as Head
+from lip_plugin.network.operators.entrywise import Entrywise as Entrywise
+from lip_plugin.network.operators.entrywise import Selecting as Selecting
 from lip_plugin.network.operators.gather import Gather as Gather
 from lip_plugin.network.operators.gather import GroupSort as GroupSort
 from lip_plugin.network.operators.linear import LinearOperator as LinearOperator

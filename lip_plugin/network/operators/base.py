@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias, TypeVar
 
@@ -80,6 +80,27 @@ class Window:
 
 Windows: TypeAlias = "tuple[Window, Window]"
 """Vertical and horizontal."""
+
+
+def map_windows(
+    input_shape: Shape,
+    *,
+    taps: Sequence[int],
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+) -> tuple[Windows, ...]:
+    """The windows over one map, vertical and horizontal; () where the shape is no map. ``padding``: both ends."""
+    if len(input_shape) != 3:
+        return ()
+    high, wide = (
+        Window.along(
+            input_shape[1 + axis], taps=taps[axis], stride=stride[axis], padding=padding[axis], dilation=dilation[axis]
+        )
+        for axis in (0, 1)
+    )
+    return ((high, wide),)
+
 
 Rounding: TypeAlias = Callable[[Tensor, Tensor, Tensor], RoundingAt]
 """From inputs x (B, ...), what an operator makes of them in float64, and upper bounds (B,) of ||x||."""

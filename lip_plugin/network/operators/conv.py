@@ -18,8 +18,8 @@ from lip_plugin.network.operators.base import (
     Rounding,
     RoundingAt,
     RoundingTerm,
-    Window,
     Windows,
+    map_windows,
     require_ints,
     require_map,
     require_tensor,
@@ -167,21 +167,9 @@ class Conv(LinearOperator):
         return added(self._convolved(*piece, None, inside).abs() for piece in self._pieces(x))
 
     def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
-        if len(input_shape) != 3:
-            return ()
-        top, bottom, left, right = self.padding
-        high, wide = (
-            Window.along(size, taps=taps, stride=stride, padding=padding, dilation=dilation)
-            for size, taps, stride, padding, dilation in zip(
-                input_shape[1:],
-                self.weight.shape[2:],
-                self.stride,
-                (top + bottom, left + right),
-                self.dilation,
-                strict=True,
-            )
-        )
-        return ((high, wide),)
+        both = (sum(self.padding[:2]), sum(self.padding[2:]))
+        taps = self.weight.shape[2:]
+        return map_windows(input_shape, taps=taps, stride=self.stride, padding=both, dilation=self.dilation)
 
     def work(self, input_shape: Shape) -> int:
         """The proof: a Cholesky factorisation at every frequency."""

@@ -18,8 +18,8 @@ from lip_plugin.network.operators.base import (
     Rounding,
     RoundingAt,
     RoundingTerm,
-    Window,
     Windows,
+    map_windows,
     require_ints,
     require_map,
     require_tensor,
@@ -125,19 +125,13 @@ class ConvTranspose(Operator):
 
     def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
         """Of the convolution that it is the adjoint of."""
-        if len(input_shape) != 3:
-            return ()
         try:
-            sizes = self.output_shape(input_shape)[1:]
+            output = self.output_shape(input_shape)
         except UnsupportedLayerError:
             return ()
-        high, wide = (
-            Window.along(size, taps=taps, stride=stride, padding=2 * padding, dilation=dilation)
-            for size, taps, stride, padding, dilation in zip(
-                sizes, self.weight.shape[2:], self.stride, self.padding, self.dilation, strict=True
-            )
-        )
-        return ((high, wide),)
+        both = (2 * self.padding[0], 2 * self.padding[1])
+        taps = self.weight.shape[2:]
+        return map_windows(output, taps=taps, stride=self.stride, padding=both, dilation=self.dilation)
 
     def work(self, input_shape: Shape) -> int:
         entries, inputs = self.weight.numel(), self.weight.shape[0]

@@ -12,13 +12,14 @@ from torch import Tensor
 from lip_plugin.bounds import NormBound
 from lip_plugin.bounds.rounding import sqrt_up
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.operators.base import Operator, RoundingTerm, Windows, require_ints
+from lip_plugin.network.operators.base import require_ints
+from lip_plugin.network.operators.entrywise import Selecting
 from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.types import Shape
 
 
 @dataclass(frozen=True, eq=False)
-class Gather(Operator):
+class Gather(Selecting):
     """Channel i of the output is channel ``channels[i]`` of the input, (C, ...) -> (len(channels), ...).
 
     Linear with one 1 in every row, so that its norm is the root of how often the most repeated channel is taken.
@@ -45,12 +46,6 @@ class Gather(Operator):
         repeats = max(Counter(self.channels).values())
         return NormBound(1.0 if repeats == 1 else sqrt_up(float(repeats)), "channels taken")
 
-    def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
-        return RoundingTerm.EXACT
-
-    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
-        return ()
-
     def work(self, input_shape: Shape) -> int:
         return len(self.channels) * math.prod(input_shape[1:])
 
@@ -62,7 +57,7 @@ class Gather(Operator):
 
 
 @dataclass(frozen=True, eq=False)
-class GroupSort(Operator):
+class GroupSort(Selecting):
     """Each run of ``size`` channels sorted, the smallest first. Lipschitz 1, exact in floating point.
 
     Sorting is 1-Lipschitz: of all pairings of two lists the sorted one has the least squared distance. Source: Anil,
@@ -86,12 +81,6 @@ class GroupSort(Operator):
 
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
         return NormBound(1.0, "closed form")
-
-    def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
-        return RoundingTerm.EXACT
-
-    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
-        return ()
 
     def work(self, input_shape: Shape) -> int:
         return math.prod(input_shape) * self.size.bit_length()

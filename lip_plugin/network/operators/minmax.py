@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from lip_plugin.bounds import NormBound
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.operators.base import Operator, RoundingTerm, Windows
+from lip_plugin.network.operators.entrywise import Selecting
 from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.types import Shape
 
@@ -60,7 +59,7 @@ def minmax(x):
 
 
 @dataclass(frozen=True, eq=False)
-class MinMax(Operator):
+class MinMax(Selecting):
     """[max(a, b), min(a, b)] for the two halves of the channels. Lipschitz 1, exact in floating point."""
 
     kind: ClassVar[str] = "minmax"
@@ -75,15 +74,6 @@ class MinMax(Operator):
 
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
         return NormBound(1.0, "closed form")
-
-    def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
-        return RoundingTerm.EXACT
-
-    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
-        return ()
-
-    def work(self, input_shape: Shape) -> int:
-        return math.prod(input_shape)
 
     def plain_layer(self, input_shape: Shape) -> PlainLayer:
         return PlainLayer("minmax({x})", helpers=(_PLAIN,), wraps=True)

@@ -14,7 +14,8 @@ from torch import Tensor
 from lip_plugin.bounds import NormBound
 from lip_plugin.bounds.rounding import sqrt_up
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.operators.base import Operator, RoundingTerm, Window, Windows, require_ints, require_map
+from lip_plugin.network.operators.base import Windows, map_windows, require_ints, require_map
+from lip_plugin.network.operators.entrywise import Selecting
 from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.types import Shape
 
@@ -41,7 +42,7 @@ def check_padding(padding: tuple[int, int, int, int], mode: str, input_shape: Sh
 
 
 @dataclass(frozen=True, eq=False)
-class Pad(Operator):
+class Pad(Selecting):
     """Padding (top, bottom, left, right), as `F.pad` does it. Exact; the norm is the root of the copies of a pixel."""
 
     kind: ClassVar[str] = "pad"
@@ -69,17 +70,8 @@ class Pad(Operator):
         copies *= largest_copy_count(width, *self.padding[2:], self.mode)
         return NormBound(1.0 if copies == 1 else sqrt_up(float(copies)), "copies of a pixel")
 
-    def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
-        return RoundingTerm.EXACT
-
     def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
-        if len(input_shape) != 3:
-            return ()
-        sides = (sum(self.padding[:2]), sum(self.padding[2:]))
-        high, wide = (
-            Window.along(size, taps=1, padding=side) for size, side in zip(input_shape[1:], sides, strict=True)
-        )
-        return ((high, wide),)
+        return map_windows(input_shape, taps=(1, 1), padding=(sum(self.padding[:2]), sum(self.padding[2:])))
 
     def work(self, input_shape: Shape) -> int:
         return sum(input_shape[0] * high.padded * wide.padded for high, wide in self.windows(input_shape))
@@ -94,7 +86,7 @@ class Pad(Operator):
 
 
 @dataclass(frozen=True, eq=False)
-class Repeat(Operator):
+class Repeat(Selecting):
     """Every pixel repeated ``factor`` (vertical, horizontal) times: upsampling to the nearest. Norm sqrt(fh fw)."""
 
     kind: ClassVar[str] = "repeat"
@@ -115,14 +107,9 @@ class Repeat(Operator):
         copies = math.prod(self.factor)
         return NormBound(1.0 if copies == 1 else sqrt_up(float(copies)), "copies of a pixel")
 
-    def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
-        return RoundingTerm.EXACT
-
     def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
-        if len(input_shape) != 3:
-            return ()
-        high, wide = (Window.along(size * by, taps=1) for size, by in zip(input_shape[1:], self.factor, strict=True))
-        return ((high, wide),)
+        extra = tuple(size * (by - 1) for size, by in zip(input_shape[1:], self.factor, strict=False))
+        return map_windows(input_shape, taps=(1, 1), padding=extra)
 
     def work(self, input_shape: Shape) -> int:
         return math.prod(input_shape) * math.prod(self.factor)

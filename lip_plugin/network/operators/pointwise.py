@@ -13,7 +13,8 @@ from torch import Tensor
 from lip_plugin.bounds import NormBound
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network.operators.activations import ACTIVATIONS, PLAIN_SOFTPLUS, Row
-from lip_plugin.network.operators.base import Operator, RoundingTerm, Windows, require_tensor
+from lip_plugin.network.operators.base import RoundingTerm, require_tensor
+from lip_plugin.network.operators.entrywise import Entrywise
 from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.network.operators.rounding import bias_norm_upper_bound, elementwise_rounding
 from lip_plugin.types import Shape
@@ -47,7 +48,7 @@ def _check_channels(values: Tensor, input_shape: Shape, kind: str) -> Shape:
 
 
 @dataclass(frozen=True, eq=False)
-class Offset(Operator):
+class Offset(Entrywise):
     """y = x + offset, offset a scalar () or per channel (C,). Lipschitz 1."""
 
     kind: ClassVar[str] = "offset"
@@ -70,12 +71,6 @@ class Offset(Operator):
         repeats = math.prod(input_shape) // max(self.offset.numel(), 1)
         return RoundingTerm(unit, 2.0 * unit * bias_norm_upper_bound(self.offset.reshape(-1), repeats=repeats))
 
-    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
-        return ()
-
-    def work(self, input_shape: Shape) -> int:
-        return math.prod(input_shape)
-
     def plain_layer(self, input_shape: Shape) -> PlainLayer:
         return _plain(self.offset, self.kind, "+", input_shape)
 
@@ -84,7 +79,7 @@ class Offset(Operator):
 
 
 @dataclass(frozen=True, eq=False)
-class Scale(Operator):
+class Scale(Entrywise):
     """y = scale * x, scale a scalar () or per channel (C,). Lipschitz max |scale|."""
 
     kind: ClassVar[str] = "scale"
@@ -106,12 +101,6 @@ class Scale(Operator):
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         return elementwise_rounding(self.lipschitz_upper_bound(input_shape).value, unit, math.prod(input_shape))
 
-    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
-        return ()
-
-    def work(self, input_shape: Shape) -> int:
-        return math.prod(input_shape)
-
     def plain_layer(self, input_shape: Shape) -> PlainLayer:
         return _plain(self.scale, self.kind, "*", input_shape)
 
@@ -120,7 +109,7 @@ class Scale(Operator):
 
 
 @dataclass(frozen=True, eq=False)
-class Activation(Operator):
+class Activation(Entrywise):
     """An entrywise function of `activations.ACTIVATIONS` by name, with its parameters, 0 and None where it has none.
 
     ``parameter`` is the slope (leaky_relu), alpha (elu, celu), beta (softplus), lambda (softshrink) or the lower end
@@ -172,12 +161,6 @@ class Activation(Operator):
         at_zero = row.units * unit * row.at_zero(self.parameter, self._second) * math.sqrt(count) * (1 + 1e-9)
         return RoundingTerm(term.relative, term.absolute + at_zero) if at_zero else term
 
-    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
-        return ()
-
-    def work(self, input_shape: Shape) -> int:
-        return math.prod(input_shape)
-
     def plain_layer(self, input_shape: Shape) -> PlainLayer:
         code = self._row.plain.replace("{p}", repr(self.parameter)).replace("{q}", repr(self._second))
         helpers = (PLAIN_SOFTPLUS,) if self.function == "softplus" else ()
@@ -190,7 +173,7 @@ class Activation(Operator):
 
 
 @dataclass(frozen=True, eq=False)
-class PReLU(Operator):
+class PReLU(Entrywise):
     """x where it is positive, else slope * x, with one slope per channel (C,). Lipschitz max(1, |slope|)."""
 
     kind: ClassVar[str] = "prelu"
@@ -211,12 +194,6 @@ class PReLU(Operator):
 
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         return elementwise_rounding(self.lipschitz_upper_bound(input_shape).value, unit, math.prod(input_shape))
-
-    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
-        return ()
-
-    def work(self, input_shape: Shape) -> int:
-        return math.prod(input_shape)
 
     def plain_layer(self, input_shape: Shape) -> PlainLayer:
         dtype = ", dtype=torch.float64" if self.slope.dtype == torch.float64 else ""

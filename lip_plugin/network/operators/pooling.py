@@ -24,8 +24,8 @@ from lip_plugin.network.operators.base import (
     Rounding,
     RoundingAt,
     RoundingTerm,
-    Window,
     Windows,
+    map_windows,
     require_ints,
     require_map,
 )
@@ -65,13 +65,9 @@ class _Pool(Operator):
         return (channels, *out)
 
     def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
-        if len(input_shape) != 3:
-            return ()
-        high, wide = (
-            Window.along(size, taps=taps, stride=stride, padding=2 * padding, dilation=dilation)
-            for size, taps, stride, padding, dilation in zip(input_shape[1:], self.kernel, *self.window(), strict=True)
-        )
-        return ((high, wide),)
+        stride, padding, dilation = self.window()
+        both = (2 * padding[0], 2 * padding[1])
+        return map_windows(input_shape, taps=self.kernel, stride=stride, padding=both, dilation=dilation)
 
     def work(self, input_shape: Shape) -> int:
         return math.prod(input_shape)

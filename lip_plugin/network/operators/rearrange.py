@@ -13,13 +13,14 @@ from torch import Tensor
 
 from lip_plugin.bounds import NormBound
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.operators.base import Operator, RoundingTerm, Windows, require_ints, require_map
+from lip_plugin.network.operators.base import require_ints, require_map
+from lip_plugin.network.operators.entrywise import Selecting
 from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.types import Shape
 
 
 @dataclass(frozen=True, eq=False)
-class _Rearrangement(Operator):
+class _Rearrangement(Selecting):
     """A bijection of entries."""
 
     @abstractmethod
@@ -31,15 +32,6 @@ class _Rearrangement(Operator):
 
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
         return NormBound(1.0, "permutation")
-
-    def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
-        return RoundingTerm.EXACT
-
-    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
-        return ()
-
-    def work(self, input_shape: Shape) -> int:
-        return math.prod(input_shape)
 
 
 @dataclass(frozen=True, eq=False)

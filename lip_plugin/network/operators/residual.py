@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,7 +11,7 @@ from torch import Tensor
 from lip_plugin.bounds import NormBound
 from lip_plugin.bounds.rounding import add_up
 from lip_plugin.errors import CheckpointError, UnsupportedLayerError
-from lip_plugin.network.operators.base import FLOAT32_UNIT, Json, Operator, Rounding, RoundingAt, RoundingTerm, Windows
+from lip_plugin.network.operators.base import FLOAT32_UNIT, Json, Operator, Rounding, RoundingAt, RoundingTerm
 from lip_plugin.network.operators.chain import (
     chain_output_shape,
     chain_rounding,
@@ -21,6 +20,7 @@ from lip_plugin.network.operators.chain import (
     sum_rounding,
     sum_term,
 )
+from lip_plugin.network.operators.entrywise import Entrywise
 from lip_plugin.network.operators.plain_layer import PlainLayer, composed
 from lip_plugin.network.operators.registry import operator_type
 from lip_plugin.types import Shape
@@ -29,7 +29,7 @@ Path = tuple[Operator, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Residual(Operator):
+class Residual(Entrywise):
     """y = shortcut(x) + branch(x); an empty path is the identity.
 
     Lip <= Lip(shortcut) + Lip(branch), each path by the product of its operators: proved, and loose where the paths
@@ -83,12 +83,6 @@ class Residual(Operator):
             return sum_rounding([path(x, norm) for path in paths], FLOAT32_UNIT)
 
         return rounding
-
-    def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
-        return ()  # those of its operators are asked from them
-
-    def work(self, input_shape: Shape) -> int:
-        return math.prod(input_shape)
 
     def plain_layer(self, input_shape: Shape) -> PlainLayer:
         """Modules of both paths in one list; buffers as parameters, which lists hold too."""
