@@ -79,6 +79,18 @@ def test_rounding_against_exact_arithmetic(case: str) -> None:
     assert 0 < off <= error[0] <= 1e-12 * float(np.linalg.norm(v))
 
 
+def test_rounding_grows_with_the_layers_after_it() -> None:
+    """A sum that cancels, then a factor that adds no error of its own to speak of."""
+    rng = np.random.default_rng(0)
+    v, weight, factor = rng.standard_normal((1, 6)), rng.standard_normal((1, 6)), np.array([[2.0**20]])
+    weight[0, -1] = -(weight[0, :-1] @ v[0, :-1]) / v[0, -1]
+    layers = [KINDS["dense"]({}, {"weight": w}, (w.shape[1],)) for w in (weight, factor)]
+    found, error = load_checker("chain").follow(layers, [layer.bound[0] for layer in layers], v)
+    off = abs(float(Fraction(float(found[0, 0])) - (_exact(v) @ _exact(weight).T)[0, 0] * 2**20))
+    assert 0 < off <= error[0] <= 2.0**20 * 1e-13
+    assert off > layers[1].apply(found / 2.0**20)[1][0]
+
+
 def test_rounding_of_l2_pools_against_decimals() -> None:
     layer, v = (
         KINDS["l2_pool"]({"kernel": [3, 2]}, {}, (2, 6, 6)),
