@@ -83,7 +83,7 @@ def chain_term(operators: Sequence[Operator], shape: Shape, unit: float) -> Chai
         )
         gain, at_zero = (
             mul_up(lipschitz, gain),
-            add_up(mul_up(lipschitz, at_zero), _norm_at_zero_upper_bound(operator, shape)),
+            add_up(mul_up(lipschitz, at_zero), _norm_at_zero_upper_bound(operator, shape, term if unit == U else None)),
         )
         shape = operator.output_shape(shape)
     return ChainTerm(RoundingTerm(relative, absolute), gain, at_zero)
@@ -99,12 +99,53 @@ def sum_term(chains: Sequence[ChainTerm], unit: float) -> RoundingTerm:
     )
 
 
-def _norm_at_zero_upper_bound(operator: Operator, shape: Shape) -> float:
-    """||f(0)||: as float64 computes it, and the error of that, which is absolute there."""
+@dataclass(frozen=True)
+class Reach:
+    """No number that is passed on inside an operator exceeds ``gain * ||x|| + at_zero``, but for rounding."""
+
+    gain: float
+    at_zero: float
+
+
+def reach_inside(operator: Operator, shape: Shape) -> Reach:
+    """Of the chains inside an operator, and of those inside their operators: (1, 0) where there are none."""
+    most, offset = 1.0, 0.0
+    for chain in operator.chains():
+        gain, at_zero, inner = 1.0, 0.0, shape
+        for one in chain:
+            own = reach_inside(one, inner)
+            most = max(most, mul_up(own.gain, gain))
+            offset = max(offset, add_up(mul_up(own.gain, at_zero), own.at_zero))
+            lipschitz = _lipschitz_upper_bound(one, inner)
+            gain = mul_up(lipschitz, gain)
+            at_zero = add_up(mul_up(lipschitz, at_zero), _norm_at_zero_upper_bound(one, inner))
+            most, offset, inner = max(most, gain), max(offset, at_zero), one.output_shape(inner)
+    return Reach(most, offset)
+
+
+def is_finite_inside(operator: Operator, x: Tensor) -> bool:
+    """Whether all numbers are that are passed on inside an operator: a bounded function hides what overflowed."""
+    for chain in operator.chains():
+        v = x
+        for one in chain:
+            if not is_finite_inside(one, v):
+                return False
+            v = one.apply(v)
+            if not bool(torch.isfinite(v).all()):
+                return False
+    return True
+
+
+def _norm_at_zero_upper_bound(operator: Operator, shape: Shape, term: RoundingTerm | None = None) -> float:
+    """||f(0)||: as float64 computes it, and the error of that, which is absolute there. ``term`` where it is known.
+
+    Asked for twice at every depth, the term of operators inside operators would take time exponential in the depth.
+    """
     wide = operator.map_tensors(torch.Tensor.double)
     held = next(iter(wide.tensors().values()), None)
     zero = torch.zeros((1, *shape), dtype=torch.float64, device="cpu" if held is None else held.device)
-    return add_up(frobenius_upper_bound(wide.apply(zero)), operator.rounding_term(shape, U).absolute)
+    absolute = (operator.rounding_term(shape, U) if term is None else term).absolute
+    return add_up(frobenius_upper_bound(wide.apply(zero)), absolute)
 
 
 @dataclass(frozen=True)
