@@ -122,3 +122,11 @@ def test_max_pools_stretch_a_peak_by_their_bound(kernel: int, stride: int, dilat
 def test_dense_layers_are_refused_on_maps() -> None:
     with pytest.raises(ValueError, match="dense with tensors"):
         KINDS["dense"]({}, {"weight": np.ones((2, 6))}, (4, 6, 6))
+
+
+def test_scales_stay_by_themselves_where_a_product_underflows() -> None:
+    """It would be off by all of itself, which a later scale makes as large as it likes."""
+    layer = KINDS["dense"]({}, {"weight": np.array([[1e-200, 0.0]])}, (2,))
+    assert layer.with_rows(np.array([1e-150])) is None and layer.with_columns(np.array([1e300, 1e-200])) is not None
+    assert layer.with_columns(np.array([1e-150, 1.0])) is None
+    assert layer.with_rows(np.array([0.0])).tensors["weight"].tolist() == [[0.0, 0.0]]

@@ -77,6 +77,7 @@ def _in_branch(**record: object) -> Edit:
         ("residual", _in_branch(kind="head"), "head with tensors"),
         ("residual of a multiple", _set(branch=[]), "residual with 0 layers"),
         ("residual of a multiple", _set(shortcut=[{"kind": "flatten", "settings": {}}]), "residual adds (4, 6, 6) to"),
+        ("concat of the same", _set(second=[{"kind": "flatten", "settings": {}}]), "concat joins (4, 6, 6) and (144,)"),
         ("residual with a shortcut", _set(shortcut=[]), "residual with 3 layers and tensors"),
     ],
 )
@@ -95,7 +96,7 @@ def test_what_no_bound_is_proved_for_is_refused(
     [
         *("conv", "conv, strided, groups", "conv, reflect", "conv, circular", "transposed conv", "average pool"),
         *("max pool", "l2 pool", "pad, circular", "pad, replicate", "repeat", "minmax", "relu", "prelu"),
-        *("pixel shuffle", "pixel unshuffle", "channel shuffle", "gather", "flatten", "reshape", "residual"),
+        *("pixel shuffle", "pixel unshuffle", "channel shuffle", "gather", "flatten", "reshape", "residual", "concat"),
     ],
 )
 def test_scales_are_taken_through_what_the_library_takes_them_through(

@@ -16,6 +16,17 @@ KINDS: dict[str, type[Layer]] = {}
 """By the name that a card has for it. What is not here is refused."""
 
 
+def spread(channels: Array, shape: Shape) -> Array:
+    """A number a channel, for every entry of a shape."""
+    return np.broadcast_to(channels.reshape(-1, *[1] * (len(shape) - 1)), shape)
+
+
+def channels_of(values: Array) -> Array | None:
+    """The other way round, where the entries of every channel are alike."""
+    flat = values.reshape(len(values), -1)
+    return flat[:, 0] if (flat == flat[:, :1]).all() else None
+
+
 @dataclass(frozen=True, eq=False)
 class Layer:
     """One operator on inputs of one shape (channels first). A subclass with a ``kind`` is one that cards may hold."""
@@ -51,7 +62,7 @@ class Layer:
         raise NotImplementedError
 
     def carry(self, values: Array) -> Array | None:
-        """A scale of its input's channels as one of its output's, if it may as well come after; else None."""
+        """A scale of the entries of its input as one of its output's, if it may as well come after; else None."""
         return None
 
     @cached_property
@@ -89,14 +100,20 @@ class Linear(Layer):
         """Every output reads an input through one entry of the weight at most."""
         return True
 
-    def with_rows(self, values: Array) -> Layer:
+    def with_rows(self, values: Array) -> Layer | None:
         """Every output channel times a number."""
-        weight = self.tensors["weight"]
-        return self.with_tensors(weight=weight * values.reshape(-1, *[1] * (weight.ndim - 1)))
+        return self.with_factor(values.reshape(-1, *[1] * (self.tensors["weight"].ndim - 1)))
 
-    def with_columns(self, values: Array) -> Layer:
+    def with_columns(self, values: Array) -> Layer | None:
         """Every input channel times a number."""
         raise NotImplementedError
+
+    def with_factor(self, factor: Array) -> Layer | None:
+        """The weight times another, rounded once; None where a product underflows, and is off by more than that."""
+        weight = self.tensors["weight"] * factor
+        exact = np.abs(weight) >= np.finfo(np.float64).tiny
+        exact |= (self.tensors["weight"] == 0) | (np.broadcast_to(factor, weight.shape) == 0)
+        return self.with_tensors(weight=weight) if exact.all() and np.isfinite(weight).all() else None
 
     def absolute_norm(self) -> float:
         """Of the layer whose entries are the absolute values, but for roundings: root of row sum times column sum."""

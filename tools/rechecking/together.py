@@ -10,7 +10,7 @@ import numpy as np
 from .arithmetic import UP, Array, U, frobenius, gamma
 from .chain import product
 from .kinds.entrywise import Offset, Scale
-from .layer import Layer, Linear
+from .layer import Layer, Linear, channels_of, spread
 
 
 class Scaled(NamedTuple):
@@ -47,23 +47,44 @@ def merged(layers: list[Layer]) -> list[Merged | None]:
     """
     found: list[Merged | None] = [Merged(layer) for layer in layers]
     for index, scale in enumerate(layers):
-        if not isinstance(scale, Scale):
-            continue
-        values = np.broadcast_to(scale.tensors["scale"], scale.shape[:1])
-        before = index - 1
-        while before >= 0 and isinstance(layers[before], Offset | Scale):
-            before -= 1
-        if before >= 0 and (target := linear(found[before])):
-            found[before] = Merged(target.with_rows(values), roundings(found[before]) + 1)
-            found[index] = None
-            continue
-        after, carried = index + 1, values
-        while after < len(layers) and not linear(found[after]) and carried is not None:
-            carried, after = layers[after].carry(carried), after + 1
-        if after < len(layers) and carried is not None and (target := linear(found[after])):
-            found[after] = Merged(target.with_columns(carried), roundings(found[after]) + 1)
-            found[index] = None
+        if isinstance(scale, Scale):
+            place, together = with_rows(found, index)
+            if place is None:
+                place, together = with_columns(found, index)
+            if place is not None and together is not None:
+                found[place], found[index] = Merged(together, roundings(found[place]) + 1), None
     return found
+
+
+Placed = tuple[int | None, Layer | None]
+"""Which layer a scale goes into, and that with it; None where there is none, or where its weight would underflow."""
+
+
+def with_rows(found: list[Merged | None], index: int) -> Placed:
+    place = index - 1
+    while place >= 0 and ((one := found[place]) is None or isinstance(one.layer, Offset | Scale)):
+        place -= 1
+    target, scale = linear(found[place]) if place >= 0 else None, found[index]
+    if target is None or scale is None:
+        return None, None
+    return place, target.with_rows(np.broadcast_to(scale.layer.tensors["scale"], scale.layer.shape[:1]))
+
+
+def with_columns(found: list[Merged | None], index: int) -> Placed:
+    scale = found[index]
+    assert scale is not None
+    values: Array | None = spread(
+        np.broadcast_to(scale.layer.tensors["scale"], scale.layer.shape[:1]), scale.layer.shape
+    )
+    for place in range(index + 1, len(found)):
+        one, target = found[place], linear(found[place])
+        if values is None or one is None:
+            break
+        if target is not None:
+            channels = channels_of(values)
+            return (None, None) if channels is None else (place, target.with_columns(channels))
+        values = one.layer.carry(values)
+    return None, None
 
 
 def linear(merged: Merged | None) -> Linear | None:

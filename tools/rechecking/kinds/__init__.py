@@ -5,5 +5,5 @@ from . import convolving as convolving
 from . import dense as dense
 from . import entrywise as entrywise
 from . import moves as moves
+from . import paths as paths
 from . import pools as pools
-from . import residual as residual

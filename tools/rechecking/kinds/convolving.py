@@ -44,10 +44,9 @@ class Conv(Linear, kind="conv"):
         error = dot_error(weight[0].size, convolve(np.abs(v), np.abs(weight)) + np.abs(bias))
         return convolve(v, weight) + bias, lengths(error)
 
-    def with_columns(self, values: Array) -> Layer:
+    def with_columns(self, values: Array) -> Layer | None:
         (groups,), weight = self.integers("groups", 1), self.tensors["weight"]
-        scaled = weight.reshape(groups, -1, *weight.shape[1:]) * values.reshape(groups, 1, -1, 1, 1)
-        return self.with_tensors(weight=scaled.reshape(weight.shape))
+        return self.with_factor(values.reshape(groups, -1, 1, 1).repeat(len(weight) // groups, axis=0))
 
     def absolute_norm(self) -> float:
         (groups,), weight = self.integers("groups", 1), self.tensors["weight"]

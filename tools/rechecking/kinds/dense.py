@@ -40,8 +40,8 @@ class Dense(Linear, kind="dense"):
         y, error = self.entries(v)
         return y, lengths(error)
 
-    def with_columns(self, values: Array) -> Layer:
-        return self.with_tensors(weight=self.tensors["weight"] * values)
+    def with_columns(self, values: Array) -> Layer | None:
+        return self.with_factor(values)
 
     def absolute_norm(self) -> float:
         weight = np.abs(self.tensors["weight"])

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..arithmetic import Array, Bound
 from ..convolutions import padded_axis
-from ..layer import Layer
+from ..layer import Layer, channels_of, spread
 from ..reading import integers
 
 
@@ -34,35 +34,36 @@ class Copy(Move):
         return (1.0 if seen.max() == 1 else math.nextafter(math.sqrt(seen.max()), 9e9)), "copies of an entry"
 
 
-class Flatten(Move, kind="flatten"):
+class Permutation(Move):
+    """Scales move with their entries."""
+
+    def carry(self, values: Array) -> Array:
+        return self.moved(values[None])[0]
+
+
+class Flatten(Permutation, kind="flatten"):
     def moved(self, v: Array) -> Array:
         return v.reshape(len(v), -1)
 
-    def carry(self, values: Array) -> Array:
-        return np.broadcast_to(values.reshape(-1, *[1] * (len(self.shape) - 1)), self.shape).ravel()
 
-
-class Reshape(Move, kind="reshape"):
+class Reshape(Permutation, kind="reshape"):
     def moved(self, v: Array) -> Array:
         return v.reshape(len(v), *self.integers("shape", None))
 
 
-class PixelShuffle(Move, kind="pixel_shuffle"):
+class PixelShuffle(Permutation, kind="pixel_shuffle"):
     def moved(self, v: Array) -> Array:
         (f,), (n, c, h, w) = self.integers("factor", 1), v.shape
         return v.reshape(n, c // f**2, f, f, h, w).transpose(0, 1, 4, 2, 5, 3).reshape(n, -1, h * f, w * f)
 
 
-class PixelUnshuffle(Move, kind="pixel_unshuffle"):
+class PixelUnshuffle(Permutation, kind="pixel_unshuffle"):
     def moved(self, v: Array) -> Array:
         (f,), (n, c, h, w) = self.integers("factor", 1), v.shape
         return v.reshape(n, c, h // f, f, w // f, f).transpose(0, 1, 3, 5, 2, 4).reshape(n, -1, h // f, w // f)
 
-    def carry(self, values: Array) -> Array:
-        return values.repeat(self.integers("factor", 1)[0] ** 2)
 
-
-class ChannelShuffle(Move, kind="channel_shuffle"):
+class ChannelShuffle(Permutation, kind="channel_shuffle"):
     """Channel i of group k goes to place k of run i."""
 
     def moved(self, v: Array) -> Array:
@@ -88,6 +89,9 @@ class Gather(Copy, kind="gather"):
     def moved(self, v: Array) -> Array:
         return v[:, integers(self.settings["channels"], "gather: channels", None, 0, v.shape[1] - 1)]
 
+    def carry(self, values: Array) -> Array:
+        return self.moved(values[None])[0]
+
 
 class Pad(Copy, kind="pad"):
     def moved(self, v: Array) -> Array:
@@ -98,8 +102,9 @@ class Pad(Copy, kind="pad"):
         )
         return np.pad(v, ((0, 0), (0, 0), (0, 1), (0, 1)))[:, :, high[:, None], wide]
 
-    def carry(self, values: Array) -> Array:
-        return values
+    def carry(self, values: Array) -> Array | None:
+        channels = channels_of(values)
+        return None if channels is None else spread(channels, self.out)
 
 
 class Repeat(Copy, kind="repeat"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..arithmetic import UP, Array, Bound, gamma, lengths
 from ..convolutions import Axis, Convolution
-from ..layer import Layer
+from ..layer import Layer, channels_of, spread
 from .dense import dot_error
 
 
@@ -30,8 +30,9 @@ class AvgPool(Layer, kind="avg_pool"):
         error = dot_error(pool.weight.size, size).reshape(len(v), -1)
         return y.reshape(*v.shape[:2], *y.shape[2:]), lengths(error)
 
-    def carry(self, values: Array) -> Array:
-        return values
+    def carry(self, values: Array) -> Array | None:
+        channels = channels_of(values)
+        return None if channels is None else spread(channels, self.out)
 
 
 class MaxPool(Layer, kind="max_pool"):
