@@ -41,8 +41,9 @@ MAX_HEADER, MAX_INTEGER = 1 << 24, 4096
 DTYPES = {"float32": "<f4", "float64": "<f8", "F32": "<f4", "F64": "<f8"}
 WEIGHTED = {kind: ["weight"] for kind in ("conv", "dense", "head")}
 TENSORS = {"offset": ["offset"], "scale": ["scale"], "prelu": ["slope"], **WEIGHTED}
-MOVES = ["flatten", "minmax", "pixel_shuffle", "pixel_unshuffle", "reshape", "gather", "group_sort", "pad", "repeat"]
-KINDS = [*TENSORS, *MOVES, "activation", "avg_pool"]
+BY_CHANNELS = ["gather", "group_sort", "minmax", "partial_abs", "spatial_shift"]
+MOVES = [*BY_CHANNELS, "flatten", "pixel_shuffle", "pixel_unshuffle", "reshape", "pad", "repeat"]
+KINDS = [*TENSORS, *MOVES, "activation", "avg_pool", "l2_pool"]
 PASSED = [
     "offset",
     "scale",
@@ -394,12 +395,18 @@ class Layer(NamedTuple):
             y, error = self.linear(v)
             return y, lengths(error)
         if self.kind in ("scale", "offset"):
-            value = np.broadcast_to(self.tensors[self.kind].reshape(-1, *[1] * (v.ndim - 2)), v.shape)
+            value = self.tensors[self.kind]
+            value = np.broadcast_to(value if value.ndim > 1 else value.reshape(-1, *[1] * (v.ndim - 2)), v.shape)
             y = v * value if self.kind == "scale" else v + value
             return y, 2 * U * lengths(y)
         if self.kind == "prelu":
             y = np.where(v > 0, v, v * self.tensors["slope"].reshape(-1, *[1] * (v.ndim - 2)))
             return y, 2 * U * lengths(y)
+        if self.kind == "l2_pool":  # squares, their sum and a root: n + 1 roundings of what is positive
+            (high, wide), (h, w) = self.integers("kernel"), v.shape[2:]
+            v = v[:, :, : h // high * high, : w // wide * wide].reshape(len(v), -1, h // high, high, w // wide, wide)
+            y = np.sqrt((v * v).sum(axis=(3, 5)))
+            return y, gamma(high * wide + 4) * lengths(y) + math.sqrt(v[0].size) * TINY
         if self.kind == "activation":
             return self.activation(v, self.settings["function"], self.settings["parameter"])
         return self.rearrange(v), np.zeros(len(v))
@@ -431,27 +438,38 @@ class Layer(NamedTuple):
     def rearrange(self, v: Array) -> Array:
         """Moves and comparisons: exact. What does not divide, NumPy refuses to reshape."""
         n, c, *size = v.shape
+        if self.kind in BY_CHANNELS:
+            return self.by_channels(v, c)
         if self.kind == "flatten":
             return v.reshape(n, -1)
         if self.kind == "reshape":
             return v.reshape(n, *self.integers("shape", None))
-        if self.kind == "gather":
-            return v[:, integers(self.settings["channels"], "gather: channels", None, 0, c - 1)]
-        if self.kind == "group_sort":
-            return np.sort(v.reshape(n, -1, *self.integers("size", 1), *size), axis=2).reshape(v.shape)
         if self.kind == "pad":
             top, bottom, left, right = self.integers("padding", 4, 0)
             return np.pad(v, ((0, 0), (0, 0), (top, bottom), (left, right)), mode=PADDING[self.settings["mode"]])
         if self.kind == "repeat":
             high, wide = self.integers("factor")
             return v.repeat(high, axis=2).repeat(wide, axis=3)
-        if self.kind == "minmax":  # channel i with channel i + c/2: first the maxima, then the minima
-            first, second = np.split(v, 2, axis=1)
-            return np.concatenate([np.maximum(first, second), np.minimum(first, second)], axis=1)
         (f,), (h, w) = self.integers("factor", 1), size
         if self.kind == "pixel_shuffle":
             return v.reshape(n, c // f**2, f, f, h, w).transpose(0, 1, 4, 2, 5, 3).reshape(n, -1, h * f, w * f)
         return v.reshape(n, c, h // f, f, w // f, f).transpose(0, 1, 3, 5, 2, 4).reshape(n, -1, h // f, w // f)
+
+    def by_channels(self, v: Array, c: int) -> Array:
+        if self.kind == "gather":
+            return v[:, integers(self.settings["channels"], "gather: channels", None, 0, c - 1)]
+        if self.kind == "group_sort":
+            return np.sort(v.reshape(len(v), -1, *self.integers("size", 1), *v.shape[2:]), axis=2).reshape(v.shape)
+        if self.kind == "minmax":  # channel i with channel i + c/2: first the maxima, then the minima
+            first, second = np.split(v, 2, axis=1)
+            return np.concatenate([np.maximum(first, second), np.minimum(first, second)], axis=1)
+        most = c if self.kind == "partial_abs" else c // 4
+        (count,) = integers([self.settings["channels"]], f"{self.kind}: channels", 1, 0, most)
+        if self.kind == "partial_abs":
+            return np.concatenate([np.abs(v[:, :count]), v[:, count:]], axis=1)
+        *moved, still = np.split(v, [count, 2 * count, 3 * count, 4 * count], axis=1)  # up, down, left, right
+        moved = [np.roll(part, step, axis) for part, step, axis in zip(moved, (-1, 1) * 2, (2, 2, 3, 3), strict=True)]
+        return np.concatenate([*moved, still], axis=1)
 
 
 def prove_layers(layers: list[Layer], shape: Shape) -> Iterator[tuple[float, str]]:

@@ -26,6 +26,7 @@ from lip_plugin.network import (
     Offset,
     Operator,
     Pad,
+    PartialAbs,
     PixelShuffle,
     PixelUnshuffle,
     PReLU,
@@ -33,6 +34,7 @@ from lip_plugin.network import (
     Reshape,
     Residual,
     Scale,
+    SpatialShift,
 )
 
 
@@ -54,6 +56,8 @@ def _operators(randn: Callable[..., Tensor], dtype: torch.dtype) -> list[Operato
         MaxPool((3, 3), (1, 1), (1, 1)),
         L2Pool((2, 2)),
         Activation("leaky_relu", 0.2),
+        SpatialShift(1),
+        PartialAbs(3),
         GroupSort(4),
         Gather((2, 0, 3, 1)),
         PReLU(randn(4, seed=10, dtype=dtype)),

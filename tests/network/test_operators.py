@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network import (
     Activation,
     AvgPool,
@@ -25,6 +27,7 @@ from lip_plugin.network import (
     Offset,
     Operator,
     Pad,
+    PartialAbs,
     PixelShuffle,
     PixelUnshuffle,
     PReLU,
@@ -32,6 +35,7 @@ from lip_plugin.network import (
     Reshape,
     Residual,
     Scale,
+    SpatialShift,
 )
 from lip_plugin.network.operators import BUILT_IN
 from lip_plugin.testing import OperatorTests
@@ -68,6 +72,8 @@ CASES: dict[str, tuple[Make, tuple[int, ...], float]] = {
     "dense, long sums": (lambda: Dense(draw(3, 400)), (400,), TIGHT),
     "offset": (lambda: Offset(draw(4)), IMAGE, TIGHT),
     "offset of features": (lambda: Offset(draw(40)), (40,), TIGHT),
+    "offset of positions": (lambda: Offset(draw(1, 6, 6)), IMAGE, TIGHT),
+    "offset of entries": (lambda: Offset(draw(4, 6, 6)), IMAGE, TIGHT),
     "scale": (lambda: Scale(draw(4)), IMAGE, TIGHT),
     "average pool": (lambda: AvgPool((3, 3), (2, 1), (1, 1)), IMAGE, TIGHT),
     "max pool": (lambda: MaxPool((3, 3), (2, 2), (1, 1)), IMAGE, 2.5),
@@ -123,6 +129,10 @@ CASES: dict[str, tuple[Make, tuple[int, ...], float]] = {
     "pixel shuffle": (lambda: PixelShuffle(2), IMAGE, TIGHT),
     "pixel unshuffle": (lambda: PixelUnshuffle(2), IMAGE, TIGHT),
     "channel shuffle": (lambda: ChannelShuffle(2), IMAGE, TIGHT),
+    "spatial shift": (lambda: SpatialShift(2), (9, 5, 4), TIGHT),
+    "spatial shift, all channels, one row": (lambda: SpatialShift(1), (4, 1, 6), TIGHT),
+    "partial abs": (lambda: PartialAbs(3), IMAGE, TIGHT),
+    "partial abs of features": (lambda: PartialAbs(40), (40,), TIGHT),
     "residual": (
         lambda: Residual((conv(4, 4, 3, 3, padding=SAME), Activation("relu"), conv(4, 4, 1, 1))),
         IMAGE,
@@ -162,3 +172,37 @@ class TestOperators(OperatorTests):
 
 def test_every_kind_is_tried() -> None:
     assert {make().kind for make, _, _ in CASES.values()} | {"head"} == BUILT_IN
+
+
+def test_a_shift_moves_each_group_its_way() -> None:
+    """Every entry by its index, around the border."""
+    x, (height, width) = draw(1, 9, 3, 4), (3, 4)
+    moved = SpatialShift(2).apply(x)
+    for channel, (down, right) in enumerate([(-1, 0)] * 2 + [(1, 0)] * 2 + [(0, -1)] * 2 + [(0, 1)] * 2 + [(0, 0)]):
+        for row in range(height):
+            for column in range(width):
+                place = (row + down) % height, (column + right) % width
+                assert moved[0, channel, place[0], place[1]] == x[0, channel, row, column]
+
+
+def test_half_of_partial_abs_is_minmax_between_rotations() -> None:
+    x = draw(5, 6).double()
+    turn = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), torch.eye(3)).double() / 2**0.5
+    turned = PartialAbs(3).apply(x @ turn[[3, 4, 5, 0, 1, 2]].T) @ turn[[3, 4, 5, 0, 1, 2]]
+    torch.testing.assert_close(turned, MinMax().apply(x))
+
+
+@pytest.mark.parametrize(
+    ("operator", "shape"),
+    [
+        (SpatialShift(2), (7, 3, 3)),
+        (SpatialShift(1), (8,)),
+        (PartialAbs(5), IMAGE),
+        (Offset(draw(1, 6, 5)), IMAGE),
+        (Offset(draw(6, 6)), IMAGE),
+        (Offset(draw(2, 6, 6)), IMAGE),
+    ],
+)
+def test_what_does_not_fit_is_refused(operator: Operator, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UnsupportedLayerError, match=f"{operator.kind}.*{re.escape(str(shape))}"):
+        operator.output_shape(shape)
