@@ -198,6 +198,7 @@ CANARIES: dict[str, Callable[[], Canary]] = {
         [ops.Offset(torch.tensor(-0.5).double()), ops.PReLU(torch.tensor([0.2, -1.7]).double())], sides(2, 4, 4)
     ),
     "conv_transpose": lambda: before_head([ops.ConvTranspose(draw(2, 3, 3, 3), stride=(2, 2))], sides(2, 4, 4)),
+    "concat": lambda: before_head([ops.Concat((ops.Scale(torch.tensor(2.5).double()),))], sides(2, 4, 4)),
     "residual": lambda: before_head([ops.Residual((ops.Scale(torch.tensor(2.5).double()),))], sides(2, 4, 4)),
     "conv, patches": lambda: conv(5, 3, 2, 2, stride=(2, 2)),
     "conv, same": lambda: conv(3, 2, 3, 3, padding=SAME),

@@ -23,7 +23,7 @@ from lip_plugin.errors import LipPluginError
 from lip_plugin.wrapping import operators_of
 from lip_plugin.wrapping.remedies import remedy
 
-IMAGE, VECTOR = (4, 8, 8), (16,)
+IMAGE, ROW, VECTOR = (4, 8, 8), (4, 8), (16,)
 CONTAINERS = ("Container", "Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential")
 NOT_LAYERS = (
     *("Parameter", "UninitializedParameter", "UninitializedBuffer", "Buffer", "DataParallel"),
@@ -31,18 +31,30 @@ NOT_LAYERS = (
 )
 
 MADE: dict[str, Callable[[], nn.Module]] = {
+    "AdaptiveAvgPool1d": lambda: nn.AdaptiveAvgPool1d(2),
     "AdaptiveAvgPool2d": lambda: nn.AdaptiveAvgPool2d(2),
+    "AdaptiveMaxPool1d": lambda: nn.AdaptiveMaxPool1d(2),
     "AdaptiveMaxPool2d": lambda: nn.AdaptiveMaxPool2d(2),
+    "AvgPool1d": lambda: nn.AvgPool1d(2),
     "AvgPool2d": lambda: nn.AvgPool2d(2),
     "BatchNorm1d": lambda: nn.BatchNorm1d(16),
     "BatchNorm2d": lambda: nn.BatchNorm2d(4),
     "ChannelShuffle": lambda: nn.ChannelShuffle(2),
+    **{
+        f"{name}1d": partial(getattr(nn, f"{name}1d"), 1)
+        for name in ("CircularPad", "ReflectionPad", "ReplicationPad", "ZeroPad")
+    },
     "CircularPad2d": lambda: nn.CircularPad2d(1),
+    "ConstantPad1d": lambda: nn.ConstantPad1d(1, 0.0),
     "ConstantPad2d": lambda: nn.ConstantPad2d(1, 0.0),
+    "Conv1d": lambda: nn.Conv1d(4, 2, 3),
     "Conv2d": lambda: nn.Conv2d(4, 2, 3),
+    "ConvTranspose1d": lambda: nn.ConvTranspose1d(4, 2, 3),
     "ConvTranspose2d": lambda: nn.ConvTranspose2d(4, 2, 3),
+    "LPPool1d": lambda: nn.LPPool1d(2, 2),
     "LPPool2d": lambda: nn.LPPool2d(2, 2),
     "Linear": lambda: nn.Linear(16, 3),
+    "MaxPool1d": lambda: nn.MaxPool1d(2),
     "MaxPool2d": lambda: nn.MaxPool2d(2),
     "PReLU": nn.PReLU,
     "PixelShuffle": lambda: nn.PixelShuffle(2),
@@ -167,7 +179,8 @@ def verdict(kind: type[nn.Module], make: Callable[[], nn.Module] | None = None) 
     except Exception:  # it needs arguments that no accepted layer needs
         return "refused", remedy(name)
     try:
-        operators = operators_of(module, name, VECTOR if name in ON_VECTORS else IMAGE)
+        shape = VECTOR if name in ON_VECTORS else ROW if name.endswith("1d") else IMAGE
+        operators = operators_of(module, name, shape)
     except LipPluginError as error:
         own = kind.__module__.startswith("torch.") or remedy(name) != remedy("")
         return "refused", remedy(name) if own else str(error).rpartition("; ")[2]

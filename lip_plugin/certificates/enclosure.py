@@ -27,6 +27,7 @@ from lip_plugin.certificates.lipschitz import LipschitzBound
 from lip_plugin.certificates.program import FLOAT64, Program
 from lip_plugin.errors import DataError
 from lip_plugin.network import CertifiedClassifier, Operator, Rounding, RoundingAt, RoundingTerm
+from lip_plugin.network.operators.chain import is_finite_inside
 
 INFLATION = 1.0 + 2.0**-40
 """Above the rounding of the few float64 operations that evaluate a line of the recursion."""
@@ -90,7 +91,7 @@ class EnclosedForward:
         ball = _Ball(zero, zero).after(RoundingAt.by_term(self._of_images, norm), zero, 1.0)
         for step in self._steps:
             out = step.operator.apply(v)
-            if not bool(torch.isfinite(out).all()):
+            if not (bool(torch.isfinite(out).all()) and is_finite_inside(step.operator, v)):
                 # A later ReLU would turn -inf into an innocent 0.
                 raise DataError("activations overflow float64 on these images; nothing can be certified")
             inside = step.rounding(v, out, norm)

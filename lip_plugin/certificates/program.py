@@ -11,6 +11,8 @@ from torch import Tensor
 
 from lip_plugin.errors import ConfigError
 from lip_plugin.network import CertifiedClassifier, Operator, Rounding, RoundingAt, RoundingTerm
+from lip_plugin.network.kinds import all_operators
+from lip_plugin.network.operators.chain import reach_inside
 from lip_plugin.network.operators.rounding import gamma_upper_bound, underflow_upper_bound
 from lip_plugin.types import Shape
 
@@ -34,7 +36,13 @@ class Program:
 
     def rounding(self, operator: Operator, input_shape: Shape, term: RoundingTerm) -> Rounding:
         """The rounding inside the operator, prepared once; ``term`` is its rounding in float64."""
-        return lambda x, y, norm: RoundingAt.by_term(term, norm)
+        reach = reach_inside(operator, input_shape)
+
+        def rounding(x: Tensor, y: Tensor, norm: Tensor) -> RoundingAt:
+            at = RoundingAt.by_term(term, norm, reach.gain)
+            return RoundingAt(at.error, at.growth, at.peak + reach.at_zero, at.swell)
+
+        return rounding
 
     def storage(self, operator: Operator, input_shape: Shape, term: RoundingTerm) -> RoundingTerm:
         """Rounding of what the operator returns to what is stored, relative to its norm; none where that is exact."""
@@ -99,7 +107,10 @@ def require_program(model: CertifiedClassifier, arithmetic: str) -> Program | No
         return None
     if program is FLOAT32 and model.dtype != torch.float32:
         raise ConfigError(f"arithmetic {arithmetic!r} needs float32 weights, this network's are {model.dtype}")
-    if any(float(buffer.abs().max()) >= program.largest for buffer in model.buffers()):
+    numbers = [value for one in all_operators(model.layers) for value in one.settings().values()]
+    sizes = [float(buffer.abs().max()) for buffer in model.buffers()]
+    sizes += [abs(float(value)) for value in numbers if isinstance(value, int | float)]
+    if any(size >= program.largest for size in sizes):
         limit = f"2^{int(math.log2(program.largest))}"
         raise ConfigError(f"weights of {limit} or more may overflow in {arithmetic}; only arithmetic='real' is proved")
     return program

@@ -1,9 +1,10 @@
 """Scales bounded together with a linear layer beside them: ||A diag(s)|| is at most ||A|| max |s|, and often far below.
 
 A scale that follows a linear layer (but for offsets) multiplies its rows, another one the columns of the next linear
-layer, past operators that keep channels apart: flatten, pixel_unshuffle, average pools, padding. What runs stays as it
+layer, past operators that move entries, or that keep channels apart: average pools, padding. What runs stays as it
 is; only the bound is that of the product. Its entries are formed in float64, each by k multiplications, so that it is
-off by at most gamma(k) |A'| entry by entry, hence in the norm by at most gamma(k) || |A'| ||. Offsets change no norm.
+off by at most gamma(k) |A'| entry by entry, hence in the norm by at most gamma(k) || |A'| ||, as long as no product
+underflows: a scale with which one would stays by itself. Offsets change no norm.
 """
 
 from __future__ import annotations
@@ -17,10 +18,28 @@ from torch import Tensor
 
 from lip_plugin.bounds import abs_norm_upper_bound, row_distance_upper_bound, row_norms_upper_bound
 from lip_plugin.bounds.rounding import UNDERFLOW, add_up, gamma, mul_up, sqrt_up
-from lip_plugin.network import AvgPool, Conv, Dense, Flatten, Offset, Operator, Pad, PixelUnshuffle, Scale
+from lip_plugin.network import (
+    AvgPool,
+    ChannelShuffle,
+    Conv,
+    Dense,
+    Flatten,
+    Gather,
+    Offset,
+    Operator,
+    Pad,
+    PixelShuffle,
+    PixelUnshuffle,
+    Reshape,
+    Scale,
+)
 from lip_plugin.types import Shape
 
 _Linear: TypeAlias = "Conv | Dense"
+_MOVES = (Flatten, Reshape, Gather, ChannelShuffle, PixelShuffle, PixelUnshuffle)
+"""What only moves entries, and so moves the numbers that they were multiplied by."""
+
+_SMALLEST = torch.finfo(torch.float64).smallest_normal
 
 
 @dataclass(frozen=True)
@@ -77,16 +96,15 @@ def merged(layers: Sequence[Operator], shapes: Sequence[Shape]) -> list[Merged |
     """
     found: list[Merged | None] = [Merged(layer) for layer in layers]
     for index, layer in enumerate(layers):
-        if isinstance(layer, Scale):
-            target = _linear_before(layers, index)
-            if target is not None:
-                found[target] = _with_rows(found[target], _channels(layer.scale, shapes[index][0]))
-                found[index] = None
-                continue
-            carried = _carried(layers, shapes, index)
-            if carried is not None:
-                found[carried[0]] = _with_columns(found[carried[0]], carried[1])
-                found[index] = None
+        if not isinstance(layer, Scale):
+            continue
+        target, together = _linear_before(layers, index), None
+        if target is not None:
+            together = _with_rows(found[target], _channels(layer.scale, shapes[index][0]))
+        elif (carried := _carried(layers, shapes, index)) is not None:
+            target, together = carried[0], _with_columns(found[carried[0]], carried[1])
+        if target is not None and together is not None:
+            found[target], found[index] = together, None
     return found
 
 
@@ -100,18 +118,33 @@ def _carried(layers: Sequence[Operator], shapes: Sequence[Shape], index: int) ->
     """The next linear layer, and the scale (float64, one number per input channel) as it arrives there."""
     scale = layers[index]
     assert isinstance(scale, Scale)
-    values = _channels(scale.scale, shapes[index][0])
+    values = _spread(_channels(scale.scale, shapes[index][0]), shapes[index])  # a number for every entry
     for place in range(index + 1, len(layers)):
-        layer, shape = layers[place], shapes[place]
-        if is_linear(layer):
-            return place, values
-        if isinstance(layer, Flatten):
-            values = values.view(-1, *[1] * (len(shape) - 1)).expand(shape).flatten()
-        elif isinstance(layer, PixelUnshuffle):
-            values = values.repeat_interleave(layer.factor**2)
-        elif not isinstance(layer, Offset | Scale | AvgPool | Pad):
+        layer = layers[place]
+        if isinstance(layer, _MOVES):
+            values = layer.apply(values[None])[0]
+        elif isinstance(layer, Conv | Dense | AvgPool | Pad):
+            channels = _per_channel(values)
+            if channels is None:
+                return None
+            if is_linear(layer):
+                return place, channels
+            if not isinstance(layer, AvgPool | Pad):
+                return None
+            values = _spread(channels, layer.output_shape(shapes[place]))
+        elif not isinstance(layer, Offset | Scale):
             return None
     return None
+
+
+def _spread(channels: Tensor, shape: Shape) -> Tensor:
+    return channels.view(-1, *[1] * (len(shape) - 1)).expand(shape)
+
+
+def _per_channel(values: Tensor) -> Tensor | None:
+    """(C,) of entries that are alike within every channel."""
+    flat = values.flatten(1) if values.dim() > 1 else values[:, None]
+    return flat[:, 0] if torch.equal(flat, flat[:, :1].expand_as(flat)) else None
 
 
 def _channels(values: Tensor, count: int) -> Tensor:
@@ -124,17 +157,23 @@ def _weight(layer: Merged | None) -> tuple[_Linear, Tensor, int]:
     return layer.operator, layer.operator.weight.detach().double().cpu(), layer.roundings + 1
 
 
-def _with_rows(layer: Merged | None, values: Tensor) -> Merged:
+def _with_rows(layer: Merged | None, values: Tensor) -> Merged | None:
     operator, weight, roundings = _weight(layer)
-    scaled = weight * values.view(-1, *[1] * (weight.dim() - 1))
-    return Merged(replace(operator, weight=scaled, bias=None), roundings)
+    return _scaled(operator, weight, values.view(-1, *[1] * (weight.dim() - 1)), roundings)
 
 
-def _with_columns(layer: Merged | None, values: Tensor) -> Merged:
+def _with_columns(layer: Merged | None, values: Tensor) -> Merged | None:
     operator, weight, roundings = _weight(layer)
     if isinstance(operator, Conv):
-        per_group = values.view(operator.groups, 1, -1, 1, 1)
-        scaled = (weight.unflatten(0, (operator.groups, -1)) * per_group).flatten(0, 1)
-    else:
-        scaled = weight * values
+        values = values.view(operator.groups, 1, -1, 1, 1)
+        values = values.expand(-1, len(weight) // operator.groups, -1, 1, 1).flatten(0, 1)
+    return _scaled(operator, weight, values, roundings)
+
+
+def _scaled(operator: _Linear, weight: Tensor, factor: Tensor, roundings: int) -> Merged | None:
+    """None where a product leaves the normal floats: what it loses there is relative to nothing, and scales grow it."""
+    scaled = weight * factor
+    size, nonzero = scaled.abs(), (weight != 0) & (factor != 0)
+    if bool((nonzero & ~((size >= _SMALLEST) & (size < torch.inf))).any()):
+        return None
     return Merged(replace(operator, weight=scaled, bias=None), roundings)

@@ -17,23 +17,31 @@ Logits = Callable[[Tensor], Tensor]
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 
-def require_same_function(name: str, run: Logits, classifier: CertifiedClassifier, *, dtype: torch.dtype) -> None:
+def require_same_function(
+    name: str,
+    run: Logits,
+    classifier: CertifiedClassifier,
+    *,
+    dtype: torch.dtype,
+    after: Logits | None = None,
+) -> None:
     """Raise UnsupportedLayerError unless both agree on random images of several scales, by ones and threes.
 
-    ``run`` takes images of ``dtype`` on the classifier's device. Differences count beside how much the logits differ
-    between images, so that large biases do not hide them; rounding beside the logits themselves.
+    ``run`` takes images of ``dtype`` on the classifier's device; ``after`` is what it does to logits at its end.
+    Differences count beside how much the logits differ between images, so that large biases do not hide them; rounding
+    beside the logits themselves.
     """
     ours = float64_function(classifier) if dtype == torch.float64 else classifier
     for x in _images(classifier, dtype):
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             try:
-                expected = run(x)
+                expected = run(x.clone())  # which it may overwrite
             except RuntimeError as error:
                 raise UnsupportedLayerError(
                     f"{name} cannot run {len(x)} images of shape {classifier.input_shape} "
                     f"({str(error).splitlines()[0]}); does it fix the batch size, or was a submodule changed?"
                 ) from error
-            found = ours(x)
+            found = ours(x) if after is None else after(ours(x))
         _require_close(name, expected, found, _TOLERANCE[dtype])
 
 

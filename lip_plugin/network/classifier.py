@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from lip_plugin.errors import ConfigError, DataError, UnsupportedLayerError
 from lip_plugin.files import complete_directory
-from lip_plugin.network.digest import network_digest
 from lip_plugin.network.forms import way_to_model
 from lip_plugin.network.integrity import alteration, inconsistency
 from lip_plugin.network.kinds import all_operators, foreign_operators, is_known
 from lip_plugin.network.operators import Head, Operator
+from lip_plugin.network.operators.digest import network_digest
 from lip_plugin.network.plain import tensor_flaw
 from lip_plugin.network.record import write_network
 from lip_plugin.network.shapes import buffer_name, trace_shapes

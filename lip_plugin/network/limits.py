@@ -21,6 +21,7 @@ LARGEST_WEIGHTS = 2**31
 LARGEST_ACTIVATION_COUNT = 2**24
 """Entries of one image or activation."""
 _LAYERS = 4096
+_NESTED = 32  # operators inside one another
 _CLASSES = 2**14  # the certifier holds a matrix (K, K)
 _GEOMETRY = 1024  # a kernel side, stride, dilation or padding
 _COUNT = 2**16  # groups, shuffle factors
@@ -48,8 +49,13 @@ def check_size(layers: Sequence[Operator], input_shape: Shape) -> None:
     count = sum(1 for _ in all_operators(layers))
     if count > _LAYERS:
         raise UnsupportedLayerError(f"{count} layers; at most {_LAYERS} are loaded")
+    _require("the network", _depth(layers), _NESTED, "operators inside one another")
     _require("input", math.prod(input_shape), LARGEST_ACTIVATION_COUNT, "entries")
     _checked_work(layers, tuple(input_shape), 0, "layer ")
+
+
+def _depth(layers: Sequence[Operator]) -> int:
+    return max((1 + max(map(_depth, layer.chains()), default=0) for layer in layers), default=0)
 
 
 def _checked_work(layers: Sequence[Operator], shape: Shape, work: int, place: str) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from lip_plugin.data import LabelledImages
-from lip_plugin.network.digest import tensor_bytes
+from lip_plugin.network.operators.digest import tensor_bytes
 
 _BLOCK = 256  # only how much is read at a time: the digest does not depend on it
 

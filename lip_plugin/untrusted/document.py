@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from lip_plugin.errors import CheckpointError
 from lip_plugin.untrusted.text import is_plain_text, printable
 
-_DEEPEST = 32
+_DEEPEST = 128  # 32 operators inside one another have 100 levels
 _LONGEST_NUMBER = 100
 _LARGEST_INTEGER = 2**63
 
@@ -18,7 +18,7 @@ def parse_document(content: bytes, what: str) -> Any:
     """The value of a UTF-8 JSON document. Raises CheckpointError that opens with ``what``.
 
     Refused beyond the standard: a key that occurs twice in an object (parsers differ in which one wins),
-    NaN and infinities, integers beyond 64 bits, more than 32 levels, and text that could steer a terminal.
+    NaN and infinities, integers beyond 64 bits, more than 128 levels, and text that could steer a terminal.
     """
     try:
         value = json.loads(

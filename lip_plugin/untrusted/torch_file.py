@@ -6,6 +6,7 @@ import pickle
 import re
 import struct
 import warnings
+import zipfile
 from pathlib import Path
 
 import torch
@@ -42,4 +43,36 @@ def read_torch_file(path: Path) -> object:
                 f"it holds objects of {foreign[1]} beside tensors, which could run code; "
                 "save tensors alone, torch.save(model.state_dict(), FILE)"
             ) from error
-        raise CheckpointError((text.splitlines() or ["it is empty or cut off"])[0]) from error
+        raise CheckpointError(_reason(path, text)) from error
+
+
+_STARTS = (
+    (b"version https://git-lfs", "it is a pointer of Git LFS, not the weights; fetch them, git lfs pull"),
+    (b"<", "it is a web page; download the file itself"),
+    (b"\x93NUMPY", "it is a NumPy array; expected a file of torch.save or .safetensors"),
+)
+"""How files begin that people take for weights."""
+
+
+def _reason(path: Path, text: str) -> str:
+    """What came and what to do, in one line; torch's own advice is to run what the file holds."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+        members = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+    except (OSError, zipfile.BadZipFile):
+        start, members = b"", []
+    if not start:
+        return "it is empty or cut off"
+    for beginning, reason in _STARTS:
+        if start.lstrip().startswith(beginning):
+            return reason
+    if any(name.endswith(".npy") for name in members):
+        return "it is an archive of NumPy arrays; expected a file of torch.save or .safetensors"
+    if "TorchScript" in text or any(name.endswith("/constants.pkl") for name in members):
+        return (
+            "it is a TorchScript archive, which is a program; save tensors alone, torch.save(model.state_dict(), FILE)"
+        )
+    if members:
+        return (text.splitlines() or ["it is cut off"])[0]
+    return "it is no file of torch.save, or a damaged one; save tensors alone, torch.save(model.state_dict(), FILE)"

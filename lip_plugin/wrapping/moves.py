@@ -25,6 +25,8 @@ def moving_operators(index: Tensor, shape: Shape) -> tuple[Operator, ...]:
 
     Raises UnsupportedLayerError where images are mixed, or entries moved in no way that has an operator.
     """
+    if bool((index < 0).any()):
+        raise UnsupportedLayerError("leaves entries of an empty tensor unwritten; write every one of them")
     count = math.prod(shape)
     first = index[0] if index.dim() and len(index) else index
     starts = count * torch.arange(len(index), dtype=index.dtype).view(-1, *[1] * (index.dim() - 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network import refuse_altered, reparametrised
+from lip_plugin.network import Flatten, Reshape, refuse_altered, reparametrised
 from lip_plugin.types import Shape
 from lip_plugin.wrapping import rules as _rules  # noqa: F401  # pyright: ignore[reportUnusedImport]  registers them
 from lip_plugin.wrapping.registry import Rule, module_rule
@@ -33,8 +34,8 @@ _OPAQUE = {
 """What runs elsewhere than in its forward, or on several devices."""
 
 
-def read_chain(modules: Mapping[str, nn.Module], shape: Shape) -> Traced:
-    """What modules, by their paths, make of images (B, *shape) one after the other.
+def read_chain(modules: Mapping[str, nn.Module], shape: Shape, *, as_shape: Shape | None = None) -> Traced:
+    """What modules, by their paths, make of images (B, *shape) one after the other, given to them as (B, *as_shape).
 
     Raises UnsupportedLayerError naming the path of what is refused.
     """
@@ -42,6 +43,8 @@ def read_chain(modules: Mapping[str, nn.Module], shape: Shape) -> Traced:
         require_readable(module, path)
     dtype, device = _numbers_of(modules.values())
     activation = Traced(Session(dtype, device, shape), (), shape)
+    if as_shape is not None and as_shape != shape:
+        activation = activation.then(Flatten() if len(as_shape) == 1 else Reshape(as_shape))
     for path, module in modules.items():
         activation = _read(module, path, activation)
     return activation
@@ -51,9 +54,11 @@ def _read(module: nn.Module, path: str, activation: Traced) -> Traced:
     try:
         with torch.no_grad(), _exact_types(module), unchanged(module, path):
             out: Any = module(activation)
+            for refusal in activation.session.refused:  # which the module's own code caught
+                raise refusal
             return _settled(out)
     except UnsupportedLayerError as error:
-        raise UnsupportedLayerError(_located(error, module, path)) from error
+        raise UnsupportedLayerError(" ".join(_located(error, module, path).split())) from error
     except Exception as error:
         where, part = _innermost(error.__traceback__, module, path)
         if plain_type(part).__module__.startswith("torch."):
@@ -162,18 +167,35 @@ def _watched(module: nn.Module, path: str) -> list[tuple[str, nn.Module]]:
 
 
 def _state(module: nn.Module) -> dict[str, object]:
-    """What a forward might change: attributes by identity, small ones by value, tensors by their version."""
+    """What a forward might change: attributes by identity, small ones by value, tensors by their version.
+
+    Lists, dictionaries and sets with what is in them.
+    """
     rewritten = {"forward", *reparametrised(module)}
     state: dict[str, object] = {}
     for holder in (vars(module), module._parameters, module._buffers, module._modules):  # pyright: ignore[reportPrivateUsage]
         for key, value in holder.items():
             if key in rewritten:
                 continue
-            if isinstance(value, Tensor):
-                state[key] = (id(value), -1 if value.is_inference() else value._version)  # pyright: ignore[reportPrivateUsage]
-            else:
-                state[key] = value if isinstance(value, bool | int | float | str) else id(value)
+            state[key] = _content(value, 0 if key in _REGISTERS else 4)
     return state
+
+
+_REGISTERS = {"_parameters", "_buffers", "_modules"}
+"""What is in them is gone through by name."""
+
+
+def _content(value: Any, depth: int) -> tuple[object, ...]:
+    if isinstance(value, Tensor):
+        return id(value), -1 if value.is_inference() else value._version  # pyright: ignore[reportPrivateUsage]
+    if isinstance(value, bool | int | float | str):
+        return (value,)
+    inside: list[Any] = []
+    if isinstance(value, dict):
+        inside = [*value, *value.values()]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    elif isinstance(value, list | tuple | set | deque):
+        inside = list(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return id(value), *(_content(item, depth - 1) for item in inside if depth)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _innermost(trace: TracebackType | None, module: nn.Module, path: str) -> tuple[str, nn.Module]:

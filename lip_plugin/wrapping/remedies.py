@@ -11,7 +11,6 @@ _DATA_NORM = (
     "use BatchNorm2d (fixed statistics), or centre with a linear layer"
 )
 _PROBABILITIES = "leave it out: the predicted class is the same, and certificates speak of logits"
-_ONE_AXIS = "use the 2d layer on maps (C, 1, L): reshape the input to (C, 1, L) and kernels to (1, k)"
 _THREE_AXES = "images have two axes; use the 2d layer"
 _JUMPS = "it jumps, so that no Lipschitz bound exists; use ReLU, Softshrink or another continuous function"
 _UNBOUNDED = "its slope has no bound; use ReLU, Softplus, tanh or another function of docs/layers.md"
@@ -20,6 +19,7 @@ _LOSS = "a loss is no part of the network; wrap the network alone"
 _LOOKUP = "it takes whole numbers, not images; certify the network behind it"
 _PATCHES = "patches that overlap are a convolution: use Conv2d with that kernel and stride, or PixelUnshuffle"
 _RANDOM = "it is random; use AvgPool2d or MaxPool2d"
+_LAZY = "run the module once, so that it has its sizes"
 
 REMEDIES: dict[str, str] = {
     **dict.fromkeys(
@@ -35,11 +35,6 @@ REMEDIES: dict[str, str] = {
     **dict.fromkeys(("TransformerEncoderLayer", "TransformerDecoderLayer", "bmm", "baddbmm"), _ATTENTION),
     **dict.fromkeys(("RNN", "RNNBase", "RNNCell", "RNNCellBase", "LSTM", "LSTMCell", "GRU", "GRUCell"), _RECURRENT),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _RECURRENT),
-    **dict.fromkeys(("conv1d", "conv_transpose1d", "avg_pool1d", "max_pool1d", "lp_pool1d"), _ONE_AXIS),
-    **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_max_pool1d", "Conv1d", "ConvTranspose1d"), _ONE_AXIS),
-    **dict.fromkeys(("LazyConv1d", "LazyConvTranspose1d", "AvgPool1d", "MaxPool1d", "LPPool1d"), _ONE_AXIS),
-    **dict.fromkeys(("AdaptiveAvgPool1d", "AdaptiveMaxPool1d"), _ONE_AXIS),
-    **dict.fromkeys(("ZeroPad1d", "ConstantPad1d", "CircularPad1d", "ReflectionPad1d", "ReplicationPad1d"), _ONE_AXIS),
     **dict.fromkeys(("conv3d", "conv_transpose3d", "avg_pool3d", "max_pool3d", "lp_pool3d"), _THREE_AXES),
     **dict.fromkeys(("adaptive_avg_pool3d", "adaptive_max_pool3d", "Conv3d", "ConvTranspose3d"), _THREE_AXES),
     **dict.fromkeys(("LazyConv3d", "LazyConvTranspose3d", "AvgPool3d", "MaxPool3d", "LPPool3d"), _THREE_AXES),
@@ -59,10 +54,9 @@ REMEDIES: dict[str, str] = {
     **dict.fromkeys(("max_unpool1d", "max_unpool2d", "max_unpool3d"), "use nn.Upsample or nn.ConvTranspose2d"),
     **dict.fromkeys(("MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d"), "use nn.Upsample or nn.ConvTranspose2d"),
     **dict.fromkeys(("grid_sample", "affine_grid"), "resample images before the network"),
-    **dict.fromkeys(
-        ("LazyLinear", "LazyConv2d", "LazyConvTranspose2d"), "run the module once, so that it has its sizes"
-    ),
-    **dict.fromkeys(("LazyBatchNorm1d", "LazyBatchNorm2d"), "run the module once, so that it has its sizes"),
+    **dict.fromkeys(("LazyLinear", "LazyConv1d", "LazyConv2d"), _LAZY),
+    **dict.fromkeys(("LazyConvTranspose1d", "LazyConvTranspose2d"), _LAZY),
+    **dict.fromkeys(("LazyBatchNorm1d", "LazyBatchNorm2d"), _LAZY),
     **dict.fromkeys(
         ("ModuleList", "ModuleDict"), "it has no forward; use nn.Sequential, or a module that calls its members"
     ),

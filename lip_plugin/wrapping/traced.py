@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network import Flatten, Offset, Operator, Reshape, Scale
@@ -34,6 +35,7 @@ _ASKED = {
     "is_contiguous",
     "ndimension",
     "nelement",
+    "is_inference",
 }
 _READ = {
     "shape",
@@ -60,12 +62,24 @@ class NoRuleError(UnsupportedLayerError):
 
 @dataclass(frozen=True)
 class Session:
-    """What all activations of one trace share. ``sorted`` holds what was sorted before, by what was sorted."""
+    """What all activations of one trace share; ``sorted`` and ``joined`` hold results by what they are made of.
+
+    ``refused``: what was refused on the way, also where the module's own code went on after that (``except``).
+    """
 
     dtype: torch.dtype
     device: torch.device
     input_shape: Shape
     sorted: dict[tuple[Any, ...], Traced] = field(default_factory=dict[tuple[Any, ...], "Traced"])
+    joined: dict[tuple[Any, ...], Traced] = field(default_factory=dict[tuple[Any, ...], "Traced"])
+    refused: list[Exception] = field(default_factory=list[Exception])
+
+
+@dataclass
+class Memory:
+    """What views of one activation share: how often one of them was written to."""
+
+    writes: int = 0
 
 
 class Traced(Tensor):
@@ -73,12 +87,20 @@ class Traced(Tensor):
 
     ``places`` is None, or (B, ...) float64: this tensor's entries as positions in the flattened batch of that output.
     Functions that only move entries act on it, and `settle` finds the operators that do the same.
+    ``memory`` is that of everything that may be a view of this; what another of them wrote (``writes`` differ) is not
+    seen here, so that this one is refused from then on.
     """
 
     session: Session
     steps: tuple[Operator, ...]
     settled_shape: Shape
     places: Tensor | None
+    memory: Memory
+    writes: int
+    last: str
+    """The function of the classes that ends the network and is left out, softmax or log_softmax; else empty."""
+    pieces: list[tuple[Any, Traced]]
+    """What was written into it, as long as others are missing."""
 
     @staticmethod
     def __new__(
@@ -89,6 +111,8 @@ class Traced(Tensor):
             cls, shape, dtype=session.dtype, device=session.device
         )
         made.session, made.steps, made.settled_shape, made.places = session, steps, settled_shape, places
+        made.memory, made.writes = Memory(), 0
+        made.pieces, made.last = [], ""
         return made
 
     def __init__(
@@ -103,14 +127,28 @@ class Traced(Tensor):
 
     def positions(self) -> Tensor:
         """`places`, also where nothing was moved yet."""
+        self._require_current()
         if self.places is not None:
             return self.places
         count = math.prod(self.settled_shape)
         return torch.arange(BATCH * count, dtype=torch.float64, device="cpu").view(BATCH, *self.settled_shape)
 
-    def moved(self, places: Tensor) -> Traced:
-        """The same activation with its entries moved."""
+    def moved(self, places: Tensor | None) -> Traced:
+        """The same activation with its entries moved: a view of it, for all that is known here."""
+        made = self.copied(places)
+        made.memory, made.writes = self.memory, self.writes
+        return made
+
+    def copied(self, places: Tensor | None) -> Traced:
+        """The same activation with its entries moved, in memory of its own."""
         return Traced(self.session, self.steps, self.settled_shape, places)
+
+    def ended(self, function: str) -> Traced:
+        """The activation after a function that keeps the order of the classes; nothing may follow."""
+        settled = self.settle()
+        made = Traced(self.session, settled.steps, settled.settled_shape)
+        made.last = function
+        return made
 
     def then(self, *operators: Operator) -> Traced:
         """The activation after further operators. Raises UnsupportedLayerError where one does not fit."""
@@ -121,6 +159,7 @@ class Traced(Tensor):
 
     def settle(self) -> Traced:
         """Itself, its moves turned into operators."""
+        self._require_current()
         if self.places is not None:
             from lip_plugin.wrapping.moves import moving_operators  # which knows the rules for moves
 
@@ -149,7 +188,7 @@ class Traced(Tensor):
             return torch.tensor(number(given, "a summand or factor"), dtype=dtype, device=self.session.device)
         if given.dim() and given.dtype != dtype and given.is_floating_point():
             raise UnsupportedLayerError(f"mixes {dtype} activations with {given.dtype} numbers; keep one dtype")
-        given = given.detach().to(self.session.device, dtype)
+        given = _one_image(given.detach().to(self.session.device, dtype), len(shape))
         try:
             full = given.expand(1, *shape)[0]
         except RuntimeError as error:
@@ -163,8 +202,23 @@ class Traced(Tensor):
         channels = channels.flatten()
         return channels[0].clone() if bool((channels == channels[0]).all()) else channels.clone()
 
+    def _require_current(self) -> None:
+        if self.writes != self.memory.writes:
+            raise UnsupportedLayerError(
+                "goes on with an activation after a view of it was changed in place (or what may be one); "
+                "use what the change in place returns, or clone() before it"
+            )
+
+    def overwrite(self, other: Traced) -> Traced:
+        """What an operation in place does to the tensor it is given; its other views are refused afterwards."""
+        if other is not self:
+            self.become(other)
+            self.memory.writes += 1
+            self.writes = self.memory.writes
+        return self
+
     def become(self, other: Traced) -> Traced:
-        """Take over another's history: what an operation in place does to the tensor it is given."""
+        """Take over another's history."""
         if other.shape != self.shape:
             raise UnsupportedLayerError(
                 f"changes the shape {tuple(self.shape)} to {tuple(other.shape)} in place; return the result instead"
@@ -183,13 +237,28 @@ class Traced(Tensor):
             with torch._C.DisableTorchFunctionSubclass():  # pyright: ignore[reportPrivateUsage]
                 return func(*args, **kwargs)
         found = FUNCTIONS.get(func) or FUNCTIONS.get(read)
-        if found is None:
-            raise _refusal(read or name)
-        return _applied(found, name, args, kwargs)
+        try:
+            if found is None:
+                raise _refusal(read or name)
+            ended = next((value.last for value in args if isinstance(value, Traced) and value.last), "")
+            if ended:
+                raise UnsupportedLayerError(
+                    f"goes on after {ended}, which is taken only as the end of a network; leave it out there"
+                )
+            return _applied(found, name, args, kwargs)
+        except Exception as error:
+            _session((args, kwargs)).refused.append(error)
+            raise
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        raise NoRuleError(str(func))  # what reaches a kernel was seen by no rule
+        error = NoRuleError(str(func))  # what reaches a kernel was seen by no rule
+        _session((args, kwargs or {})).refused.append(error)
+        raise error
+
+
+def _session(arguments: Any) -> Session:
+    return next(value for value in pytree.tree_leaves(arguments) if isinstance(value, Traced)).session
 
 
 def _refusal(name: str) -> UnsupportedLayerError:
@@ -209,9 +278,22 @@ def _applied(found: Rule, name: str, args: Sequence[Any], kwargs: Mapping[str, A
         raise UnsupportedLayerError(f"calls {name} in a way that has no rule ({error})") from error
     if kwargs.get("out") is not None:
         raise UnsupportedLayerError(f"calls {name} with out=, which has no rule; use what it returns")
+    in_place = (name.endswith("_") and not name.endswith("__")) or bool(bound.get("inplace")) or name in _AUGMENTED
+    if in_place and not (args and isinstance(args[0], Traced)):
+        raise UnsupportedLayerError(
+            f"calls {name} to change fixed numbers in place by the activation; use what it returns"
+        )
     result = found(*args, **kwargs)
-    in_place = (name.endswith("_") and not name.endswith("__")) or bound.get("inplace") is True or name in _AUGMENTED
-    return args[0].become(result) if in_place and isinstance(args[0], Traced) else result
+    if in_place:
+        return args[0].overwrite(result)
+    given = isinstance(result, Traced) and any(result is value for value in pytree.tree_leaves((args, kwargs)))
+    return result.moved(result.places) if given else result  # an object of its own: it may be changed in place
+
+
+def _one_image(given: Tensor, dimensions: int) -> Tensor:
+    """Numbers that were spread over the traced batch, alike for every image, as those of one image."""
+    batch = given.dim() == dimensions + 1 and len(given) == BATCH
+    return given[:1] if batch and torch.equal(given, given[:1].expand_as(given)) else given
 
 
 _AUGMENTED = {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__idiv__"}

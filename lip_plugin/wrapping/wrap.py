@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import logging
 import random
 import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,16 +21,20 @@ from lip_plugin.wrapping.heads import with_head
 from lip_plugin.wrapping.reading import plain_type, read_chain, unchanged
 from lip_plugin.wrapping.remedies import REMEDIES, remedy
 
+logger = logging.getLogger(__name__)
 
-def wrap(module: nn.Module, head: nn.Linear | None = None, *, input_shape: ImageShape) -> CertifiedClassifier:
+
+def wrap(module: nn.Module, head: nn.Linear | None = None, *, input_shape: Shape) -> CertifiedClassifier:
     """Freeze a user's own network, x (B, C, H, W) in [0,1] -> logits (B, K).
 
     ``module`` is the whole network, whose last linear layer becomes the head, or the features before ``head``. Its
     forward is run once on an activation without numbers, through any containers, methods and functions of torch; it
     must be one chain of known operations (docs/layers.md), in eval mode, without hooks or replaced forwards.
     Parametrised weights are frozen at their current value. Put any input normalisation inside ``module``. One logit
-    is taken as the classes 0 and 1. Weights are copied; later changes to the module do not reach the frozen network,
-    which is compared with the module on random images.
+    is taken as the classes 0 and 1; softmax or log_softmax at the end is left out, and a line says so. Weights are
+    copied; later changes to the module do not reach the frozen network, which is compared with the module on random
+    images. A module of vectors (B, D) or rows (B, C, L) is given as ``input_shape=(D,)`` or ``(C, L)``; its frozen
+    network takes images (B, D, 1, 1) or (B, C, 1, L).
 
         lp.wrap(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).eval(), input_shape=(1, 28, 28))
 
@@ -40,29 +46,50 @@ def wrap(module: nn.Module, head: nn.Linear | None = None, *, input_shape: Image
             raise UnsupportedLayerError(
                 f"{what} is {type(given).__name__}; expected a torch module: {way_to_module(given)}"
             )
-    shape = _image_shape(input_shape)
+    given_shape = _given_shape(input_shape)
+    shape = _image_shape(given_shape)
     _require_linear(head)
-    steps = read_chain({name: module} if head is None else {name: module, "head": head}, shape).steps
-    features, last = with_head(steps, shape)
+    modules = {name: module} if head is None else {name: module, "head": head}
+    chain = read_chain(modules, shape, as_shape=given_shape)
+    features, last = with_head(chain.steps, shape)
     classifier = CertifiedClassifier(features, last, input_shape=shape)
-    _compare(module, head, name, classifier)
+    if chain.last:
+        logger.warning("%s ends in %s, which is left out: the frozen network gives logits", name, chain.last)
+    _compare(module, head, name, classifier, given_shape, chain.last)
     return classifier
 
 
 def operators_of(module: nn.Module, path: str, shape: Shape) -> tuple[Operator, ...]:
     """The operators of a module on activations of ``shape``, in their order. Raises as `wrap`."""
-    return padded_by_themselves(read_chain({path: module}, shape).steps)
+    chain = read_chain({path: module}, shape)
+    if chain.last:
+        raise UnsupportedLayerError(f"{path} ends in {chain.last}; {remedy(chain.last)}")
+    return padded_by_themselves(chain.steps)
 
 
-def _image_shape(input_shape: Any) -> ImageShape:
-    """(C, H, W); of a vector's (D,) the error says the shape to use."""
-    good = isinstance(input_shape, tuple | list) and len(input_shape) == 3  # pyright: ignore[reportUnknownArgumentType]
-    if not good or not all(type(size) is int and size >= 1 for size in input_shape):
-        vector = isinstance(input_shape, tuple | list) and len(input_shape) == 1  # pyright: ignore[reportUnknownArgumentType]
-        way = f"; for vectors give ({input_shape[0]}, 1, 1) and images (B, {input_shape[0]}, 1, 1)" if vector else ""
-        shown = " ".join(repr(input_shape).split())[:80]
-        raise UnsupportedLayerError(f"input_shape must be (C, H, W) of positive integers, got {shown}{way}")
-    return (input_shape[0], input_shape[1], input_shape[2])
+def _given_shape(input_shape: Any) -> Shape:
+    """What the module takes: (C, H, W), a row's (C, L) or a vector's (D,)."""
+    sizes: Any = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if 1 <= len(sizes) <= 3 and all(type(size) is int and size >= 1 for size in sizes):
+        return sizes
+    way = ""
+    if type(input_shape) is int:
+        way = f"; for vectors give ({input_shape},)"
+    elif len(sizes) == 4:
+        way = f"; leave out the batch: {sizes[1:]}"
+    shown = " ".join(repr(input_shape).split())[:80]
+    raise UnsupportedLayerError(
+        f"input_shape must be (C, H, W) of positive integers, (C, L) for rows or (D,) for vectors, got {shown}{way}"
+    )
+
+
+def _image_shape(given: Shape) -> ImageShape:
+    """The images that stand for them, (C, 1, L) for rows and (D, 1, 1) for vectors; a line says so."""
+    if len(given) == 3:
+        return (given[0], given[1], given[2])
+    image = (given[0], 1, *given[1:]) if len(given) == 2 else (given[0], 1, 1)
+    logger.warning("input_shape %s: the frozen network takes images (B, %d, %d, %d)", given, *image)
+    return (image[0], image[1], image[2])
 
 
 def _require_linear(head: nn.Linear | None) -> None:
@@ -71,33 +98,46 @@ def _require_linear(head: nn.Linear | None) -> None:
         raise UnsupportedLayerError(f"head is {plain_type(head).__name__}; expected torch.nn.Linear exactly{way}")
 
 
-def _compare(module: nn.Module, head: nn.Module | None, name: str, classifier: CertifiedClassifier) -> None:
+_AFTER: dict[str, Callable[[Tensor], Tensor]] = {
+    "": lambda logits: logits,
+    "softmax": lambda logits: logits.softmax(1),
+    "log_softmax": lambda logits: logits.log_softmax(1),
+}
+"""What the module does to its logits at the end, by the function's name."""
+
+
+def _compare(
+    module: nn.Module, head: nn.Module | None, name: str, classifier: CertifiedClassifier, shape: Shape, last: str
+) -> None:
     """The module and its network on random images, in float64 where the module has a copy of its own to widen."""
     whole = module if head is None else nn.Sequential(module, head)
     with warnings.catch_warnings():  # what the module warns of is not news here
         warnings.simplefilter("ignore")
-        _compare_runs(module, whole, name, classifier)
+        _compare_runs(module, whole, name, classifier, shape, last)
 
 
-def _compare_runs(module: nn.Module, whole: nn.Module, name: str, classifier: CertifiedClassifier) -> None:
+def _compare_runs(
+    module: nn.Module, whole: nn.Module, name: str, classifier: CertifiedClassifier, shape: Shape, last: str
+) -> None:
+    after = _AFTER[last]
     with unchanged(module, name), _no_randomness(name):
-        require_same_function(name, _logits(whole), classifier, dtype=classifier.dtype)
+        require_same_function(name, _logits(whole, shape), classifier, dtype=classifier.dtype, after=after)
     if classifier.dtype == torch.float64:
         return
     try:
         wide = copy.deepcopy(whole).double()
         with torch.no_grad():
-            wide(torch.zeros(1, *classifier.input_shape, dtype=torch.float64, device=classifier.device))
+            wide(torch.zeros(1, *shape, dtype=torch.float64, device=classifier.device))
     except Exception:  # no copy, or one that keeps to float32: the comparison above stands
         return
-    require_same_function(name, _logits(wide), classifier, dtype=torch.float64)
+    require_same_function(name, _logits(wide, shape), classifier, dtype=torch.float64, after=after)
 
 
-def _logits(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """(B, K), also of modules that give one logit, or (B, K, 1, 1)."""
+def _logits(module: nn.Module, shape: Shape) -> Callable[[Tensor], Tensor]:
+    """(B, K) of images, also of modules that take ``shape``, that give one logit, or (B, K, 1, 1)."""
 
     def run(x: Tensor) -> Tensor:
-        out: Tensor = module(x)
+        out: Tensor = module(x.reshape(-1, *shape))
         flat = out.reshape(len(x), -1)
         return torch.cat([torch.zeros_like(flat), flat], dim=1) if flat.shape[1] == 1 else flat
 
@@ -123,4 +163,5 @@ class _no_randomness:
 
     @staticmethod
     def _states() -> tuple[object, ...]:
-        return bytes(torch.get_rng_state().numpy()), random.getstate()
+        of_numpy = np.random.get_state(legacy=False)
+        return bytes(torch.get_rng_state().numpy()), random.getstate(), repr(of_numpy)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import lip_plugin as lp
+from lip_plugin.network import CertifiedClassifier, Dense, Flatten, Head, Scale
 
 
 def jacobian_norm(module: nn.Module, shape: tuple[int, ...]) -> float:
@@ -61,3 +62,30 @@ def test_non_finite_weights_are_refused() -> None:
     dense.weight.data[0, 0] = torch.inf
     with pytest.raises(lp.UnsupportedLayerError, match=r"infinite|finite"):
         lp.lipschitz_upper_bound(nn.Sequential(nn.Flatten(), dense).eval(), input_shape=(3, 1, 1))
+
+
+def test_scales_are_not_put_together_where_their_product_underflows() -> None:
+    """1e-85 times 1e-240 is below the floats and 1e240 brings it back: the norm is 1e-85, as the run shows."""
+
+    def number(value: float) -> torch.Tensor:
+        return torch.tensor(value, dtype=torch.float64)
+
+    scales = [Scale(number(1e-80))] * 3 + [Scale(number(1e80))] * 3
+    operators = [Flatten(), *scales, Dense(number(1e-85).view(1, 1))]
+    head = Head(torch.tensor([[0.0], [1e85]], dtype=torch.float64), torch.tensor([0.5, 0.0], dtype=torch.float64))
+    model = CertifiedClassifier(operators, head, input_shape=(1, 1, 1))
+    assert lp.lipschitz_upper_bound(model).value >= 1e-85
+    near, far = (torch.full((1, 1, 1, 1), value, dtype=torch.float64) for value in (0.2, 0.9))
+    certificate = lp.certify(model, near)
+    assert int(model(far).argmax()) != int(certificate.prediction)
+    assert 0.29 < float(certificate.radius) < 0.31
+
+
+def test_scales_are_put_together_past_one_that_is_left_out() -> None:
+    """The second would underflow in the weight and is bounded by itself; the first and the third are in the weight."""
+    weight = torch.tensor([[1e-200]], dtype=torch.float64)
+    values = [torch.tensor(value, dtype=torch.float64) for value in (0.5, 1e-150, 4e150)]
+    operators = [Flatten(), *map(Scale, values), Dense(weight)]
+    head = Head(torch.tensor([[0.0], [1.0]], dtype=torch.float64))
+    value = lp.lipschitz_upper_bound(CertifiedClassifier(operators, head, input_shape=(1, 1, 1))).value
+    assert 2e-200 <= value <= 2e-200 * (1 + 1e-12)

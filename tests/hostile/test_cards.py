@@ -135,7 +135,7 @@ RAW: dict[str, tuple[Callable[[Card], bytes], str]] = {
     "overflowing number": (_swapped(EPS, '"eps_train": 1e999'), "1e999"),
     "number of 5000 digits": (_swapped(EPS, f'"eps_train": 0.{"1" * 5000}'), "finite double"),
     "integer of 5000 digits": (_swapped('"params": ', f'"params": {"9" * 5000}'), "64 bits"),
-    "deep nesting": (_nested(20), "levels"),
+    "deep nesting": (_nested(65), "levels"),
     "very deep nesting": (_nested(100_000), "levels"),
     "repeated key": (_swapped('"params": ', '"params": 1, "params": '), "'params' occurs twice"),
     "repeated key in a layer": (_swapped('"groups": ', '"groups": 2, "groups": '), "'groups' occurs twice"),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lip_plugin.bounds import NormBound
 from lip_plugin.network import (
     Activation,
     AvgPool,
@@ -20,6 +21,7 @@ from lip_plugin.network import (
     MaxPool,
     MinMax,
     Operator,
+    Residual,
 )
 
 Randn = Callable[..., Tensor]
@@ -129,3 +131,22 @@ def test_product_of_a_whole_network_is_never_exceeded(
         product *= operator.lipschitz_upper_bound(shape).value
     found = searched_lipschitz(network.features, randn(4, 3, 8, 8))
     assert 0 < found <= product
+
+
+def test_operators_inside_a_residual_are_proved_once(monkeypatch: pytest.MonkeyPatch, randn: Randn) -> None:
+    proved: list[int] = []
+    unwatched = Conv.lipschitz_upper_bound
+
+    def watched(operator: Conv, input_shape: tuple[int, ...]) -> NormBound:
+        proved.append(operator.weight.shape[2])
+        return unwatched(operator, input_shape)
+
+    monkeypatch.setattr(Conv, "lipschitz_upper_bound", watched)
+    inner = [Conv(0.3 * randn(2, 2, k, k, seed=k), padding=(k // 2, k // 2, k // 2, k // 2)) for k in (3, 5)]
+    residual = Residual((inner[0], MinMax(), inner[1]))
+    first = residual.lipschitz_upper_bound((2, 6, 6)).value
+    residual.rounding_term((2, 6, 6), 2.0**-53)
+    residual.float32_rounding((2, 6, 6))
+    assert sorted(proved) == [3, 5]
+    inner[1].weight.mul_(2.0)
+    assert residual.lipschitz_upper_bound((2, 6, 6)).value > 1.5 * first  # changed weights are proved anew

@@ -15,6 +15,7 @@ from lip_plugin.network import (
     Activation,
     AvgPool,
     ChannelShuffle,
+    Concat,
     Conv,
     ConvTranspose,
     Dense,
@@ -133,6 +134,13 @@ CASES: dict[str, tuple[Make, tuple[int, ...], float]] = {
     "spatial shift, all channels, one row": (lambda: SpatialShift(1), (4, 1, 6), TIGHT),
     "partial abs": (lambda: PartialAbs(3), IMAGE, TIGHT),
     "partial abs of features": (lambda: PartialAbs(40), (40,), TIGHT),
+    "concat": (lambda: Concat((conv(4, 4, 3, 3, padding=SAME), Activation("relu")), (Scale(draw(4)),)), IMAGE, 3.0),
+    "concat of the same": (lambda: Concat((Scale(torch.tensor(2.5)),)), IMAGE, TIGHT),
+    "concat in a residual": (
+        lambda: Residual((Concat((Dense(draw(20, 40) / 8),), (Dense(draw(20, 40) / 8), Activation("tanh"))),)),
+        (40,),
+        4.0,
+    ),
     "residual": (
         lambda: Residual((conv(4, 4, 3, 3, padding=SAME), Activation("relu"), conv(4, 4, 1, 1))),
         IMAGE,

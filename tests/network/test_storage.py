@@ -17,7 +17,7 @@ from torch import Tensor
 
 import lip_plugin as lp
 from lip_plugin.errors import CheckpointError, ChecksumError, LipPluginError
-from lip_plugin.network import CertifiedClassifier
+from lip_plugin.network import Activation, CertifiedClassifier, Flatten, Head, Operator, Residual
 from lip_plugin.network.operators import BUILT_IN
 from lip_plugin.zoo.rebuild import build_network, load_network
 
@@ -211,3 +211,20 @@ def test_a_scrambled_setting_gives_the_same_network_or_an_error(
     except CheckpointError:
         return
     assert built.layers[layer].settings().get(key) == value or value is None
+
+
+def _sums_inside_one_another(count: int) -> CertifiedClassifier:
+    """What ``h = relu(h) + x`` becomes, ``count`` times."""
+    layer: Operator = Activation("relu")
+    for _ in range(count - 1):
+        layer = Residual((layer, Activation("relu")))
+    head = Head(torch.ones(2, 4) * torch.tensor([[1.0], [-1.0]]))
+    return CertifiedClassifier([Flatten(), layer], head, input_shape=(1, 2, 2))
+
+
+def test_what_saves_loads_again_however_deep_its_sums(tmp_path: Path) -> None:
+    deepest = _sums_inside_one_another(32)
+    deepest.save(tmp_path / "deepest")
+    assert lp.load_model(tmp_path / "deepest").digest == deepest.digest
+    with pytest.raises(lp.UnsupportedLayerError, match="33 operators inside one another"):
+        _sums_inside_one_another(33).save(tmp_path / "deeper")

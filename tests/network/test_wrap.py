@@ -193,7 +193,7 @@ ALTERED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "tensor subclass": (_weight_subclass, "tensor type"),
     "padding of ones": (lambda: nn.ConstantPad2d(1, 1.0), r"under_test: pads with 1"),
     "ceil average pool": (lambda: nn.AvgPool2d(3, 2, ceil_mode=True), r"under_test: .*ceil_mode"),
-    "ceil max pool": (lambda: nn.MaxPool2d(3, 2, ceil_mode=True), r"under_test: .*ceil_mode"),
+    "ceil max pool, spread": (lambda: nn.MaxPool2d(2, 2, dilation=2, ceil_mode=True), r"under_test: .*ceil_mode"),
     "ceil l2 pool": (lambda: nn.LPPool2d(2, 3, ceil_mode=True), r"under_test: .*ceil_mode"),
     "average of what is there": (
         lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False),

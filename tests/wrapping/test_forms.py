@@ -178,10 +178,28 @@ def test_input_shapes(given: Any, came: str, way: str) -> None:
     _one_line(lambda: lp.lipschitz_upper_bound(NETWORK, input_shape=given), came, way)
 
 
-def test_a_vector_is_told_its_shape_as_an_image() -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(500, 5)).eval()
-    size: Any = (500,)
-    _one_line(lambda: lp.wrap(network, input_shape=size), "(500,)", "(500, 1, 1)")
+@pytest.mark.parametrize("shape", [(500,), (20, 25), torch.Size([500])])
+def test_vectors_and_rows_are_taken_as_images(shape: Any) -> None:
+    """One layer, whose radius is known: the gap over the distance of its rows."""
+    torch.manual_seed(0)
+    layer = nn.Linear(500, 2).eval()
+    module = layer if len(shape) == 1 else nn.Sequential(nn.Flatten(), layer).eval()
+    model = lp.wrap(module, input_shape=shape)
+    assert model.input_shape == (shape[0], 1, *shape[1:], 1)[:3]
+    x = torch.rand(4, 500)
+    logits = x.double() @ layer.weight.detach().double().T + layer.bias.detach().double()
+    weight = layer.weight.detach().double()
+    exact = (logits[:, 0] - logits[:, 1]).abs() / (weight[0] - weight[1]).norm()
+    proof = lp.certify(model, x.view(4, *model.input_shape))
+    assert torch.equal(proof.prediction, logits.argmax(1))
+    assert (proof.radius <= exact).all()
+    assert (proof.radius >= exact * (1 - 1e-6)).all()
+    _one_line(lambda: lp.certify(model, x), "(4, 500)", f"x.reshape(-1, {', '.join(map(str, model.input_shape))})")
+
+
+def test_shapes_that_are_none_are_told_the_way() -> None:
+    _one_line(lambda: lp.wrap(NETWORK, input_shape=(2, *SHAPE)), "(2, 3, 4, 4)", "leave out the batch: (3, 4, 4)")  # type: ignore[arg-type]
+    _one_line(lambda: lp.wrap(NETWORK, input_shape=20), "got 20", "for vectors give (20,)")  # type: ignore[arg-type]
 
 
 def test_shapes_of_arrays_are_taken_where_they_are_integers() -> None:

@@ -76,6 +76,8 @@ MAPS: list[Maker] = [
     lambda c, r: Sum(nn.Conv2d(c, 2, 3, padding=1), nn.Conv2d(c, 2, 1)),
     lambda c, r: Sum(nn.Conv2d(c, c, 3, padding=1), nn.Identity()),
     lambda c, r: Applied(lambda x: x.flip(1).clamp(-1.0, 1.0)),
+    lambda c, r: Applied(lambda x: torch.cat([x[:, :1].tanh(), 0.5 * x[:, 1:]], 1)),
+    lambda c, r: Applied(lambda x: torch.cat([2.0 * x[:, 1:] - 0.1, x[:, :1]], 1)),
 ]
 
 

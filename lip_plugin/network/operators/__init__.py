@@ -9,6 +9,7 @@ from lip_plugin.network.operators.base import RoundingTerm as RoundingTerm
 from lip_plugin.network.operators.base import Window as Window
 from lip_plugin.network.operators.base import Windows as Windows
 from lip_plugin.network.operators.base import map_windows as map_windows
+from lip_plugin.network.operators.concat import Concat as Concat
 from lip_plugin.network.operators.conv import Conv as Conv
 from lip_plugin.network.operators.conv_transpose import ConvTranspose as ConvTranspose
 from lip_plugin.network.operators.dense import Dense as Dense

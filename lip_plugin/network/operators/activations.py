@@ -27,7 +27,8 @@ class Row:
 
     ``lipschitz`` is a proved upper bound. ``units``: units in the last place granted to the tensor library's functions
     (trusted base) and the roundings around them, relative to lipschitz * |x| + ``at_zero``, which bounds |f(0)|; or to
-    ``largest`` where that bounds |f| everywhere. ``plain`` is the call in torch, of {x}, {p} and {q}.
+    ``largest`` where that bounds |f| everywhere. ``inner``: the factor on x inside f, which can overflow before f does,
+    or underflow, and be divided by it after that. ``plain`` is the call in torch, of {x}, {p} and {q}.
     """
 
     apply: Callable[[Tensor, float, float], Tensor]
@@ -38,6 +39,7 @@ class Row:
     defaults: tuple[float, ...] = ()
     at_zero: Callable[[float, float], float] = lambda p, q: 0.0
     largest: float | None = None
+    inner: Callable[[float, float], float] = lambda p, q: 1.0
     refused: Callable[[float, float], str | None] = lambda p, q: None
 
 
@@ -55,6 +57,13 @@ def _above(value: float) -> Callable[[float, float], float]:
 
 def _positive(name: str) -> Callable[[float, float], str | None]:
     return lambda p, q: None if p > 0 else f"{name} {p!r} is not positive, where the slope has no bound"
+
+
+def _invertible(p: float, q: float) -> str | None:
+    """torch multiplies by 1 / alpha: were that infinite, 0 would become NaN."""
+    if 0 < p < 2.0**-126:
+        return f"alpha {p!r} has no inverse in float32; use relu"
+    return _positive("alpha")(p, q)
 
 
 def _softplus(x: Tensor, beta: float) -> Tensor:
@@ -97,7 +106,8 @@ ACTIVATIONS: dict[str, Row] = {
         "F.celu({x}, {p})",
         "exp(x / p) for x < 0, else 1",
         (1.0,),
-        refused=_positive("alpha"),
+        inner=lambda p, q: up(1.0 / p),
+        refused=_invertible,
     ),
     "tanh": Row(lambda x, p, q: torch.tanh(x), _one, 8.0, "torch.tanh({x})", "1 - tanh^2"),
     "sigmoid": Row(lambda x, p, q: torch.sigmoid(x), _above(0.25), 8.0, "torch.sigmoid({x})", "s (1 - s)", largest=1.0),
@@ -125,6 +135,7 @@ ACTIVATIONS: dict[str, Row] = {
         "sigmoid(p x)",
         (1.0,),
         at_zero=lambda p, q: 1.0 / p,
+        inner=_size,
         refused=_positive("beta"),
     ),
     "log_sigmoid": Row(
@@ -147,7 +158,12 @@ ACTIVATIONS: dict[str, Row] = {
     ),
     "mish": Row(lambda x, p, q: F.mish(x), _above(1.0884981612518), 16.0, "F.mish({x})", "largest at x = 1.4905711795"),
     "hardswish": Row(
-        lambda x, p, q: F.hardswish(x), _above(1.5), 8.0, "F.hardswish({x})", "(2 x + 3) / 6 on [-3, 3], largest at 3"
+        lambda x, p, q: F.hardswish(x),
+        _above(1.5),
+        8.0,
+        "F.hardswish({x})",
+        "(2 x + 3) / 6 on [-3, 3], largest at 3",
+        inner=_above(6.0),  # x relu6(x + 3) / 6
     ),
     "hardsigmoid": Row(
         lambda x, p, q: F.hardsigmoid(x),

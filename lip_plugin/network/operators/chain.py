@@ -6,18 +6,44 @@ values v_k that float64 computes at the image, and p_k of the program somewhere 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from lip_plugin.bounds.rounding import U, add_up, frobenius_upper_bound, frobenius_upper_bounds, mul_up
 from lip_plugin.network.operators.base import Operator, Rounding, RoundingAt, RoundingTerm
+from lip_plugin.network.operators.digest import network_digest
 from lip_plugin.types import Shape
 
 _INFLATION = 1.0 + 2.0**-40
 """Above the rounding of the few float64 operations that evaluate a line of the recursion."""
+
+
+_KEPT = 1024
+_Key: TypeAlias = "tuple[str, tuple[torch.dtype, ...]]"
+_proved: OrderedDict[_Key, float] = OrderedDict()
+
+
+def _lipschitz_upper_bound(operator: Operator, shape: Shape) -> float:
+    """The operator's bound, proved once for all three recursions: by its bytes, so that changed weights never hit."""
+    key = _key(operator, shape)
+    if key not in _proved:
+        value = operator.lipschitz_upper_bound(shape).value
+        if _key(operator, shape) != key:  # written to meanwhile
+            return value
+        _proved[key] = value
+        while len(_proved) > _KEPT:
+            _proved.popitem(last=False)
+    return _proved[key]
+
+
+def _key(operator: Operator, shape: Shape) -> _Key:
+    dtypes = tuple(value.dtype for value in operator.tensors().values())
+    return network_digest([operator], shape, torch.float64), dtypes
 
 
 def chain_output_shape(operators: Sequence[Operator], shape: Shape) -> Shape:
@@ -31,7 +57,7 @@ def chain_upper_bound(operators: Sequence[Operator], shape: Shape) -> float:
     """The outward-rounded product of the operators' Lipschitz bounds; 1 for none."""
     bounds: list[float] = []
     for operator in operators:
-        bounds.append(operator.lipschitz_upper_bound(shape).value)
+        bounds.append(_lipschitz_upper_bound(operator, shape))
         shape = operator.output_shape(shape)
     return mul_up(*bounds)
 
@@ -49,7 +75,7 @@ def chain_term(operators: Sequence[Operator], shape: Shape, unit: float) -> Chai
     """Every operator is given what the one before computed: its rounding is relative to the norm of that."""
     relative, absolute, gain, at_zero = 0.0, 0.0, 1.0, 0.0
     for operator in operators:
-        lipschitz = operator.lipschitz_upper_bound(shape).value
+        lipschitz = _lipschitz_upper_bound(operator, shape)
         term = operator.rounding_term(shape, unit)
         relative, absolute = (
             add_up(mul_up(lipschitz, relative), mul_up(term.relative, add_up(gain, relative))),
@@ -57,7 +83,7 @@ def chain_term(operators: Sequence[Operator], shape: Shape, unit: float) -> Chai
         )
         gain, at_zero = (
             mul_up(lipschitz, gain),
-            add_up(mul_up(lipschitz, at_zero), _norm_at_zero_upper_bound(operator, shape)),
+            add_up(mul_up(lipschitz, at_zero), _norm_at_zero_upper_bound(operator, shape, term if unit == U else None)),
         )
         shape = operator.output_shape(shape)
     return ChainTerm(RoundingTerm(relative, absolute), gain, at_zero)
@@ -73,12 +99,53 @@ def sum_term(chains: Sequence[ChainTerm], unit: float) -> RoundingTerm:
     )
 
 
-def _norm_at_zero_upper_bound(operator: Operator, shape: Shape) -> float:
-    """||f(0)||: as float64 computes it, and the error of that, which is absolute there."""
+@dataclass(frozen=True)
+class Reach:
+    """No number that is passed on inside an operator exceeds ``gain * ||x|| + at_zero``, but for rounding."""
+
+    gain: float
+    at_zero: float
+
+
+def reach_inside(operator: Operator, shape: Shape) -> Reach:
+    """Of the chains inside an operator, and of those inside their operators: (1, 0) where there are none."""
+    most, offset = 1.0, 0.0
+    for chain in operator.chains():
+        gain, at_zero, inner = 1.0, 0.0, shape
+        for one in chain:
+            own = reach_inside(one, inner)
+            most = max(most, mul_up(own.gain, gain))
+            offset = max(offset, add_up(mul_up(own.gain, at_zero), own.at_zero))
+            lipschitz = _lipschitz_upper_bound(one, inner)
+            gain = mul_up(lipschitz, gain)
+            at_zero = add_up(mul_up(lipschitz, at_zero), _norm_at_zero_upper_bound(one, inner))
+            most, offset, inner = max(most, gain), max(offset, at_zero), one.output_shape(inner)
+    return Reach(most, offset)
+
+
+def is_finite_inside(operator: Operator, x: Tensor) -> bool:
+    """Whether all numbers are that are passed on inside an operator: a bounded function hides what overflowed."""
+    for chain in operator.chains():
+        v = x
+        for one in chain:
+            if not is_finite_inside(one, v):
+                return False
+            v = one.apply(v)
+            if not bool(torch.isfinite(v).all()):
+                return False
+    return True
+
+
+def _norm_at_zero_upper_bound(operator: Operator, shape: Shape, term: RoundingTerm | None = None) -> float:
+    """||f(0)||: as float64 computes it, and the error of that, which is absolute there. ``term`` where it is known.
+
+    Asked for twice at every depth, the term of operators inside operators would take time exponential in the depth.
+    """
     wide = operator.map_tensors(torch.Tensor.double)
     held = next(iter(wide.tensors().values()), None)
     zero = torch.zeros((1, *shape), dtype=torch.float64, device="cpu" if held is None else held.device)
-    return add_up(frobenius_upper_bound(wide.apply(zero)), operator.rounding_term(shape, U).absolute)
+    absolute = (operator.rounding_term(shape, U) if term is None else term).absolute
+    return add_up(frobenius_upper_bound(wide.apply(zero)), absolute)
 
 
 @dataclass(frozen=True)
@@ -109,7 +176,7 @@ def chain_rounding(operators: Sequence[Operator], shape: Shape) -> Callable[[Ten
     """Prepared once for inputs of this shape; called with x (B, ...) float64 and upper bounds (B,) of ||x||."""
     steps: list[_Step] = []
     for operator in operators:
-        bound, term = operator.lipschitz_upper_bound(shape).value, operator.rounding_term(shape, U)
+        bound, term = _lipschitz_upper_bound(operator, shape), operator.rounding_term(shape, U)
         rounding = operator.float32_rounding(shape)
         steps.append(_Step(operator.map_tensors(torch.Tensor.double), bound, term, rounding))
         shape = operator.output_shape(shape)

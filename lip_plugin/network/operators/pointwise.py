@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lip_plugin.bounds import NormBound
+from lip_plugin.bounds.rounding import add_up, div_up, mul_up
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network.operators.activations import ACTIVATIONS, PLAIN_SOFTPLUS, Row
-from lip_plugin.network.operators.base import RoundingTerm, require_tensor
+from lip_plugin.network.operators.base import FLOAT32_UNIT, Rounding, RoundingAt, RoundingTerm, require_tensor
 from lip_plugin.network.operators.entrywise import Entrywise
 from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.network.operators.rounding import bias_norm_upper_bound, elementwise_rounding
@@ -155,6 +156,10 @@ class Activation(Entrywise):
     def _second(self) -> float:
         return 0.0 if self.second is None else self.second
 
+    @property
+    def _inner(self) -> float:
+        return self._row.inner(self.parameter, self._second)
+
     def apply(self, x: Tensor) -> Tensor:
         return self._row.apply(x, self.parameter, self._second)
 
@@ -172,7 +177,12 @@ class Activation(Entrywise):
             return RoundingTerm(0.0, row.units * row.largest * unit * math.sqrt(count) * (1 + 1e-9))
         term = elementwise_rounding(row.units * self.lipschitz_upper_bound(input_shape).value, unit, count)
         at_zero = row.units * unit * row.at_zero(self.parameter, self._second) * math.sqrt(count) * (1 + 1e-9)
-        return RoundingTerm(term.relative, term.absolute + at_zero) if at_zero else term
+        underflow = mul_up(term.absolute, max(1.0, div_up(1.0, self._inner)))
+        return RoundingTerm(term.relative, add_up(underflow, at_zero))
+
+    def float32_rounding(self, input_shape: Shape) -> Rounding:
+        term, swell = self.rounding_term(input_shape, FLOAT32_UNIT), max(1.0, self._inner)
+        return lambda x, y, norm: RoundingAt.by_term(term, norm, swell)
 
     def plain_layer(self, input_shape: Shape) -> PlainLayer:
         code = self._row.plain.replace("{p}", repr(self.parameter)).replace("{q}", repr(self._second))

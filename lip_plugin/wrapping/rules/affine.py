@@ -84,3 +84,27 @@ def _pow(input: Traced, exponent: Any) -> Traced:
 def _sorted(one: Any, other: Any) -> tuple[Traced, Any]:
     """The activation first."""
     return (one, other) if isinstance(one, Traced) else (other, one)
+
+
+@rule("addcmul")
+def _addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    return _add(input, _product(tensor1, tensor2), alpha=value)
+
+
+@rule("addcdiv")
+def _addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    return _add(input, _quotient(tensor1, tensor2), alpha=value)
+
+
+@rule("lerp")
+def _lerp(input: Any, end: Any, weight: Any) -> Any:
+    """(1 - weight) input + weight end, as one sum of two scaled ones."""
+    return _add(_product(input, 1 - weight), _product(end, weight))
+
+
+def _product(one: Any, other: Any) -> Any:
+    return _mul(one, other) if isinstance(one, Traced) or isinstance(other, Traced) else one * other
+
+
+def _quotient(one: Any, other: Any) -> Any:
+    return _div(one, other) if isinstance(one, Traced) or isinstance(other, Traced) else one / other

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network import ChannelShuffle, Flatten, PixelShuffle, PixelUnshuffle
+from lip_plugin.wrapping.pieces import NOTHING, put_together, side_by_side
 from lip_plugin.wrapping.registry import FUNCTIONS, functions_named, rule
 from lip_plugin.wrapping.traced import BATCH, Traced
 
@@ -35,32 +37,65 @@ _MOVES = (
 def _moving(function: Callable[..., Any]) -> Callable[..., Any]:
     def moved(*args: Any, **kwargs: Any) -> Any:
         """The function, run on positions."""
+        name = name_of(function)
+        if name in _SHAPED_LIKE:
+            args, kwargs = _by_shape(*args, **kwargs), {}
+            if not isinstance(args[0], Traced):
+                return function(*args)
         activations = [value for value in pytree.tree_leaves((args, kwargs)) if isinstance(value, Traced)]
         first = activations[0]
         others = [value for value in pytree.tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
-        name = getattr(function, "__name__", "this")
         if name in _JOINS and len(others) != len(activations):
             raise UnsupportedLayerError(f"{name} joins the activation with fixed numbers, which has no operator")
         if any(not _same_source(value, first) for value in activations):
-            raise UnsupportedLayerError(
-                f"{name} joins two branches that computed different things; only pieces of one activation are put "
-                "together, and branches only join by x + f(x)"
-            )
+            return _joined(function, name, args, kwargs, activations)
         positions = pytree.tree_map(_positions, (args, kwargs))
         try:
             out = function(*positions[0], **positions[1])
         except (RuntimeError, IndexError, ValueError) as error:
             raise UnsupportedLayerError(f"{name} does not fit here: {str(error).splitlines()[0]}") from error
-        return pytree.tree_map(lambda value: first.moved(value) if isinstance(value, Tensor) else value, out)
+        made = first.copied if name in _COPIES else first.moved
+        return pytree.tree_map(lambda value: made(value) if isinstance(value, Tensor) else value, out)
 
     return moved
+
+
+def _joined(function: Callable[..., Any], name: str, args: Any, kwargs: Any, activations: Sequence[Traced]) -> Traced:
+    """Pieces of several activations."""
+    if name in _JOINS:
+        together = put_together(activations, lambda values: function(values, *args[1:], **_settings(kwargs)))
+        if together is not None:
+            return together
+        dim = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else 0))
+        if name != "stack" and dim % activations[0].dim() == 1:
+            return side_by_side(activations)
+    raise UnsupportedLayerError(
+        f"{name} joins branches that computed different things, not along their channels; join those by "
+        "torch.cat(branches, 1) or by sums, (a + b) / 2"
+    )
+
+
+def _settings(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in kwargs.items() if key != "tensors"}
+
+
+def _by_shape(input: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """The second one without numbers, since only its shape counts."""
+    return input, torch.empty(tuple(other.shape), device="meta")
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", "this")
 
 
 def _positions(value: Any) -> Any:
     return value.positions() if isinstance(value, Traced) else value
 
 
+_SHAPED_LIKE = {"view_as", "reshape_as", "expand_as"}
 _JOINS = {"cat", "concat", "concatenate", "stack"}
+_COPIES = _JOINS | {"flip", "roll", "rot90", "repeat", "repeat_interleave", "tile", "index_select", "gather"}
+"""What never gives a view of the activation."""
 
 
 def _same_source(one: Traced, other: Traced) -> bool:
@@ -78,6 +113,11 @@ def _register() -> None:
 
 
 _register()
+
+
+@rule("squeeze_", "unsqueeze_", "transpose_", "swapaxes_", "swapdims_", "t_")
+def _in_place(input: Traced, *arguments: Any, **settings: Any) -> Traced:
+    raise UnsupportedLayerError("rearranges an activation in place; use what the function without the underscore gives")
 
 
 @rule("flatten")
@@ -110,3 +150,40 @@ def _length(input: Traced) -> int:
 @rule("stride")
 def _stride(input: Traced, *arguments: Any) -> Any:
     return input.positions().stride(*arguments)
+
+
+@rule("empty_like", "new_empty")
+def _empty(input: Traced, *size: Any, **settings: Any) -> Traced:
+    """Entries that are still to be written, of the activation's shape."""
+    sizes = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
+    return input.copied(torch.full(tuple(sizes) or tuple(input.shape), NOTHING, dtype=torch.float64))
+
+
+@rule("__setitem__")
+def _write(input: Any, key: Any, value: Any) -> None:
+    """Pieces written one after the other: together they are one activation, once nothing is missing."""
+    if not isinstance(input, Traced) or not isinstance(value, Traced):
+        raise UnsupportedLayerError(
+            "writes fixed numbers into an activation, or an activation into fixed numbers; put pieces together by "
+            "torch.cat or torch.stack, starting from x.clone() or torch.empty_like(x)"
+        )
+
+    input.pieces.append((key, value.copied(value.positions())))  # as it is now
+
+    def written(values: list[Tensor]) -> Tensor:
+        out = values[0].clone()
+        for (place, _), piece in zip(input.pieces, values[1:], strict=True):
+            out[place] = piece
+        return out
+
+    base = input.copied(input.positions())
+    pieces = [base, *(piece for _, piece in input.pieces)]
+    if bool((written([piece.positions() for piece in pieces]) < 0).any()):
+        return  # more will be written
+    together = put_together(pieces, written)
+    if together is None:
+        raise UnsupportedLayerError(
+            "writes branches that computed different things into one activation; use torch.cat(branches, 1)"
+        )
+    input.overwrite(together)
+    input.pieces.clear()

@@ -10,6 +10,7 @@ import torch
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network import Pad, Repeat
 from lip_plugin.wrapping.registry import rule
+from lip_plugin.wrapping.rules.one_axis import on_rows
 from lip_plugin.wrapping.traced import Traced
 
 _MODES = {"constant": "zeros", "circular": "circular", "reflect": "reflect", "replicate": "replicate"}
@@ -24,6 +25,10 @@ def _pad(input: Traced, pad: Sequence[int], mode: str = "constant", value: float
         raise UnsupportedLayerError(
             f"pads channels ({sizes}); only the sides of a map are padded, use a 1x1 convolution"
         )
+    if len(input.features) == 2:  # a row
+        if any(sizes[2:]):
+            raise UnsupportedLayerError(f"pads channels ({sizes}); only the ends of a row are padded")
+        return on_rows(input, lambda rows: _pad(rows, sizes[:2], mode, value), "padding")
     left, right, top, bottom = sizes[:4]
     height, width = (*input.features[1:], 0, 0)[:2]
     if min(left, right, top, bottom) < 0:  # torch crops
@@ -38,6 +43,12 @@ def _interpolate(
     input: Traced, size: Any = None, scale_factor: Any = None, mode: str = "nearest", **settings: Any
 ) -> Traced:
     shape = input.features
+    if len(shape) == 2 and mode in ("nearest", "nearest-exact"):
+        sizes = [
+            one if one is None else (1, one[0] if isinstance(one, tuple | list) else one)
+            for one in (size, scale_factor)
+        ]
+        return on_rows(input, lambda rows: _interpolate(rows, *sizes, mode=mode), "Upsample")
     if mode not in ("nearest", "nearest-exact") or len(shape) != 3:
         raise UnsupportedLayerError(
             f"upsamples by {mode!r}; only 'nearest' with whole factors is bounded: use it, or nn.ConvTranspose2d"

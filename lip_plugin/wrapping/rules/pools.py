@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network import AvgPool, Flatten, L2Pool, MaxPool, Operator, Reshape, Scale
+from lip_plugin.network import AvgPool, Flatten, L2Pool, MaxPool, Operator, Pad, Reshape, Scale
 from lip_plugin.types import Shape
 from lip_plugin.wrapping.registry import rule
 from lip_plugin.wrapping.sizes import pair
@@ -67,8 +67,25 @@ def _max_pool(
     kernel, pads, spread = pair(kernel_size), pair(padding), pair(dilation)
     step = pair(stride, kernel)
     reach = (spread[0] * (kernel[0] - 1) + 1, spread[1] * (kernel[1] - 1) + 1)
+    if ceil_mode and spread == (1, 1) and len(input.features) == 3:
+        input, ceil_mode = _repeated_at_the_end(input, kernel, step, pads), False
     _require_no_ceiling(input, "MaxPool2d", ceil_mode, reach, step, (2 * pads[0], 2 * pads[1]))
     return input.then(MaxPool(kernel, step, pads, spread))
+
+
+def _repeated_at_the_end(
+    input: Traced, kernel: tuple[int, int], step: tuple[int, int], pads: tuple[int, int]
+) -> Traced:
+    """With the last row and column repeated until no window is partial: maxima of windows that hold them stay.
+
+    As torch counts, no window starts beyond the map and the padding before it.
+    """
+    more: list[int] = []
+    for size, k, s, p in zip(input.features[1:], kernel, step, pads, strict=True):
+        windows = -(-(size + 2 * p - k) // s) + 1
+        windows -= (windows - 1) * s >= size + p
+        more.append(max(0, (windows - 1) * s + k - size - 2 * p))
+    return input.then(Pad((0, more[0], 0, more[1]), "replicate")) if any(more) else input
 
 
 @rule("lp_pool2d")

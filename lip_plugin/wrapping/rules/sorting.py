@@ -52,7 +52,7 @@ def sorted_along(input: Traced, dim: int) -> Traced:
     starts = out_count * torch.arange(len(positions), dtype=torch.float64).view(-1, *[1] * one.dim())
     if not torch.equal(positions[-1].long(), places + (len(positions) - 1) * count):
         raise UnsupportedLayerError("sorts entries of different images; keep images apart along dimension 0")
-    return sorted_input.moved((one + starts).contiguous())
+    return sorted_input.copied((one + starts).contiguous())
 
 
 def _sorted_groups(input: Traced, groups: tuple[tuple[int, ...], ...]) -> Traced:
@@ -79,7 +79,7 @@ def _extreme(input: Traced, dim: int, keepdim: bool, rank: int) -> Traced:
     return positions.moved((chosen.unsqueeze(dim) if keepdim else chosen).contiguous())
 
 
-@rule("sort", "msort")
+@rule("sort")
 def _sort(input: Traced, dim: int = -1, descending: bool = False, stable: bool = False) -> _Sorted:
     ordered = sorted_along(input, dim % input.dim())
     return _Sorted(ordered.moved(ordered.positions().flip(dim)) if descending else ordered)

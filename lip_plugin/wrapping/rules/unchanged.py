@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.wrapping.registry import rule
@@ -18,19 +19,41 @@ def _dropout(input: Traced, p: float = 0.5, training: bool = True, inplace: bool
     return input
 
 
-@rule("clone", "contiguous", "detach", "cpu", "cuda", "requires_grad_", "data")
+@rule("contiguous")
+def _contiguous(input: Traced, *arguments: Any, **settings: Any) -> Traced:
+    """Which `view` after `transpose` needs."""
+    return input.moved(input.positions().contiguous())
+
+
+@rule("detach", "cpu", "cuda", "requires_grad_")
 def _same(input: Traced, *arguments: Any, **settings: Any) -> Traced:
     return input.moved(input.positions())
 
 
-@rule("to", "type", "type_as", "float", "double", "half", "bfloat16")
-def _converted(input: Traced, *arguments: Any, **settings: Any) -> Traced:
-    wanted = [value for value in (*arguments, *settings.values()) if isinstance(value, torch.dtype)]
-    wanted += [value.dtype for value in arguments if isinstance(value, torch.Tensor)]
-    return _in_dtype(input, wanted[0] if wanted else input.dtype)
+@rule("clone")
+def _clone(input: Traced, *, memory_format: Any = None) -> Traced:
+    return input.copied(input.positions())
 
 
-def _in_dtype(input: Traced, dtype: torch.dtype) -> Traced:
-    if dtype != input.dtype:
-        raise UnsupportedLayerError(f"converts the activation from {input.dtype} to {dtype}; keep one dtype throughout")
-    return input.moved(input.positions())
+def _conversion(name: str) -> Any:
+    def convert(input: Any, *arguments: Any, **settings: Any) -> Any:
+        """What torch makes of an empty tensor of this dtype, so that every form of the arguments is understood."""
+        if not isinstance(input, Traced):  # fixed numbers, made like the activation
+            like = next(value for value in (*arguments, *settings.values()) if isinstance(value, Traced))
+            return input.to(like.device, like.dtype)
+        empty = torch.empty(0, dtype=input.dtype, device="cpu")
+        given: Any = pytree.tree_map(lambda value: empty if isinstance(value, Traced) else value, (arguments, settings))
+        found = getattr(empty, name)(*given[0], **given[1])
+        if not isinstance(found, torch.Tensor):
+            raise UnsupportedLayerError(f"asks for the {name} of the activation; only conversions are read")
+        if found.dtype != input.dtype:
+            raise UnsupportedLayerError(
+                f"converts the activation from {input.dtype} to {found.dtype}; keep one dtype throughout"
+            )
+        return input.moved(input.positions())
+
+    return convert
+
+
+for _name in ("to", "type", "type_as", "float", "double", "half", "bfloat16"):
+    rule(_name)(_conversion(_name))

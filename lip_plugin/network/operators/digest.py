@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lip_plugin.network.operators import Operator
+from lip_plugin.network.operators.base import Operator
 from lip_plugin.types import Shape
 
 _SCHEMA = "lip-network/1"
