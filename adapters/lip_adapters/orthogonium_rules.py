@@ -44,7 +44,7 @@ def _no_operator(module: Any, z: Traced) -> Traced:
     raise UnsupportedLayerError(f"{type(module).__name__} has no operator; use MaxMin, HouseHolder or Abs")
 
 
-@rule(*kinds(residual, "ConcatResidual", "L2NormResidual"))
+@rule(*kinds(residual, "L2NormResidual"))
 def _no_branch(module: Any, x: Traced) -> Traced:
     raise UnsupportedLayerError(
         f"{type(module).__name__} joins its branch in a way that has no operator; use AdditiveResidual"

@@ -135,6 +135,12 @@ CASES: dict[str, tuple[Make, tuple[int, ...], float]] = {
     "partial abs": (lambda: PartialAbs(3), IMAGE, TIGHT),
     "partial abs of features": (lambda: PartialAbs(40), (40,), TIGHT),
     "concat": (lambda: Concat((conv(4, 4, 3, 3, padding=SAME), Activation("relu")), (Scale(draw(4)),)), IMAGE, 3.0),
+    "concat of different channels": (
+        lambda: Concat((Gather((2, 0)), Scale(torch.tensor(0.3))), (Gather((1, 3)), conv(3, 2, 3, 3, padding=SAME))),
+        IMAGE,
+        TIGHT,
+    ),
+    "concat of a channel taken twice": (lambda: Concat((Gather((2, 0)),), (Gather((1, 2, 3)),)), IMAGE, TIGHT),
     "concat of the same": (lambda: Concat((Scale(torch.tensor(2.5)),)), IMAGE, TIGHT),
     "concat in a residual": (
         lambda: Residual((Concat((Dense(draw(20, 40) / 8),), (Dense(draw(20, 40) / 8), Activation("tanh"))),)),

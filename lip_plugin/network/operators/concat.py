@@ -20,6 +20,7 @@ from lip_plugin.network.operators.chain import (
     sum_rounding,
     sum_term,
 )
+from lip_plugin.network.operators.gather import Gather
 from lip_plugin.network.operators.paths import Path, TwoPaths, along
 from lip_plugin.types import Shape
 
@@ -28,8 +29,9 @@ from lip_plugin.types import Shape
 class Concat(TwoPaths):
     """The channels of first(x), then those of second(x); an empty path is the identity.
 
-    ||(a, b)||^2 = ||a||^2 + ||b||^2, so that Lip <= (Lip(first)^2 + Lip(second)^2)^(1/2). Nothing is added, so that
-    its rounding is that of its paths, at most their sum.
+    ||(a, b)||^2 = ||a||^2 + ||b||^2, so that Lip <= (Lip(first)^2 + Lip(second)^2)^(1/2). Paths that start by taking
+    different channels split x into u and v with ||u||^2 + ||v||^2 <= ||x||^2, and Lip is at most the larger of theirs.
+    Nothing is added, so that its rounding is that of its paths, at most their sum.
     """
 
     kind: ClassVar[str] = "concat"
@@ -52,10 +54,18 @@ class Concat(TwoPaths):
         largest = max(first, second)
         if largest == 0.0:
             return NormBound(0.0, "both paths are constant")
+        if self._split():
+            return NormBound(largest, f"the larger of {first:.4g} and {second:.4g}, of different channels")
         # The smaller one over the larger, so that no square overflows; add_up and mul_up round upward.
         ratio = add_up(min(first, second) / largest * (1.0 + 2.0**-50), 2.0**-1000)
         value = mul_up(largest, sqrt_up(add_up(1.0, mul_up(ratio, ratio))))
         return NormBound(value, f"root of {first:.4g}^2 + {second:.4g}^2")
+
+    def _split(self) -> bool:
+        """Whether no channel is read by both paths."""
+        starts = [path[0] for path in self.chains() if path]
+        read = [set(start.channels) for start in starts if isinstance(start, Gather)]
+        return len(read) == 2 and not read[0] & read[1]
 
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         return sum_term([chain_term(path, input_shape, unit) for path in self.chains()], 0.0)
