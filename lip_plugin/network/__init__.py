@@ -1,5 +1,6 @@
 """The plain network: operators, composition, storage, and the ways in."""
 
+from lip_plugin.network.agreement import require_agreement as require_agreement
 from lip_plugin.network.agreement import require_same_function as require_same_function
 from lip_plugin.network.classifier import CertifiedClassifier as CertifiedClassifier
 from lip_plugin.network.classifier import require_unaltered as require_unaltered

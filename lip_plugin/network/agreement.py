@@ -10,46 +10,57 @@ from torch import Tensor
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network.classifier import CertifiedClassifier
 from lip_plugin.network.float64 import float64_function
+from lip_plugin.types import Shape
 
-Logits = Callable[[Tensor], Tensor]
-"""(B, C, H, W) -> (B, K)."""
+Function = Callable[[Tensor], Tensor]
+"""(B, ...) -> (B, ...), image by image."""
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 
 def require_same_function(
     name: str,
-    run: Logits,
+    run: Function,
     classifier: CertifiedClassifier,
     *,
     dtype: torch.dtype,
-    after: Logits | None = None,
+    after: Function | None = None,
+) -> None:
+    """`require_agreement` of a module and the network that was made from it.
+
+    ``run`` takes images of ``dtype`` on the classifier's device; ``after`` is what it does to logits at its end.
+    """
+    ours = float64_function(classifier) if dtype == torch.float64 else classifier
+    function = ours if after is None else lambda x: after(ours(x))
+    require_agreement(name, run, function, shape=classifier.input_shape, dtype=dtype, device=classifier.device)
+
+
+def require_agreement(
+    name: str, run: Function, ours: Function, *, shape: Shape, dtype: torch.dtype, device: torch.device
 ) -> None:
     """Raise UnsupportedLayerError unless both agree on random images of several scales, by ones and threes.
 
-    ``run`` takes images of ``dtype`` on the classifier's device; ``after`` is what it does to logits at its end.
-    Differences count beside how much the logits differ between images, so that large biases do not hide them; rounding
-    beside the logits themselves.
+    Differences count beside how much the results differ between images, so that large biases do not hide them; rounding
+    beside the results themselves. Only float32 and float64 are compared.
     """
-    ours = float64_function(classifier) if dtype == torch.float64 else classifier
-    for x in _images(classifier, dtype):
+    for x in _images(shape, dtype, device) if dtype in _TOLERANCE else ():
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             try:
                 expected = run(x.clone())  # which it may overwrite
             except RuntimeError as error:
                 raise UnsupportedLayerError(
-                    f"{name} cannot run {len(x)} images of shape {classifier.input_shape} "
+                    f"{name} cannot run {len(x)} images of shape {shape} "
                     f"({str(error).splitlines()[0]}); does it fix the batch size, or was a submodule changed?"
                 ) from error
-            found = ours(x) if after is None else after(ours(x))
+            found = ours(x)
         _require_close(name, expected, found, _TOLERANCE[dtype])
 
 
-def _images(classifier: CertifiedClassifier, dtype: torch.dtype) -> Iterator[Tensor]:
+def _images(shape: Shape, dtype: torch.dtype, device: torch.device) -> Iterator[Tensor]:
     generator = torch.Generator("cpu").manual_seed(0)
     for count, low, high in ((3, 0.0, 1.0), (1, 0.0, 1.0), (3, -1.0, 2.0), (3, -8.0, 8.0)):
-        unit = torch.rand(count, *classifier.input_shape, generator=generator, device="cpu", dtype=torch.float64)
-        yield (low + (high - low) * unit).to(classifier.device, dtype)
+        unit = torch.rand(count, *shape, generator=generator, device="cpu", dtype=torch.float64)
+        yield (low + (high - low) * unit).to(device, dtype)
 
 
 def _require_close(name: str, expected: Tensor, found: Tensor, tolerance: float) -> None:
@@ -58,6 +69,7 @@ def _require_close(name: str, expected: Tensor, found: Tensor, tolerance: float)
             f"{name} gives {tuple(expected.shape)} where its frozen network gives {tuple(found.shape)}; "
             "expected logits (B, K), image by image"
         )
+    expected, found = expected.flatten(1), found.flatten(1)
     finite = torch.isfinite(expected).all(dim=1)  # others overflow, or the weights have no bound: refused where asked
     expected, found = expected[finite], found[finite]
     if not len(expected):
@@ -67,6 +79,6 @@ def _require_close(name: str, expected: Tensor, found: Tensor, tolerance: float)
     off = (found - expected).abs().max()
     if not bool(off <= allowed):
         raise UnsupportedLayerError(
-            f"{name} computes another function than its frozen network (logits differ by {float(off):.3g} on random "
+            f"{name} computes another function than its frozen network (results differ by {float(off):.3g} on random "
             "images); was a submodule exchanged, or does its forward depend on something else than the image?"
         )

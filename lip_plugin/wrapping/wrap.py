@@ -7,6 +7,7 @@ import logging
 import random
 import warnings
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network import CertifiedClassifier, Operator, require_same_function, way_to_module
+from lip_plugin.network import (
+    CertifiedClassifier,
+    Operator,
+    require_agreement,
+    require_same_function,
+    way_to_module,
+)
 from lip_plugin.types import ImageShape, Shape
 from lip_plugin.wrapping.folding import padded_by_themselves
 from lip_plugin.wrapping.heads import with_head
@@ -60,11 +67,19 @@ def wrap(module: nn.Module, head: nn.Linear | None = None, *, input_shape: Shape
 
 
 def operators_of(module: nn.Module, path: str, shape: Shape) -> tuple[Operator, ...]:
-    """The operators of a module on activations of ``shape``, in their order. Raises as `wrap`."""
+    """The operators of a module on activations of ``shape``, in their order, compared with it. Raises as `wrap`."""
     chain = read_chain({path: module}, shape)
     if chain.last:
         raise UnsupportedLayerError(f"{path} ends in {chain.last}; {remedy(chain.last)}")
-    return padded_by_themselves(chain.steps)
+    operators, session = padded_by_themselves(chain.steps), chain.session
+
+    def read(x: Tensor) -> Tensor:
+        return reduce(lambda value, operator: operator.apply(value), operators, x)
+
+    with warnings.catch_warnings(), unchanged(module, path), _no_randomness(path):
+        warnings.simplefilter("ignore")
+        require_agreement(path, module, read, shape=shape, dtype=session.dtype, device=session.device)
+    return operators
 
 
 def _given_shape(input_shape: Any) -> Shape:

@@ -1,7 +1,8 @@
-"""The scripts of ``tools/`` as modules."""
+"""The scripts of ``tools/`` as modules, and what the checker consists of."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from functools import cache
@@ -20,3 +21,9 @@ def load_tool(name: str) -> Any:
     sys.modules[name] = module  # dataclasses and named tuples look their module up
     spec.loader.exec_module(module)
     return module
+
+
+def load_checker(part: str) -> Any:
+    """A module of ``tools/rechecking``."""
+    load_tool("recheck")  # which finds that folder beside it
+    return importlib.import_module(f"rechecking.{part}")

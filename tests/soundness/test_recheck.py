@@ -23,14 +23,15 @@ from lip_plugin.cli import run
 from lip_plugin.models.layers.minmax import MinMax
 from lip_plugin.zoo import shipped
 
-from .loading import TOOLS, load_tool
+from .loading import TOOLS, load_checker, load_tool
 
 TOOL = TOOLS / "recheck.py"
 DEMO = Path(shipped.__file__).parent / "LipPlugin2026_LiResNet_Demo"
 SHAPE = (2, 12, 12)
 
-
 recheck = load_tool("recheck")
+certificate, command, reading = map(load_checker, ("certificate", "command", "reading"))
+read_model = load_checker("model").read_model
 
 
 def _recheck(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -115,18 +116,32 @@ def _copied(model: Path, directory: Path) -> Path:
     return directory
 
 
-def test_it_is_short_and_imports_nothing_but_numpy() -> None:
-    source = TOOL.read_text()
-    assert len(source.splitlines()) <= 700
-    imported = set[str]()
+PARTS = [TOOL, *sorted((TOOLS / "rechecking").rglob("*.py"))]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.stem)
+def test_its_files_are_short_and_import_nothing_but_numpy(part: Path) -> None:
+    """And each other: by relative imports, which do not lead out of the folder."""
+    source, imported = part.read_text(), set[str]()
+    assert len(source.splitlines()) <= 300
+    depth = len(part.relative_to(TOOLS).parts) - 1
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            assert node.level <= depth
         elif isinstance(node, ast.ImportFrom):
-            assert node.module is not None and node.level == 0
+            assert node.module is not None
             imported.add(node.module.partition(".")[0])
-    assert imported - set(sys.stdlib_module_names) == {"numpy"}
+    assert imported - set(sys.stdlib_module_names) <= {"numpy", *(["rechecking"] if part == TOOL else [])}
     assert not imported & {"importlib", "runpy", "subprocess", "ctypes"} and "__import__" not in source
+
+
+def test_it_runs_from_anywhere_and_in_isolation(tmp_path: Path) -> None:
+    for options in ([], ["-I"]):
+        command = [sys.executable, *options, str(TOOL), "nowhere"]
+        ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        assert (ran.returncode, ran.stdout) == (2, "") and ran.stderr.startswith("bad input: FileNotFoundError")
 
 
 def test_the_shipped_model(tmp_path: Path) -> None:
@@ -156,8 +171,9 @@ def test_radii_against_exact_arithmetic() -> None:
     rng = np.random.default_rng(0)
     weight, bias = rng.standard_normal((3, 8)), 1e6 + rng.standard_normal(3)
     x = rng.random((20, 8, 1, 1))
-    layers = [recheck.Layer("flatten", {}, {}), recheck.Layer("head", {}, {"weight": weight, "bias": bias})]
-    best, radii = recheck.certify(layers, [1.0], 1.0, x)
+    kinds = load_checker("layer").KINDS
+    layers = [kinds["flatten"]({}, {}, (8, 1, 1)), kinds["head"]({}, {"weight": weight, "bias": bias}, (8,))]
+    best, radii = certificate.certify(layers, [1.0], 1.0, x)
     rows = [[Fraction(v) for v in row] for row in weight.tolist()]
     for image, j, r in zip(x.reshape(20, 8).tolist(), best.tolist(), radii.tolist(), strict=True):
         values = [sum((w * Fraction(v) for w, v in zip(row, image, strict=True)), Fraction(0)) for row in rows]
@@ -174,8 +190,8 @@ def test_radii_against_exact_arithmetic() -> None:
 @pytest.fixture(scope="module")
 def residual_bounds(case: Callable[..., Case]) -> list[tuple[float, str]]:
     """Proved once: what is tampered with below comes later."""
-    _, layers = recheck.read_model(case(_residual)[0])
-    return list(recheck.prove_layers(layers, SHAPE))
+    _, layers = read_model(case(_residual)[0])
+    return list(certificate.prove_layers(layers))
 
 
 Row = dict[str, str]
@@ -209,7 +225,7 @@ def test_tampered_points(
     def bounds(*_: object) -> list[tuple[float, str]]:
         return residual_bounds
 
-    monkeypatch.setattr(recheck, "prove_layers", bounds)
+    monkeypatch.setattr(command, "prove_layers", bounds)
     model, images, out = case(_residual)
     with (out / "points.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -259,13 +275,13 @@ def test_flipped_and_truncated_weights(case: Callable[..., Case], tmp_path: Path
 def test_malformed_safetensors(header: object) -> None:
     text = json.dumps(header).encode()
     with pytest.raises((ValueError, LookupError, TypeError)):
-        recheck.read_safetensors(len(text).to_bytes(8, "little") + text + bytes(8))
+        reading.read_safetensors(len(text).to_bytes(8, "little") + text + bytes(8))
 
 
 @pytest.mark.parametrize("content", [b"", b"1234567", bytes([255] * 8) + b"{}", b'\x0e\0\0\0\0\0\0\0{"a":1, "a":2}'])
 def test_malformed_headers(content: bytes) -> None:
     with pytest.raises(ValueError, match="weights"):
-        recheck.read_safetensors(content)
+        reading.read_safetensors(content)
 
 
 def _change(card: dict[str, Any], **changes: object) -> dict[str, Any]:
@@ -313,7 +329,7 @@ def test_edited_cards(
         return residual_bounds
 
     if code == 1:
-        monkeypatch.setattr(recheck, "prove_layers", bounds)
+        monkeypatch.setattr(command, "prove_layers", bounds)
     model, _, _ = case(_residual)
     edited = _copied(model, tmp_path / "edited")
     card = edit(json.loads((model / "card.json").read_text()))
@@ -339,9 +355,9 @@ def test_edited_cards(
 def test_bad_input(
     arguments: list[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def unproved(layers: list[Any], _: object) -> list[tuple[float, str]]:
+    def unproved(layers: list[Any]) -> list[tuple[float, str]]:
         return [(1.0, "not proved: this is about what comes after")] * (len(layers) - 1)
 
-    monkeypatch.setattr(recheck, "prove_layers", unproved)
+    monkeypatch.setattr(command, "prove_layers", unproved)
     assert _main(*arguments) == 2
     assert capsys.readouterr().err.startswith("bad input: ")
