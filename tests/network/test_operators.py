@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -220,3 +222,21 @@ def test_half_of_partial_abs_is_minmax_between_rotations() -> None:
 def test_what_does_not_fit_is_refused(operator: Operator, shape: tuple[int, ...]) -> None:
     with pytest.raises(UnsupportedLayerError, match=f"{operator.kind}.*{re.escape(str(shape))}"):
         operator.output_shape(shape)
+
+
+@pytest.mark.parametrize("kind", ["spatial_shift", "partial_abs", "offset"])
+def test_500_random_instances_keep_every_length(kind: str) -> None:
+    """All singular values of the Jacobian at a random point are 1, as the bound says."""
+    for seed in range(500):
+        random = Random(seed)
+        shape = (random.randint(1, 6), random.randint(1, 3), random.randint(1, 3))
+        operator = {
+            "spatial_shift": SpatialShift(random.randint(0, shape[0] // 4)),
+            "partial_abs": PartialAbs(random.randint(0, shape[0])),
+            "offset": Offset(draw(*(random.choice([1, side]) for side in shape)).double()),
+        }[kind]
+        jacobian = torch.autograd.functional.jacobian(operator.apply, draw(1, *shape, seed=seed).double())
+        assert isinstance(jacobian, Tensor)
+        values = torch.linalg.svdvals(jacobian.reshape(math.prod(shape), -1))
+        torch.testing.assert_close(values, torch.ones_like(values), rtol=0, atol=1e-12)
+        assert operator.lipschitz_upper_bound(shape).value == 1.0
