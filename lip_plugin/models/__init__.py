@@ -11,5 +11,6 @@ from lip_plugin.models.groups import ParameterGroup as ParameterGroup
 from lip_plugin.models.groups import StepSettings as StepSettings
 from lip_plugin.models.layers.head import LinearHead as LinearHead
 from lip_plugin.models.layers.head import NormalizedHead as NormalizedHead
+from lip_plugin.models.lipnext import LipNeXt as LipNeXt
 from lip_plugin.models.liresnet import LiResNet as LiResNet
 from lip_plugin.models.liresnet_pp import LiResNetPP as LiResNetPP

@@ -91,6 +91,8 @@ class TrainConfig(StrictSettings):
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=256, ge=1)
     loss: Literal["emma", "margin", "logit_annealing", "gloro_trades", "cross_entropy"] = "emma"
+    temperature: float = Field(default=1.0, gt=0, le=1e6)
+    """The loss is that of logits and Lipschitz constants divided by it: below 1 for networks of norm 1."""
     optimiser: Literal["adamw", "nadam"] = "adamw"
     lookahead: bool = False
     learning_rate: float = Field(default=1e-3, gt=0, le=1e30)  # AdamW itself fails above 3e37

@@ -175,6 +175,7 @@ def _close_epoch(state: TrainState, steps: int, ranks: Ranks) -> None:
     state.losses.append(loss)
     state.accuracies.append((clean, proved))
     state.sums = torch.zeros_like(state.sums)
+    state.optimiser.end_epoch()
     for module in (state.model, state.average):
         if module is not None:
             ranks.take_from_leader(module)  # kernels of GPUs may round apart; what is evaluated together is one model

@@ -30,13 +30,24 @@ class Objective:
         return replace(self, loss=partial(self.loss, **recipe[self.section])) if self.section else self
 
     def __call__(
-        self, model: CertifiableModel, state: EstimateState, logits: Tensor, labels: Tensor, eps: float
+        self,
+        model: CertifiableModel,
+        state: EstimateState,
+        logits: Tensor,
+        labels: Tensor,
+        eps: float,
+        *,
+        temperature: float = 1.0,
     ) -> tuple[Tensor, Tensor | None]:
-        """logits (B, K), labels (B,) -> (scalar loss, the estimate that was used)."""
+        """logits (B, K), labels (B,) -> (scalar loss, the estimate that was used).
+
+        The loss is that of logits and Lipschitz constants over ``temperature``: radii stay what they are, and how far
+        apart logits must be to count as sure is chosen. A network of fixed Lipschitz constant cannot choose it itself.
+        """
         if self.estimate is None:
-            return self.loss(logits, labels), None
+            return self.loss(logits / temperature, labels), None
         pair = self.estimate(model, state, labels)
-        return self.loss(logits, labels, pair_lipschitz=pair, eps=eps), pair
+        return self.loss(logits / temperature, labels, pair_lipschitz=pair / temperature, eps=eps), pair
 
 
 def _whole_matrix(model: CertifiableModel, state: EstimateState, labels: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def train_step(
         logits = state.forward(x)
     logits = logits.float()
     objective = OBJECTIVES[config.loss].with_settings(config.model_dump(include={"annealing"}))
-    loss, pair = objective(state.model, state.estimates, logits, y, eps)
+    loss, pair = objective(state.model, state.estimates, logits, y, eps, temperature=config.temperature)
     state.optimiser.zero_grad()
     loss.backward()
     if ranks is not None:

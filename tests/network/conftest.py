@@ -13,6 +13,7 @@ from lip_plugin.network import (
     AvgPool,
     CertifiedClassifier,
     ChannelShuffle,
+    Concat,
     Conv,
     ConvTranspose,
     Dense,
@@ -27,6 +28,7 @@ from lip_plugin.network import (
     Offset,
     Operator,
     Pad,
+    PartialAbs,
     PixelShuffle,
     PixelUnshuffle,
     PReLU,
@@ -34,6 +36,7 @@ from lip_plugin.network import (
     Reshape,
     Residual,
     Scale,
+    SpatialShift,
 )
 
 
@@ -55,6 +58,9 @@ def _operators(randn: Callable[..., Tensor], dtype: torch.dtype) -> list[Operato
         MaxPool((3, 3), (1, 1), (1, 1)),
         L2Pool((2, 2)),
         Activation("leaky_relu", 0.2),
+        SpatialShift(1),
+        PartialAbs(3),
+        Concat((Gather((0, 1)),), (Gather((2, 3)),)),
         GroupSort(4),
         Gather((2, 0, 3, 1)),
         PReLU(randn(4, seed=10, dtype=dtype)),

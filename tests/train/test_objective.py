@@ -67,6 +67,25 @@ def test_objectives_are_the_losses_of_their_names(randn: Randn) -> None:
             torch.testing.assert_close(used.detach(), pair)
 
 
+@pytest.mark.parametrize("temperature", [0.2, 3.0])
+def test_a_temperature_divides_logits_and_constants(temperature: float, randn: Randn) -> None:
+    """The loss of a network whose head were that much smaller; radii, and so what is counted as proved, stay."""
+    model = LiResNetPP(
+        input_shape=(1, 8, 8), num_classes=3, depth=1, width=4, dense_width=8, dense_depth=1, neck_patch=2
+    )
+    logits, labels = 2 * randn(6, 3, dtype=torch.float32), torch.tensor([0, 1, 2, 2, 1, 0])
+    pair = pair_lipschitz_estimate(model, EstimateState()).detach()
+    for name, expected in (
+        ("emma", emma_loss(logits / temperature, labels, pair_lipschitz=pair / temperature, eps=0.2)),
+        ("cross_entropy", F.cross_entropy(logits / temperature, labels)),
+    ):
+        loss, used = OBJECTIVES[name](model, EstimateState(), logits, labels, 0.2, temperature=temperature)
+        torch.testing.assert_close(loss, expected)
+        assert not torch.isclose(loss, OBJECTIVES[name](model, EstimateState(), logits, labels, 0.2)[0])
+        if used is not None:
+            torch.testing.assert_close(used.detach(), pair)
+
+
 def test_annealing_takes_its_settings_from_the_recipe(randn: Randn) -> None:
     """The published ones where a recipe says nothing; the formula written out for others."""
     model = LiResNetPP(
