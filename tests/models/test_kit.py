@@ -20,6 +20,18 @@ class TestLiResNetPP(ArchitectureTests):
         return LiResNetPPConfig(depth=2, width=4, dense_width=6, dense_depth=2, neck_patch=2)
 
 
+class TestLipNeXt(ArchitectureTests):
+    def make(self) -> ArchitectureConfig:
+        return LipNeXtConfig(depth=2, width=10, patch=2, shift=0.2)
+
+
+class TestLipNeXtOfColourImages(ArchitectureTests):
+    input_shape = (3, 4, 8)
+
+    def make(self) -> ArchitectureConfig:
+        return LipNeXtConfig(depth=1, width=12, patch=2, beta=0.3, matrix_rate=0.5)
+
+
 class TestBRONet(ArchitectureTests):
     def make(self) -> ArchitectureConfig:
         return BRONetConfig(depth=2, width=4, neck_patch=2, dense_width=6, dense_depth=1)
@@ -40,15 +52,3 @@ class TestHybridBRONet(ArchitectureTests):
 
     def make(self) -> ArchitectureConfig:
         return BRONetConfig(plain_depth=1, depth=2, width=4, grows=True, neck="l2", dense_width=6, dense_depth=1)
-
-
-class TestLipNeXt(ArchitectureTests):
-    def make(self) -> ArchitectureConfig:
-        return LipNeXtConfig(depth=2, width=10, patch=2, shift=0.2)
-
-
-class TestLipNeXtOfColourImages(ArchitectureTests):
-    input_shape = (3, 4, 8)
-
-    def make(self) -> ArchitectureConfig:
-        return LipNeXtConfig(depth=1, width=12, patch=2, beta=0.3, matrix_rate=0.5)
