@@ -6,6 +6,7 @@ from lip_plugin.models.base import CertifiableModel as CertifiableModel
 from lip_plugin.models.base import EstimatedMap as EstimatedMap
 from lip_plugin.models.base import freeze as freeze
 from lip_plugin.models.base import maps_along as maps_along
+from lip_plugin.models.bronet import BRONet as BRONet
 from lip_plugin.models.groups import ParameterGroup as ParameterGroup
 from lip_plugin.models.groups import StepSettings as StepSettings
 from lip_plugin.models.layers.head import LinearHead as LinearHead

@@ -65,6 +65,14 @@ class GeneratedConfig(StrictSettings):
     augment: AugmentConfig = AugmentConfig(crop=2, flip=True)
 
 
+class AnnealingConfig(StrictSettings):
+    """Of the loss `logit_annealing`: see there. The published values for every data set."""
+
+    offset: float = Field(default=2.0, ge=0, le=1e6)
+    temperature: float = Field(default=0.75, gt=0, le=1e6)
+    beta: float = Field(default=5.0, ge=0, le=1e6)
+
+
 class TrainConfig(StrictSettings):
     """One EMMA run. eps is the L2 radius in [0,1] pixels that the ramp is relative to."""
 
@@ -102,6 +110,7 @@ class TrainConfig(StrictSettings):
     seed: int = Field(default=0, ge=0)
     held_out: int = Field(default=0, ge=0)
     """Training images kept aside and reported on after every epoch; 0 trains on all of them."""
+    annealing: AnnealingConfig = AnnealingConfig()
     eps_grid: tuple[Eps, ...] = Field(default=(), max_length=64)
     name: Name = "model"
     card: Provenance = Provenance()
@@ -187,6 +196,7 @@ _GROUPS: dict[str, type[BaseModel]] = {
     "augment": AugmentConfig,
     "pictures": PictureConfig,
     "generated": GeneratedConfig,
+    "annealing": AnnealingConfig,
     "card": Provenance,
 }
 

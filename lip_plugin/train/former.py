@@ -11,7 +11,10 @@ from typing import Any
 _IGNORED = {"liresnet": ("dense_depth", "neck_patch")}
 """Architecture -> settings of its section ``model`` that 0.1.0 accepted, wrote down and did not use."""
 
-_ADDED = {"temperature": 1.0}
+_ADDED: dict[str, Any] = {
+    "temperature": 1.0,
+    "annealing": {"offset": 2.0, "temperature": 0.75, "beta": 5.0},
+}
 """Settings that came later, with the value that earlier runs had."""
 
 

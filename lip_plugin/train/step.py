@@ -24,7 +24,7 @@ def train_step(
     with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=config.bfloat16 is True):
         logits = state.forward(x)
     logits = logits.float()
-    objective = OBJECTIVES[config.loss]
+    objective = OBJECTIVES[config.loss].with_settings(config.model_dump(include={"annealing"}))
     loss, pair = objective(state.model, state.estimates, logits, y, eps, temperature=config.temperature)
     state.optimiser.zero_grad()
     loss.backward()

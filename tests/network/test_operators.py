@@ -22,6 +22,7 @@ from lip_plugin.network import (
     ConvTranspose,
     Dense,
     Flatten,
+    FrequencyConv,
     Gather,
     GroupSort,
     L2Pool,
@@ -56,6 +57,12 @@ def conv(*weight: int, **settings: Any) -> Conv:
     return Conv(draw(*weight), draw(weight[0], seed=1), **settings)
 
 
+def by_frequency(rank: int, *sides: int, scale: float = 0.5, **settings: Any) -> FrequencyConv:
+    """Four channels; the factors of random taps, so that those of opposite frequencies are conjugate."""
+    spectrum = torch.fft.rfft2(scale * draw(4, rank, *sides)).permute(2, 3, 0, 1)
+    return FrequencyConv(torch.cat([spectrum.real, spectrum.imag], 2).contiguous(), **settings)
+
+
 def away_from(kink: float, x: Tensor) -> Tensor:
     """No entry within 0.02 of a kink."""
     return torch.where((x - kink).abs() < 0.02, x + 0.05, x)
@@ -71,6 +78,15 @@ CASES: dict[str, tuple[Make, tuple[int, ...], float]] = {
     ),
     "conv, circular": (lambda: conv(3, 4, 3, 3, padding=(2, 2, 2, 2), padding_mode="circular"), IMAGE, 1.5),
     "conv, long sums": (lambda: conv(2, 64, 3, 3, padding=SAME), (64, 3, 3), TIGHT),
+    "conv by frequency": (lambda: by_frequency(2, 6, 6), IMAGE, TIGHT),
+    "conv by frequency, odd sides, full rank": (lambda: by_frequency(4, 5, 3, scale=0.2), (4, 5, 3), TIGHT),
+    "conv by frequency, isometry": (lambda: by_frequency(1, 6, 6, scale=1e-3), IMAGE, TIGHT),
+    "conv by frequency, padded and cropped": (
+        lambda: by_frequency(2, 9, 8, padding=(1, 2, 0, 2), crop=(1, 0, 2, 1)),
+        IMAGE,
+        2.0,
+    ),
+    "conv by frequency, growing": (lambda: by_frequency(2, 8, 8, padding=SAME), IMAGE, 1.5),
     "dense": (lambda: Dense(draw(9, 40), draw(9)), (40,), TIGHT),
     "dense, long sums": (lambda: Dense(draw(3, 400)), (400,), TIGHT),
     "offset": (lambda: Offset(draw(4)), IMAGE, TIGHT),
