@@ -169,7 +169,7 @@ def interrupted_after_a_while(folder: Path, out: str, number: signal.Signals) ->
     """Start a run, send a signal once it has saved something beyond its start; (exit code, stderr)."""
     process = subprocess.Popen(command(folder, out), stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
     checkpoint = folder / out / CHECKPOINT_FILE
-    for _ in range(600):
+    for _ in range(2400):  # a busy machine imports for half a minute
         time.sleep(0.05)
         if checkpoint.is_file() and load_checkpoint(folder / out)["step"] > 0:
             break
