@@ -275,3 +275,24 @@ def test_entries_that_are_still_to_be_written_are_copied_nowhere() -> None:
 
     with pytest.raises(lp.UnsupportedLayerError, match="before they are written"):
         operators_of(CopiedTooEarly().eval(), "module", (2, 4, 4))
+
+
+def test_an_index_that_is_changed_after_a_slice_was_written_is_read_as_it_was() -> None:
+    class Advancing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            out, place, places = torch.empty_like(x), torch.tensor([0, 1]), [0]
+            out[:, place] = 2.0 * x[:, place]
+            place += 2
+            out[:, place] = 3.0 * x[:, place]
+            twice = torch.empty_like(out)
+            twice[:, places] = out[:, places]
+            places[0] = 3
+            twice[:, 1:] = 5.0 * out[:, 1:]
+            return twice
+
+    operators = operators_of(Advancing().eval(), "module", (4, 2, 2))
+    x = torch.rand(2, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    found = x
+    for operator in operators:
+        found = operator.apply(found)
+    assert torch.allclose(found, x * torch.tensor([2.0, 10.0, 15.0, 15.0]).view(-1, 1, 1), atol=1e-6)

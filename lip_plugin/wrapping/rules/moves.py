@@ -171,7 +171,8 @@ def _write(input: Any, key: Any, value: Any) -> None:
     written_now = value.positions()
     if bool((written_now < 0).any()):
         raise UnsupportedLayerError("writes entries of an empty tensor before they are written; write those first")
-    input.pieces.append((key, value.copied(written_now)))  # as it is now
+    place = pytree.tree_map(lambda part: part.clone() if isinstance(part, Tensor) else part, key)
+    input.pieces.append((place, value.copied(written_now)))  # as both are now
 
     def written(values: list[Tensor]) -> Tensor:
         out = values[0].clone()
