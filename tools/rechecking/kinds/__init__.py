@@ -7,3 +7,4 @@ from . import entrywise as entrywise
 from . import moves as moves
 from . import paths as paths
 from . import pools as pools
+from . import potential as potential
