@@ -24,7 +24,7 @@ from lip_plugin.models.layers.minmax import require_even
 from lip_plugin.models.layers.neck import patch_padding
 from lip_plugin.network import Conv, Flatten, MinMax, Offset, Operator, minmax
 
-BlockName = Literal["aol", "cayley", "gloro", "lot", "soc"]
+BlockName = Literal["aol", "cayley", "cpl", "gloro", "lot", "sll", "soc"]
 _OFFSET = -0.5
 
 

@@ -18,9 +18,10 @@ from lip_plugin.models.layers.blocks.cayley import CayleyBlock
 from lip_plugin.models.layers.blocks.circular import CircularBlock
 from lip_plugin.models.layers.blocks.gram import conv_norm_from_above, norm_from_above
 from lip_plugin.models.layers.blocks.lot import LotBlock
+from lip_plugin.models.layers.blocks.potential import CplBlock, PotentialBlock, SllBlock
 from lip_plugin.models.layers.blocks.soc import REST, SocBlock
-from lip_plugin.network import Conv
-from lip_plugin.testing.jacobians import linear_matrix
+from lip_plugin.network import Conv, ConvexPotential
+from lip_plugin.testing.jacobians import largest_singular_value, linear_matrix
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.state import initial_state
 from lip_plugin.train.step import train_step
@@ -146,6 +147,73 @@ def test_conv_norm_covers_zero_padding(size: int) -> None:
     exact = float(torch.linalg.svdvals(F.conv2d(basis, weight, padding=side // 2).flatten(1))[0])
     around = float(torch.linalg.svdvals(circular_matrix(weight, size + side - 1))[0])
     assert exact <= around <= float(conv_norm_from_above(weight, size)) * (1 + 1e-12) <= 1.02 * around
+
+
+def potential(kind: type[PotentialBlock], size: int, seed: int = 0) -> PotentialBlock:
+    block = kind(CHANNELS, size, 3).double()
+    with torch.no_grad():
+        for name, value in block.named_parameters():
+            value.copy_(draw(*value.shape, seed=seed + len(name)))
+    return block
+
+
+@pytest.mark.parametrize("size", [2, 5])
+@pytest.mark.parametrize("kind", [CplBlock, SllBlock])
+def test_potential_steps_keep_norms(kind: type[PotentialBlock], size: int) -> None:
+    """By the explicit matrix: ||diag(g)^(1/2) W||^2 <= 2, hence the proved constant is 1 exactly; and not far below."""
+    for seed in range(20):
+        block = potential(kind, size, seed)
+        with torch.no_grad():
+            basis = torch.eye(CHANNELS * size**2, dtype=torch.float64).view(-1, CHANNELS, size, size)
+            matrix = F.conv2d(basis, block.weight, padding=1).flatten(1).T
+            root = block.scale().repeat_interleave(size**2).sqrt()
+            square = float(torch.linalg.matrix_norm(root[:, None] * matrix, 2)) ** 2
+            assert 0.05 < square <= 2.0
+            (step,) = block.freeze()
+            assert step.lipschitz_upper_bound((CHANNELS, size, size)).value == 1.0
+
+
+def test_sll_divides_by_weighted_row_sums_of_the_gram_matrix() -> None:
+    """On a map that holds every shift: T_i q_i is the row sum of |W W^T| diag(q)."""
+    block = potential(SllBlock, 7)
+    assert isinstance(block, SllBlock)
+    with torch.no_grad():
+        whole = circular_matrix(block.weight, 7)
+        q = block.log_q.exp().repeat_interleave(49)
+        sums = ((whole @ whole.T).abs() @ q / q).view(CHANNELS, -1)[:, 0]
+        assert torch.allclose(block.scale(), 2 / sums, rtol=1e-12)
+
+
+def test_an_epsilon_in_the_quotients_is_not_proved() -> None:
+    """The error of the first published code: q_j / (q_i + epsilon) makes T too small where q is; the bound sees it."""
+    block = potential(SllBlock, 5)
+    assert isinstance(block, SllBlock)
+    with torch.no_grad():
+        block.log_q.fill_(-12.0)
+        q = block.log_q.exp()
+        wrong = block.scale() * (q + 1e-4) / q
+        (honest,) = block.freeze()
+        assert isinstance(honest, ConvexPotential)
+        step = ConvexPotential(block.weight, block.bias, wrong, (1, 1))
+        shape = (CHANNELS, 5, 5)
+        x = torch.zeros(1, *shape, dtype=torch.float64)
+        found = largest_singular_value(ConvexPotential(block.weight, block.bias + 100, wrong, (1, 1)), x[0])
+    assert honest.lipschitz_upper_bound(shape).value == 1.0
+    assert 1.5 < found <= step.lipschitz_upper_bound(shape).value
+
+
+@pytest.mark.parametrize("kind", [CplBlock, SllBlock])
+def test_a_step_without_weights_is_the_identity(kind: type[PotentialBlock]) -> None:
+    block = kind(CHANNELS, 4, 3)
+    with torch.no_grad():
+        block.weight.zero_()
+    x = torch.rand(1, CHANNELS, 4, 4)
+    y = block(x)
+    y.sum().backward()
+    assert torch.equal(y, x)
+    assert all(value.grad is None or bool(value.grad.isfinite().all()) for value in block.parameters())
+    (step,) = block.freeze()
+    assert torch.equal(step.apply(x), x) and step.lipschitz_upper_bound((CHANNELS, 4, 4)).value == 1.0
 
 
 @pytest.mark.parametrize("block", BLOCKS.keys() - {"gloro"})

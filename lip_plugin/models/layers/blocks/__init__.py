@@ -5,6 +5,7 @@ from lip_plugin.models.layers.blocks.base import Block as Block
 from lip_plugin.models.layers.blocks.cayley import CayleyBlock
 from lip_plugin.models.layers.blocks.gloro import GloroBlock
 from lip_plugin.models.layers.blocks.lot import LotBlock
+from lip_plugin.models.layers.blocks.potential import CplBlock, SllBlock
 from lip_plugin.models.layers.blocks.soc import SocBlock
 
 BLOCKS: dict[str, type[Block]] = {
@@ -12,5 +13,7 @@ BLOCKS: dict[str, type[Block]] = {
     "cayley": CayleyBlock,
     "soc": SocBlock,
     "lot": LotBlock,
+    "sll": SllBlock,
+    "cpl": CplBlock,
     "gloro": GloroBlock,
 }
