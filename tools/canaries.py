@@ -165,6 +165,13 @@ def ranked(channels: int, height: int, width: int) -> Tensor:
     return 0.2 + 0.6 * order.T.reshape(channels, height, width).double() / (channels - 1)
 
 
+def by_frequency(rank: int, scale: float, **settings: Any) -> Canary:
+    """Factors of random taps on a map of 6x6: those of opposite frequencies are conjugate."""
+    spectrum = torch.fft.rfft2(scale * draw(3, rank, 6, 6, seed=8)).permute(2, 3, 0, 1)
+    factor = torch.cat([spectrum.real, spectrum.imag], 2).contiguous()
+    return before_head([ops.FrequencyConv(factor, **settings)], sides(3, 6, 6))
+
+
 SAME = (1, 1, 1, 1)
 CANARIES: dict[str, Callable[[], Canary]] = {
     "head": linear_head,
@@ -192,6 +199,9 @@ CANARIES: dict[str, Callable[[], Canary]] = {
     "pixel_unshuffle": lambda: before_head([ops.PixelUnshuffle(2)], sides(2, 6, 6)),
     "pixel_shuffle": lambda: before_head([ops.PixelShuffle(2)], sides(8, 3, 3)),
     "channel_shuffle": lambda: before_head([ops.ChannelShuffle(3)], sides(6, 3, 3)),
+    "spatial_shift": lambda: before_head([ops.SpatialShift(1)], sides(5, 4, 4)),
+    "partial_abs": lambda: before_head([ops.Offset(torch.tensor(-0.5).double()), ops.PartialAbs(2)], sides(3, 4, 4)),
+    "offset, positions": lambda: before_head([ops.Offset(draw(1, 4, 4))], sides(3, 4, 4)),
     "gather": lambda: before_head([ops.Gather((2, 0, 2))], sides(3, 4, 4)),
     "group_sort": lambda: before_head([ops.GroupSort(3)], ranked(3, 4, 4)),
     "reshape": lambda: before_head([ops.Reshape((8, 2, 2))], sides(2, 4, 4)),
@@ -205,6 +215,8 @@ CANARIES: dict[str, Callable[[], Canary]] = {
     "convex_potential": lambda: convex_potential(30.0, 1.5),
     "convex_potential, no slope": lambda: convex_potential(-30.0, 0.01),
     "residual": lambda: before_head([ops.Residual((ops.Scale(torch.tensor(2.5).double()),))], sides(2, 4, 4)),
+    "frequency_conv": lambda: by_frequency(2, 0.5),
+    "frequency_conv, isometry": lambda: by_frequency(1, 1e-3),
     "conv, patches": lambda: conv(5, 3, 2, 2, stride=(2, 2)),
     "conv, same": lambda: conv(3, 2, 3, 3, padding=SAME),
     "conv, stride 2": lambda: conv(4, 2, 3, 3, size=7, stride=(2, 2), padding=SAME),

@@ -32,11 +32,12 @@ from lip_plugin.network import (
     PixelUnshuffle,
     Reshape,
     Scale,
+    SpatialShift,
 )
 from lip_plugin.types import Shape
 
 _Linear: TypeAlias = "Conv | Dense"
-_MOVES = (Flatten, Reshape, Gather, ChannelShuffle, PixelShuffle, PixelUnshuffle)
+_MOVES = (Flatten, Reshape, Gather, ChannelShuffle, PixelShuffle, PixelUnshuffle, SpatialShift)
 """What only moves entries, and so moves the numbers that they were multiplied by."""
 
 _SMALLEST = torch.finfo(torch.float64).smallest_normal

@@ -13,7 +13,7 @@ from lip_plugin.files import CARD_FILE, WEIGHTS_FILE
 
 @click.command("convert")
 @click.argument("file", type=Path)
-@click.option("--implementation", required=True, help="Whose checkpoint it is: hu23, liresnet_pp or an installed one.")
+@click.option("--implementation", required=True, help="Whose it is: bronet, hu23, liresnet_pp or an installed one.")
 @click.option("--out", type=Path, required=True, help="Model directory to write.")
 @click.option("--key", help="Which entry of FILE, where it holds several networks, for example ema.")
 @click.option("--set", "settings", multiple=True, help="A size that the shapes do not tell: KEY=VALUE, repeatable.")
@@ -24,7 +24,8 @@ from lip_plugin.files import CARD_FILE, WEIGHTS_FILE
 def convert_command(**options: Any) -> None:
     """Make a published checkpoint a model directory that every command takes.
 
-    FILE is a .safetensors file or one of torch.save, the state dict itself or what a training script puts around it.
+    FILE is a .safetensors file or one of torch.save, the state dict itself or what a training script puts around it;
+    for bronet also a folder with such a file and its .yaml, as their model pages have it.
     Sizes are read from the weights' shapes. Nothing of FILE is run, and nothing is written unless all of it converts.
     Exits with 2 where FILE is no such checkpoint, holds several networks, or --out cannot be written.
     """

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,8 @@ class StepSettings:
 
     learning_rate: float
     weight_decay: float
+    nesterov: bool = False
+    """The run's optimiser looks ahead: NAdam."""
 
 
 Update: TypeAlias = Callable[[Sequence[nn.Parameter], StepSettings], torch.optim.Optimizer]
@@ -40,7 +42,8 @@ class ParameterGroup:
     """Parameters that are updated alike.
 
     ``update``: an optimiser of their own; without it they take the run's, with weight decay only where they are
-    linear. ``retract``: applied to each of them after every step, and to averages. ``average``: how weight
+    linear. ``retract``: applied to each of them after every step, and to averages; with ``retract_at="epoch"`` at the
+    end of every epoch instead, for an ``update`` that stays near the set by itself. ``average``: how weight
     averaging and Lookahead combine two values; the mean, retracted, where it is None.
     """
 
@@ -49,6 +52,7 @@ class ParameterGroup:
     linear: bool = True
     update: Update | None = None
     retract: Retract | None = None
+    retract_at: Literal["step", "epoch"] = "step"
     average: Average | None = None
 
     @property
@@ -93,7 +97,8 @@ def check_groups(groups: Sequence[ParameterGroup], model: nn.Module) -> None:
     if twice:
         raise ConfigError(f"parameter_groups of {kind} have two groups named {twice[0]!r}; give each its own name")
     for group in groups:
-        if not group.linear and group.update is None and group.retract is None:
+        kept = group.update is not None or (group.retract is not None and group.retract_at == "step")
+        if not group.linear and not kept:
             raise ConfigError(
                 f"the parameter group {group.name!r} of {kind} is not linear and nothing keeps it on its set; "
                 "give retract (applied after every step) or update (an optimiser of its own)"

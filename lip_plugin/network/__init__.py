@@ -21,6 +21,7 @@ from lip_plugin.network.operators import ConvTranspose as ConvTranspose
 from lip_plugin.network.operators import Dense as Dense
 from lip_plugin.network.operators import Entrywise as Entrywise
 from lip_plugin.network.operators import Flatten as Flatten
+from lip_plugin.network.operators import FrequencyConv as FrequencyConv
 from lip_plugin.network.operators import Gather as Gather
 from lip_plugin.network.operators import GroupSort as GroupSort
 from lip_plugin.network.operators import Head as Head
@@ -31,6 +32,7 @@ from lip_plugin.network.operators import MinMax as MinMax
 from lip_plugin.network.operators import Offset as Offset
 from lip_plugin.network.operators import Operator as Operator
 from lip_plugin.network.operators import Pad as Pad
+from lip_plugin.network.operators import PartialAbs as PartialAbs
 from lip_plugin.network.operators import PixelShuffle as PixelShuffle
 from lip_plugin.network.operators import PixelUnshuffle as PixelUnshuffle
 from lip_plugin.network.operators import PlainLayer as PlainLayer
@@ -43,9 +45,12 @@ from lip_plugin.network.operators import RoundingAt as RoundingAt
 from lip_plugin.network.operators import RoundingTerm as RoundingTerm
 from lip_plugin.network.operators import Scale as Scale
 from lip_plugin.network.operators import Selecting as Selecting
+from lip_plugin.network.operators import SpatialShift as SpatialShift
 from lip_plugin.network.operators import Window as Window
 from lip_plugin.network.operators import Windows as Windows
 from lip_plugin.network.operators import minmax as minmax
+from lip_plugin.network.operators import partial_abs as partial_abs
+from lip_plugin.network.operators import spatial_shift as spatial_shift
 from lip_plugin.network.plain import tensor_flaw as tensor_flaw
 from lip_plugin.network.surroundings import foreign_surroundings as foreign_surroundings
 from lip_plugin.network.surroundings import inexact_float32 as inexact_float32

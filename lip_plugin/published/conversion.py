@@ -15,7 +15,7 @@ from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.record import write_network
 from lip_plugin.published.convert import converted
 from lip_plugin.published.implementation import get_implementation
-from lip_plugin.published.reading import read_checkpoint
+from lip_plugin.published.reading import published_folder, read_checkpoint
 from lip_plugin.published.unwrap import unwrapped
 
 
@@ -46,9 +46,13 @@ def convert_file(
 ) -> Converted:
     """Read, find the weights, infer the sizes that are not ``given``, convert. ``widen``: half precision to float32.
 
-    Raises CheckpointError and ConfigError.
+    ``path`` may be a folder with weights and configuration, where the implementation publishes such. Raises
+    CheckpointError and ConfigError.
     """
     converter = get_implementation(implementation)
+    if converter.of_file is not None and path.is_dir():
+        path, settings = published_folder(path)
+        given = {**converter.of_file(settings), **given}
     checkpoint = read_checkpoint(path)
     state = unwrapped(_widened(checkpoint) if widen else checkpoint, converter.needed, key=key)
     told = converter.sizes(state)

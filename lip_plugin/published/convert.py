@@ -18,7 +18,7 @@ from lip_plugin.published.unwrap import unwrapped
 def from_published(
     implementation: str, config: Mapping[str, Any], state_dict: Mapping[str, Any], *, key: str | None = None
 ) -> CertifiedClassifier:
-    """Convert a checkpoint of "hu23" (NeurIPS 2023 code), "liresnet_pp" (ICLR 2024 code) or another converter's name.
+    """Convert a checkpoint of "hu23" (NeurIPS 2023), "liresnet_pp" (ICLR 2024), "bronet" (ICML 2025) or another name.
 
     ``state_dict`` may be what a training script saves: the weights under ``state_dict`` or ``model``, under
     ``module.`` or ``_orig_mod.``, in two parts, with counters beside them. Where several networks are in it,

@@ -26,13 +26,15 @@ class Implementation:
     """``build(config, state_dict)`` raises CheckpointError and ConfigError.
 
     ``needed``: keys that every state dict of it has, by which it is found in a training checkpoint.
-    ``sizes(state_dict)``: the config as far as the shapes tell it.
+    ``sizes(state_dict)``: the config as far as the shapes tell it. ``of_file(settings)``: the config in a configuration
+    file that is published beside the weights; without it such files are not read.
     """
 
     build: Callable[[Mapping[str, Any], Mapping[str, Tensor]], CertifiableModel]
     needed: tuple[str, ...]
-    sizes: Callable[[Mapping[str, Tensor]], dict[str, int]]
+    sizes: Callable[[Mapping[str, Tensor]], dict[str, Any]]
     citation: Citation
+    of_file: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
 
 def get_implementation(name: str) -> Implementation:

@@ -65,6 +65,14 @@ class GeneratedConfig(StrictSettings):
     augment: AugmentConfig = AugmentConfig(crop=2, flip=True)
 
 
+class AnnealingConfig(StrictSettings):
+    """Of the loss `logit_annealing`: see there. The published values for every data set."""
+
+    offset: float = Field(default=2.0, ge=0, le=1e6)
+    temperature: float = Field(default=0.75, gt=0, le=1e6)
+    beta: float = Field(default=5.0, ge=0, le=1e6)
+
+
 class TrainConfig(StrictSettings):
     """One EMMA run. eps is the L2 radius in [0,1] pixels that the ramp is relative to."""
 
@@ -83,6 +91,8 @@ class TrainConfig(StrictSettings):
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=256, ge=1)
     loss: Literal["emma", "margin", "logit_annealing", "gloro_trades", "cross_entropy"] = "emma"
+    temperature: float = Field(default=1.0, gt=0, le=1e6)
+    """The loss is that of logits and Lipschitz constants divided by it: below 1 for networks of norm 1."""
     optimiser: Literal["adamw", "nadam"] = "adamw"
     lookahead: bool = False
     learning_rate: float = Field(default=1e-3, gt=0, le=1e30)  # AdamW itself fails above 3e37
@@ -100,6 +110,7 @@ class TrainConfig(StrictSettings):
     seed: int = Field(default=0, ge=0)
     held_out: int = Field(default=0, ge=0)
     """Training images kept aside and reported on after every epoch; 0 trains on all of them."""
+    annealing: AnnealingConfig = AnnealingConfig()
     eps_grid: tuple[Eps, ...] = Field(default=(), max_length=64)
     name: Name = "model"
     card: Provenance = Provenance()
@@ -185,6 +196,7 @@ _GROUPS: dict[str, type[BaseModel]] = {
     "augment": AugmentConfig,
     "pictures": PictureConfig,
     "generated": GeneratedConfig,
+    "annealing": AnnealingConfig,
     "card": Provenance,
 }
 

@@ -11,6 +11,17 @@ from typing import Any
 _IGNORED = {"liresnet": ("dense_depth", "neck_patch")}
 """Architecture -> settings of its section ``model`` that 0.1.0 accepted, wrote down and did not use."""
 
+_ADDED: dict[str, Any] = {
+    "temperature": 1.0,
+    "annealing": {"offset": 2.0, "temperature": 0.75, "beta": 5.0},
+}
+"""Settings that came later, with the value that earlier runs had."""
+
+
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The decisive settings of a run that any earlier version has started, as this version writes them."""
+    return {**_ADDED, **without_ignored(settings)}
+
 
 def without_ignored(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run that 0.1.0 may have started, as this version writes them."""

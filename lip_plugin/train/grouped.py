@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -11,7 +11,7 @@ from lip_plugin.models.groups import ParameterGroup
 
 
 class GroupedOptimiser:
-    """``parts`` step one after the other, then every group is retracted."""
+    """``parts`` step one after the other, then groups are retracted: after every step or epoch, as they say."""
 
     def __init__(
         self, parts: Sequence[torch.optim.Optimizer], groups: Sequence[ParameterGroup], learning_rate: float
@@ -37,8 +37,16 @@ class GroupedOptimiser:
     def step(self) -> None:
         for part in self.parts:
             part.step()
+        self._retract("step")
+
+    def end_epoch(self) -> None:
+        """After the last step of an epoch."""
+        self._retract("epoch")
+
+    def _retract(self, due: Literal["step", "epoch"]) -> None:
         for group in self.groups:
-            group.retract_(group.parameters)
+            if group.retract_at == due:
+                group.retract_(group.parameters)
 
     def state_dict(self) -> dict[str, Any]:
         """That of the only part, as version 0.1.0 wrote it, or a list of them."""

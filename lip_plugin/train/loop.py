@@ -19,7 +19,7 @@ from lip_plugin.ranks import Ranks
 from lip_plugin.train.batches import Batch, BatchSource
 from lip_plugin.train.checkpoint import load_checkpoint, save_checkpoint
 from lip_plugin.train.config import TrainConfig
-from lip_plugin.train.former import without_ignored
+from lip_plugin.train.former import completed
 from lip_plugin.train.interrupt import StopRequest
 from lip_plugin.train.precision import with_settled_precision
 from lip_plugin.train.schedule import eps_at, learning_rate_at
@@ -116,7 +116,7 @@ def _restore(config: TrainConfig, state: TrainState, run_dir: Path) -> None:
 def check_resumable(config: TrainConfig, saved: dict[str, Any], run_dir: Path) -> None:
     """Raises CheckpointError, naming the first setting that differs, unless the checkpoint is of this config."""
     was, now = saved.get("config"), decisive(with_settled_precision(config))
-    before: dict[str, Any] = without_ignored(was) if isinstance(was, dict) else {}
+    before: dict[str, Any] = completed(was) if isinstance(was, dict) else {}
     changed = [key for key in {**before, **now} if key not in before or key not in now or before[key] != now[key]]
     if changed:
         key = changed[0]
@@ -175,6 +175,7 @@ def _close_epoch(state: TrainState, steps: int, ranks: Ranks) -> None:
     state.losses.append(loss)
     state.accuracies.append((clean, proved))
     state.sums = torch.zeros_like(state.sums)
+    state.optimiser.end_epoch()
     for module in (state.model, state.average):
         if module is not None:
             ranks.take_from_leader(module)  # kernels of GPUs may round apart; what is evaluated together is one model

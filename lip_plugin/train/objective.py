@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,15 +22,32 @@ class Objective:
 
     loss: Callable[..., Tensor]
     estimate: Callable[[CertifiableModel, EstimateState, Tensor], Tensor] | None
+    section: str = ""
+    """The section of a recipe whose settings are arguments of the loss."""
+
+    def with_settings(self, recipe: Mapping[str, Any]) -> Objective:
+        """With the settings of its section, of a recipe as a dict."""
+        return replace(self, loss=partial(self.loss, **recipe[self.section])) if self.section else self
 
     def __call__(
-        self, model: CertifiableModel, state: EstimateState, logits: Tensor, labels: Tensor, eps: float
+        self,
+        model: CertifiableModel,
+        state: EstimateState,
+        logits: Tensor,
+        labels: Tensor,
+        eps: float,
+        *,
+        temperature: float = 1.0,
     ) -> tuple[Tensor, Tensor | None]:
-        """logits (B, K), labels (B,) -> (scalar loss, the estimate that was used)."""
+        """logits (B, K), labels (B,) -> (scalar loss, the estimate that was used).
+
+        The loss is that of logits and Lipschitz constants over ``temperature``: radii stay what they are, and how far
+        apart logits must be to count as sure is chosen. A network of fixed Lipschitz constant cannot choose it itself.
+        """
         if self.estimate is None:
-            return self.loss(logits, labels), None
+            return self.loss(logits / temperature, labels), None
         pair = self.estimate(model, state, labels)
-        return self.loss(logits, labels, pair_lipschitz=pair, eps=eps), pair
+        return self.loss(logits / temperature, labels, pair_lipschitz=pair / temperature, eps=eps), pair
 
 
 def _whole_matrix(model: CertifiableModel, state: EstimateState, labels: Tensor) -> Tensor:
@@ -38,7 +57,7 @@ def _whole_matrix(model: CertifiableModel, state: EstimateState, labels: Tensor)
 OBJECTIVES: dict[str, Objective] = {
     "emma": Objective(emma_loss, label_lipschitz_estimate),
     "margin": Objective(margin_loss, label_lipschitz_estimate),
-    "logit_annealing": Objective(logit_annealing_loss, label_lipschitz_estimate),
+    "logit_annealing": Objective(logit_annealing_loss, label_lipschitz_estimate, "annealing"),
     "gloro_trades": Objective(gloro_trades_loss, _whole_matrix),
     "cross_entropy": Objective(F.cross_entropy, None),
 }

@@ -37,7 +37,7 @@ def build_optimiser(config: TrainConfig, model: CertifiableModel) -> GroupedOpti
 
 def _parts(config: TrainConfig, groups: Sequence[ParameterGroup]) -> Iterator[torch.optim.Optimizer]:
     """The run's optimiser for the groups that take it, then those that groups bring."""
-    settings = StepSettings(config.learning_rate, config.weight_decay)
+    settings = StepSettings(config.learning_rate, config.weight_decay, nesterov=config.optimiser == "nadam")
     shared = [
         {"params": list(group.parameters), **({} if group.linear else {"weight_decay": 0.0})}
         for group in groups

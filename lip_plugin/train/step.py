@@ -24,7 +24,8 @@ def train_step(
     with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=config.bfloat16 is True):
         logits = state.forward(x)
     logits = logits.float()
-    loss, pair = OBJECTIVES[config.loss](state.model, state.estimates, logits, y, eps)
+    objective = OBJECTIVES[config.loss].with_settings(config.model_dump(include={"annealing"}))
+    loss, pair = objective(state.model, state.estimates, logits, y, eps, temperature=config.temperature)
     state.optimiser.zero_grad()
     loss.backward()
     if ranks is not None:

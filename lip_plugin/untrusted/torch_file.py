@@ -60,7 +60,7 @@ def _reason(path: Path, text: str) -> str:
         with path.open("rb") as file:
             start = file.read(64)
         members = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):  # names that are no text, and the like
         start, members = b"", []
     if not start:
         return "it is empty or cut off"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import torch
 from torch import Tensor
@@ -52,16 +52,21 @@ def _merge_last(done: list[Operator], operator: Operator) -> bool:
     merged: Operator | None = None
     if isinstance(last, Conv | ConvTranspose | Dense) and isinstance(operator, Scale):
         merged = _scaled_outputs(last, operator.scale)
-    elif isinstance(last, Conv | ConvTranspose | Dense) and isinstance(operator, Offset):
+    elif isinstance(last, Conv | ConvTranspose | Dense) and _is_per_channel(operator):
         merged = _shifted(last, operator.offset)
     elif isinstance(last, Scale) and isinstance(operator, Scale):
         merged = Scale(_rounded(last.scale.double() * operator.scale.double(), last.scale))
-    elif isinstance(last, Offset) and isinstance(operator, Offset):
+    elif _is_per_channel(last) and _is_per_channel(operator):
         merged = Offset(_rounded(last.offset.double() + operator.offset.double(), last.offset))
     if merged is None or not _is_finite(merged):
         return False
     done[-1] = merged
     return True
+
+
+def _is_per_channel(operator: Operator) -> TypeGuard[Offset]:
+    """An offset that a bias can take, unlike one that differs between positions."""
+    return isinstance(operator, Offset) and operator.offset.dim() < 2
 
 
 def _rounded(value: Tensor, like: Tensor) -> Tensor:

@@ -169,11 +169,7 @@ class Traced(Tensor):
 
     def shifted(self, value: Any) -> Traced:
         """The activation plus fixed numbers that broadcast to it."""
-        spread = self._spread(value)
-        if spread.dim() > 1:  # a number for every entry
-            shape = self.features
-            return self.then(Flatten(), Offset(spread.flatten()), Reshape(shape))
-        return self.then(Offset(spread))
+        return self.then(Offset(self._spread(value)))
 
     def scaled(self, value: Any, *, reciprocal: bool = False) -> Traced:
         """The activation times fixed numbers that broadcast to it, or divided by them."""

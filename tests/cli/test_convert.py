@@ -30,7 +30,18 @@ def convert(file: Path, implementation: str, out: Path, *more: str) -> int:
     return run(["convert", str(file), "--implementation", implementation, "--out", str(out), *more])
 
 
-@pytest.mark.parametrize("name", ["hu23_cifar_s1", "hu23_tiny_s1", "liresnetpp_cifar_s1", "liresnetpp_tiny_s1"])
+LINKS = {"hu23": "2301.12549", "liresnet_pp": "2310.02513", "bronet": "2505.15174"}
+CONVERTED = [
+    "hu23_cifar_s1",
+    "hu23_tiny_s1",
+    "liresnetpp_cifar_s1",
+    "liresnetpp_tiny_s1",
+    "bronet_cifar_s1",
+    "bronet_tiny_s1",
+]
+
+
+@pytest.mark.parametrize("name", CONVERTED)
 def test_sizes_come_from_the_shapes(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     implementation, config, state = recorded(name)
     torch.save({"model": {f"module.{key}": value for key, value in state.items()}, "epoch": 3}, tmp_path / "last.pt")
@@ -41,9 +52,89 @@ def test_sizes_come_from_the_shapes(name: str, tmp_path: Path, capsys: pytest.Ca
     assert lp.load_model(out).digest == expected.digest
     card = lp.model_card(str(out))
     assert (card.name, card.dataset, card.input_shape) == ("model", "cifar10", expected.input_shape)
-    assert card.link == f"https://arxiv.org/abs/{'2301.12549' if implementation == 'hu23' else '2310.02513'}"
+    assert card.link == f"https://arxiv.org/abs/{LINKS[implementation]}"
     assert card.bibtex and card.paper and card.based_on
     assert card.authors is None  # who trained these weights, the file does not say
+
+
+PUBLISHED_YAML = """\
+model:
+  use_lln: True
+  num_lc_iter: 10
+  act_name: "MinMax"
+  {model}
+
+training:
+  batch_size: 1024
+  lr: 1.0e-3
+
+dataset:
+  name: "imagenet"
+  num_classes: {num_classes}
+  input_size: {input_size}
+  ddpm: False
+
+loss:
+  eps: 0.1411764705882353
+"""
+
+
+def published_folder(name: str, folder: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+    """As the model pages of BRONet have it: a checkpoint of their training script, its configuration, a page."""
+    implementation, config, state = recorded(name)
+    sections = {key: config.pop(key) for key in ("num_classes", "input_size")}
+    lines = "\n  ".join(f"{key}: {json.dumps(value)}" for key, value in config.items())
+    folder.mkdir()
+    (folder / "README.md").write_text("# BRONet")
+    (folder / "imagenet.yaml").write_text(PUBLISHED_YAML.format(model=lines, **sections))
+    torch.save({"backbone": state, "epoch": 399, "optimizer": {"lr": 0.0}}, folder / "imagenet.pth")
+    return implementation, {**config, **sections}, state
+
+
+@pytest.mark.parametrize("name", ["bronet_cifar_s1", "bronet_tiny_s1", "bronet_hybrid_s1"])
+def test_a_folder_as_on_a_model_page(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What no shape tells, that the hybrid one grows, comes from its configuration."""
+    implementation, config, state = published_folder(name, tmp_path / "page")
+    assert convert(tmp_path / "page", implementation, tmp_path / "out") == 0
+    assert "depth" not in capsys.readouterr().out  # nothing is guessed that is written
+    network = lp.load_model(tmp_path / "out")
+    assert network.digest == lp.from_published(implementation, config, state).digest
+    assert network.num_classes == config["num_classes"]
+    if "hybrid" in name:
+        assert convert(tmp_path / "page" / "imagenet.pth", implementation, tmp_path / "alone") == 2
+        assert "--set input_size=N" in capsys.readouterr().err
+        told = ["--set", "input_size=32", "--set"]
+        assert convert(tmp_path / "page" / "imagenet.pth", implementation, tmp_path / "alone", *told, "width=8") == 2
+        assert "--set backbone_type=bro" in capsys.readouterr().err
+    assert convert(tmp_path / "page", implementation, tmp_path / "other", "--set", "depth=7") == 2
+
+
+@pytest.mark.parametrize("name", ["bronet_cifar_s1"])
+def test_folders_that_are_no_model_page(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page"
+    implementation, _, state = published_folder(name, page)
+    good = (page / "imagenet.yaml").read_text()
+    cases = {
+        "no mapping": ("- 1", "not a YAML mapping"),
+        "no section": ("model: {width: 8}", "lacks a section model or dataset"),
+        "an alias": ("model: &a {width: 8}\ndataset: *a", "imagenet.yaml"),
+        "a tag": ("model: !!python/name:os.system {}", "imagenet.yaml"),
+        "another network": (good.replace('"bro"', '"soc"'), "converted are bro, brov2"),
+        "other sizes": (good.replace("width: 16", "width: 18"), "config implies"),
+    }
+    for text, words in cases.values():
+        (page / "imagenet.yaml").write_text(text)
+        assert convert(page, implementation, tmp_path / "out") == 2
+        err = capsys.readouterr().err
+        assert words in err and err.count("\n") == 1, err
+    (page / "imagenet.yaml").unlink()
+    assert convert(page, implementation, tmp_path / "out") == 2
+    assert "must hold one configuration (.yaml), found none" in capsys.readouterr().err
+    (page / "imagenet.yaml").write_text(good)
+    torch.save(state, page / "second.pt")
+    assert convert(page, implementation, tmp_path / "out") == 2
+    assert "must hold one checkpoint" in (err := capsys.readouterr().err) and "second.pt" in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_safetensors_float32_and_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,7 +211,7 @@ def test_files_that_are_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixt
         err = capsys.readouterr().err
         assert words in err and err.count("\n") == 1, err
     assert convert(tmp_path / "good.pt", "hu24", tmp_path / "out") == 2
-    assert "no converter 'hu24'; known: hu23, liresnet_pp" in capsys.readouterr().err
+    assert "no converter 'hu24'; known: bronet, hu23, liresnet_pp" in capsys.readouterr().err
     assert convert(tmp_path / "good.pt", "hu23", tmp_path / "out") == 2
     assert "lacks" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -97,7 +97,7 @@ def _minmax(x: Array, layer: Layer) -> Array:
 
 
 def _per_channel(values: Array, x: Array) -> Array:
-    return values.reshape(-1, *[1] * (x.ndim - 2)) if values.ndim else values
+    return values.reshape(-1, *[1] * (x.ndim - 2)) if values.ndim == 1 else values
 
 
 def _activation(x: Array, layer: Layer) -> Array:

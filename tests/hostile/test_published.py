@@ -18,7 +18,7 @@ HEADS = ("head.weight", "head.bias")
 Published = tuple[str, dict[str, Any], dict[str, Tensor]]
 
 
-@pytest.fixture(scope="module", params=["hu23_cifar_s1", "liresnetpp_cifar_s1"])
+@pytest.fixture(scope="module", params=["hu23_cifar_s1", "liresnetpp_cifar_s1", "bronet_tiny_s1"])
 def published(request: pytest.FixtureRequest) -> Published:
     path = Path(__file__).parents[1] / "golden" / f"{request.param}.safetensors"
     with safe_open(path, framework="pt") as file:

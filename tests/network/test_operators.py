@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network import (
     Activation,
     AvgPool,
@@ -19,6 +23,7 @@ from lip_plugin.network import (
     ConvTranspose,
     Dense,
     Flatten,
+    FrequencyConv,
     Gather,
     GroupSort,
     L2Pool,
@@ -27,6 +32,7 @@ from lip_plugin.network import (
     Offset,
     Operator,
     Pad,
+    PartialAbs,
     PixelShuffle,
     PixelUnshuffle,
     PReLU,
@@ -34,6 +40,7 @@ from lip_plugin.network import (
     Reshape,
     Residual,
     Scale,
+    SpatialShift,
 )
 from lip_plugin.network.operators import BUILT_IN
 from lip_plugin.testing import OperatorTests
@@ -51,6 +58,12 @@ def conv(*weight: int, **settings: Any) -> Conv:
     return Conv(draw(*weight), draw(weight[0], seed=1), **settings)
 
 
+def by_frequency(rank: int, *sides: int, scale: float = 0.5, **settings: Any) -> FrequencyConv:
+    """Four channels; the factors of random taps, so that those of opposite frequencies are conjugate."""
+    spectrum = torch.fft.rfft2(scale * draw(4, rank, *sides)).permute(2, 3, 0, 1)
+    return FrequencyConv(torch.cat([spectrum.real, spectrum.imag], 2).contiguous(), **settings)
+
+
 def away_from(kink: float, x: Tensor) -> Tensor:
     """No entry within 0.02 of a kink."""
     return torch.where((x - kink).abs() < 0.02, x + 0.05, x)
@@ -66,10 +79,21 @@ CASES: dict[str, tuple[Make, tuple[int, ...], float]] = {
     ),
     "conv, circular": (lambda: conv(3, 4, 3, 3, padding=(2, 2, 2, 2), padding_mode="circular"), IMAGE, 1.5),
     "conv, long sums": (lambda: conv(2, 64, 3, 3, padding=SAME), (64, 3, 3), TIGHT),
+    "conv by frequency": (lambda: by_frequency(2, 6, 6), IMAGE, TIGHT),
+    "conv by frequency, odd sides, full rank": (lambda: by_frequency(4, 5, 3, scale=0.2), (4, 5, 3), TIGHT),
+    "conv by frequency, isometry": (lambda: by_frequency(1, 6, 6, scale=1e-3), IMAGE, TIGHT),
+    "conv by frequency, padded and cropped": (
+        lambda: by_frequency(2, 9, 8, padding=(1, 2, 0, 2), crop=(1, 0, 2, 1)),
+        IMAGE,
+        2.0,
+    ),
+    "conv by frequency, growing": (lambda: by_frequency(2, 8, 8, padding=SAME), IMAGE, 1.5),
     "dense": (lambda: Dense(draw(9, 40), draw(9)), (40,), TIGHT),
     "dense, long sums": (lambda: Dense(draw(3, 400)), (400,), TIGHT),
     "offset": (lambda: Offset(draw(4)), IMAGE, TIGHT),
     "offset of features": (lambda: Offset(draw(40)), (40,), TIGHT),
+    "offset of positions": (lambda: Offset(draw(1, 6, 6)), IMAGE, TIGHT),
+    "offset of entries": (lambda: Offset(draw(4, 6, 6)), IMAGE, TIGHT),
     "scale": (lambda: Scale(draw(4)), IMAGE, TIGHT),
     "average pool": (lambda: AvgPool((3, 3), (2, 1), (1, 1)), IMAGE, TIGHT),
     "max pool": (lambda: MaxPool((3, 3), (2, 2), (1, 1)), IMAGE, 2.5),
@@ -125,6 +149,10 @@ CASES: dict[str, tuple[Make, tuple[int, ...], float]] = {
     "pixel shuffle": (lambda: PixelShuffle(2), IMAGE, TIGHT),
     "pixel unshuffle": (lambda: PixelUnshuffle(2), IMAGE, TIGHT),
     "channel shuffle": (lambda: ChannelShuffle(2), IMAGE, TIGHT),
+    "spatial shift": (lambda: SpatialShift(2), (9, 5, 4), TIGHT),
+    "spatial shift, all channels, one row": (lambda: SpatialShift(1), (4, 1, 6), TIGHT),
+    "partial abs": (lambda: PartialAbs(3), IMAGE, TIGHT),
+    "partial abs of features": (lambda: PartialAbs(40), (40,), TIGHT),
     "concat": (lambda: Concat((conv(4, 4, 3, 3, padding=SAME), Activation("relu")), (Scale(draw(4)),)), IMAGE, 3.0),
     "concat of different channels": (
         lambda: Concat((Gather((2, 0)), Scale(torch.tensor(0.3))), (Gather((1, 3)), conv(3, 2, 3, 3, padding=SAME))),
@@ -197,3 +225,55 @@ class TestOperators(OperatorTests):
 
 def test_every_kind_is_tried() -> None:
     assert {make().kind for make, _, _ in CASES.values()} | {"head"} == BUILT_IN
+
+
+def test_a_shift_moves_each_group_its_way() -> None:
+    """Every entry by its index, around the border."""
+    x, (height, width) = draw(1, 9, 3, 4), (3, 4)
+    moved = SpatialShift(2).apply(x)
+    for channel, (down, right) in enumerate([(-1, 0)] * 2 + [(1, 0)] * 2 + [(0, -1)] * 2 + [(0, 1)] * 2 + [(0, 0)]):
+        for row in range(height):
+            for column in range(width):
+                place = (row + down) % height, (column + right) % width
+                assert moved[0, channel, place[0], place[1]] == x[0, channel, row, column]
+
+
+def test_half_of_partial_abs_is_minmax_between_rotations() -> None:
+    x = draw(5, 6).double()
+    turn = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), torch.eye(3)).double() / 2**0.5
+    turned = PartialAbs(3).apply(x @ turn[[3, 4, 5, 0, 1, 2]].T) @ turn[[3, 4, 5, 0, 1, 2]]
+    torch.testing.assert_close(turned, MinMax().apply(x))
+
+
+@pytest.mark.parametrize(
+    ("operator", "shape"),
+    [
+        (SpatialShift(2), (7, 3, 3)),
+        (SpatialShift(1), (8,)),
+        (PartialAbs(5), IMAGE),
+        (Offset(draw(1, 6, 5)), IMAGE),
+        (Offset(draw(6, 6)), IMAGE),
+        (Offset(draw(2, 6, 6)), IMAGE),
+    ],
+)
+def test_what_does_not_fit_is_refused(operator: Operator, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UnsupportedLayerError, match=f"{operator.kind}.*{re.escape(str(shape))}"):
+        operator.output_shape(shape)
+
+
+@pytest.mark.parametrize("kind", ["spatial_shift", "partial_abs", "offset"])
+def test_500_random_instances_keep_every_length(kind: str) -> None:
+    """All singular values of the Jacobian at a random point are 1, as the bound says."""
+    for seed in range(500):
+        random = Random(seed)
+        shape = (random.randint(1, 6), random.randint(1, 3), random.randint(1, 3))
+        operator = {
+            "spatial_shift": SpatialShift(random.randint(0, shape[0] // 4)),
+            "partial_abs": PartialAbs(random.randint(0, shape[0])),
+            "offset": Offset(draw(*(random.choice([1, side]) for side in shape)).double()),
+        }[kind]
+        jacobian = torch.autograd.functional.jacobian(operator.apply, draw(1, *shape, seed=seed).double())
+        assert isinstance(jacobian, Tensor)
+        values = torch.linalg.svdvals(jacobian.reshape(math.prod(shape), -1))
+        torch.testing.assert_close(values, torch.ones_like(values), rtol=0, atol=1e-12)
+        assert operator.lipschitz_upper_bound(shape).value == 1.0

@@ -16,12 +16,27 @@ from torch import Tensor
 
 import lip_plugin as lp
 from lip_plugin.errors import CheckpointError, ConfigError, LipPluginError
-from lip_plugin.losses import emma_loss, gloro_trades_loss, margin_loss
-from lip_plugin.network import Conv
+from lip_plugin.losses import emma_loss, gloro_trades_loss, logit_annealing_loss, margin_loss
+from lip_plugin.network import Conv, FrequencyConv
 
-GOLDEN = ["hu23_cifar_s1", "hu23_tiny_s1", "liresnetpp_cifar_s1", "liresnetpp_tiny_s1"]
-LOSSES: dict[str, Callable[..., Tensor]] = {"emma": emma_loss, "trades": gloro_trades_loss, "margin": margin_loss}
-NOT_TRUSTED = ("identity", "init_x", "init_layer", "eval_weight")
+GOLDEN = [
+    "hu23_cifar_s1",
+    "hu23_tiny_s1",
+    "liresnetpp_cifar_s1",
+    "liresnetpp_tiny_s1",
+    "bronet_cifar_s1",
+    "bronet_tiny_s1",
+    "bronet_hybrid_s1",
+]
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "emma": emma_loss,
+    "trades": gloro_trades_loss,
+    "margin": margin_loss,
+    "logit_annealing": logit_annealing_loss,
+}
+CACHED = ("init_x", "init_layer", "eval_weight")
+IDENTITIES = ("identity", "identity_half", "residual_identity", "I_low", "I_full")
+NOT_TRUSTED = (*CACHED, *IDENTITIES)
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,7 @@ def test_sound_bound_is_just_above_the_published_constant(golden: Golden) -> Non
 def test_stored_state_is_not_trusted(golden: Golden) -> None:
     """Iteration vectors and cached weights may hold anything, or be absent."""
     digest = golden.converted().digest
-    cached = [key for key in golden.state if key.rsplit(".", 1)[-1] in NOT_TRUSTED[1:]]
+    cached = [key for key in golden.state if key.rsplit(".", 1)[-1] in CACHED]
     assert cached
     for value in (0.0, float("nan"), 7.0):
         spoiled = {key: torch.full_like(golden.state[key], value) for key in cached}
@@ -98,7 +113,7 @@ def test_stored_state_is_not_trusted(golden: Golden) -> None:
 
 
 def test_a_tampered_identity_is_refused(golden: Golden) -> None:
-    identities = [key for key in golden.state if key.endswith("identity")]
+    identities = [key for key in golden.state if key.rsplit(".", 1)[-1] in IDENTITIES]
     assert identities
     for key in identities:
         tampered = golden.state[key].clone()
@@ -158,8 +173,10 @@ def test_configs_that_do_not_fit_are_refused(key: str, value: object, golden: Go
 
 @pytest.mark.parametrize("key", ["depth", "width", "num_classes"])
 def test_configs_of_another_size_are_refused(key: str, golden: Golden) -> None:
-    with pytest.raises(CheckpointError):
-        lp.from_published(golden.implementation, {**golden.config, key: golden.config[key] + 2}, golden.state)
+    config = {**golden.config, key: golden.config[key] + 2}
+    contradicts_itself = key == "depth" and "depth_1" in config  # depth is the sum of two others
+    with pytest.raises(ConfigError if contradicts_itself else CheckpointError):
+        lp.from_published(golden.implementation, config, golden.state)
 
 
 def test_other_implementations_and_architectures_are_refused(golden: Golden) -> None:
@@ -174,12 +191,74 @@ def test_blocks_are_merged_into_one_convolution_each(golden: Golden) -> None:
     """Kernel of the first block = delta + L^{-1/2} gamma K, from the raw state."""
     network, state, depth = golden.converted(), golden.state, golden.config["depth"]
     convs = [layer for layer in network.operators if isinstance(layer, Conv)]
-    assert len(convs) == depth + 2
     if golden.implementation == "hu23":
         kernel, gamma = state["backbone.0.weight"], state["backbone.0.affine"]
-    else:
+    elif golden.implementation == "liresnet_pp":
         kernel, gamma = state["conv.weights"][0], state["conv.gamma"][0]
+    elif "conv_1.weights" in state:
+        kernel, gamma, depth = state["conv_1.weights"][0], state["conv_1.gamma"][0], golden.config["depth_1"]
+    else:
+        pytest.skip("it has none")
+    assert len(convs) == depth + (1 if golden.implementation == "bronet" else 2)
     expected = depth**-0.5 * gamma * kernel
     for channel in range(len(expected)):
         expected[channel, channel, 1, 1] += 1
     assert torch.allclose(convs[1].weight, expected, rtol=1e-14, atol=1e-15)
+
+
+def test_reflectors_are_what_their_definition_says(golden: Golden) -> None:
+    """I - 2 V (V^H V + r I)^{-1} V^H of the first one at some frequencies, V tap by tap, the inverse by LAPACK."""
+    layers = [layer for layer in golden.converted().operators if isinstance(layer, FrequencyConv)]
+    if golden.implementation != "bronet":
+        assert not layers
+        return
+    depth = golden.config.get("depth_2", golden.config["depth"])
+    assert len(layers) == depth
+    v = golden.state["conv.identity"] + depth**-0.5 * golden.state["conv.gamma"][0] * golden.state["conv.weights"][0]
+    side, width = layers[0].factor.shape[0], v.shape[0]
+    direction = 1j if golden.config["backbone_type"].endswith("v2") else -1j
+    taps = torch.arange(3, dtype=torch.float64)
+    for k, l in ((0, 0), (1, 2), (side - 1, 1), (3, side // 2)):  # noqa: E741
+        turns = torch.exp(direction * 2 * torch.pi * (k * taps[:, None] + l * taps[None]) / side)
+        symbol = (v * turns).sum((2, 3))
+        gram = symbol.mH @ symbol
+        ridge = 1e-7 * gram.diagonal().real.mean() * torch.eye(len(gram), dtype=gram.dtype)
+        expected = torch.eye(width) - 2 * symbol @ torch.linalg.inv(gram + ridge) @ symbol.mH
+        real, imaginary = layers[0].factor[k, l].split(width)
+        u = torch.complex(real, imaginary)
+        assert torch.allclose(torch.eye(width) - u @ u.mH, expected, atol=1e-12)
+
+
+OTHER_SETTINGS: dict[str, tuple[object, str]] = {
+    # key: (a value of the published code that is not converted, what the error says)
+    "backbone_type": ("soc", "converted are bro, brov2"),
+    "neck_conv_type": ("default", "converted are cholesky, bro, l2"),
+    "neck_linear_type": (3, "converted are cholesky, bro"),
+    "dense_type": ("sll", "converted are cholesky, bro"),
+    "backbone_weight_rank_ratio": (2.0, "from 0 to 1"),
+    "backbone_quasi_residual": (False, "only True is converted"),
+    "neck_conv_patch_size_2": (2, "only 0 is converted"),
+    "act_name": ("hh1", "only 'MinMax'"),
+    "neck_conv_patch_size": (3, "does not divide"),
+    "width": (17, "no model that can be built"),
+}
+
+
+@pytest.mark.parametrize("key", OTHER_SETTINGS)
+@pytest.mark.parametrize("golden", [name for name in GOLDEN if name.startswith("bronet")], indirect=True)
+def test_other_settings_of_bronet_are_refused(key: str, golden: Golden) -> None:
+    value, message = OTHER_SETTINGS[key]
+    with pytest.raises(ConfigError, match=message):
+        lp.from_published("bronet", {**golden.config, key: value}, golden.state)
+
+
+@pytest.mark.parametrize("golden", [name for name in GOLDEN if name.startswith("bronet")], indirect=True)
+def test_another_kind_of_layer_is_refused_by_the_shapes(golden: Golden) -> None:
+    config = golden.config
+    other = {"cholesky": "bro", "bro": "cholesky", "l2": "cholesky"}
+    for key in ("neck_conv_type", "neck_linear_type", "dense_type"):
+        with pytest.raises(CheckpointError):
+            lp.from_published("bronet", {**config, key: other[config[key]]}, golden.state)
+    if "hybrid" not in config["backbone_type"]:
+        with pytest.raises(CheckpointError, match=r"config implies|lacks"):
+            lp.from_published("bronet", {**config, "backbone_type": "brov2", "neck_conv_patch_size": 2}, golden.state)

@@ -39,7 +39,7 @@ class Published:
         return {**self.state, "head.bias": self.state["head.bias"] + 1}
 
 
-@pytest.fixture(scope="module", params=["hu23_cifar_s1", "liresnetpp_cifar_s1"])
+@pytest.fixture(scope="module", params=["hu23_cifar_s1", "liresnetpp_cifar_s1", "bronet_tiny_s1"])
 def published(request: pytest.FixtureRequest) -> Published:
     return Published(Path(__file__).parents[1] / "golden" / f"{request.param}.safetensors")
 

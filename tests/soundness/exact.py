@@ -158,15 +158,8 @@ def _scale(layer: Any, shape: Shape, out: Shape, forms: list[Form], decide: Deci
 
 
 def _per_entry(values: Tensor, shape: Shape) -> list[Fraction]:
-    channels = fractions(values.expand(shape[0]))
-    return [value for value in channels for _ in range(_product(shape[1:]))]
-
-
-def _product(sizes: Sequence[int]) -> int:
-    result = 1
-    for size in sizes:
-        result *= size
-    return result
+    per_channel = values.view(-1, *[1] * (len(shape) - 1)) if values.dim() == 1 else values
+    return fractions(per_channel.expand(shape))
 
 
 def _flatten(layer: Any, shape: Shape, out: Shape, forms: list[Form], decide: Decide) -> list[Form]:

@@ -20,7 +20,9 @@ from torch import nn
 
 import lip_plugin as lp
 from lip_plugin.cli import run
+from lip_plugin.models.bronet import BRONetConfig
 from lip_plugin.models.layers.minmax import MinMax
+from lip_plugin.network import FrequencyConv
 from lip_plugin.zoo import shipped
 
 from .loading import TOOLS, load_checker, load_tool
@@ -164,6 +166,33 @@ def test_wrapped_models(features: Callable[[], nn.Sequential], case: Callable[..
     for line, layer in zip(lines, library.layers, strict=True):
         assert f"{line[0]} {line[1]}" == layer.name
         assert float(line[2]) == pytest.approx(layer.value, rel=1e-6)
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_convolutions_by_frequency(grows: bool, tmp_path: Path) -> None:
+    """A BRONet whose reflectors are stored in float32, and of which one is made too long by a tenth of a per cent."""
+    torch.manual_seed(0)
+    config = BRONetConfig(depth=2, width=4, neck_patch=2, dense_width=6, dense_depth=1, grows=grows)
+    trainable = config.build(input_shape=SHAPE, num_classes=4)
+    with torch.no_grad():
+        for value in trainable.parameters():
+            value += 0.1 * torch.randn_like(value)
+    frozen = lp.freeze(trainable)
+    layers = list(frozen.operators)
+    index = next(i for i, layer in enumerate(layers) if isinstance(layer, FrequencyConv))
+    layers[index] = layers[index].map_tensors(lambda factor: 1.001 * factor)
+    network = lp.CertifiedClassifier(layers, frozen.head, input_shape=SHAPE)
+    network.save(tmp_path / "model")
+    x = np.random.default_rng(0).integers(0, 256, (20, *SHAPE), np.uint8)
+    np.savez(tmp_path / "images.npz", x=x, y=np.arange(20) % 4)
+    arguments = ["certify", tmp_path / "model", "--data", tmp_path / "images.npz", "--eps", "0.001", "--quiet"]
+    assert run([str(argument) for argument in [*arguments, "--out", tmp_path / "out"]]) == 0
+    files = ["--points", tmp_path / "out" / "points.csv", "--report", tmp_path / "out" / "report.json"]
+    result = _recheck(tmp_path / "model", "--data", tmp_path / "images.npz", *files)
+    assert (result.returncode, result.stderr) == (0, ""), result.stdout
+    proved = [float(line.split()[2]) for line in result.stdout.splitlines() if " frequency_conv " in line]
+    assert proved == pytest.approx([1.001**2 * 2 - 1, 1.0], abs=1e-5)
+    assert "20 radii of the library compared" in result.stdout
 
 
 def test_radii_against_exact_arithmetic() -> None:

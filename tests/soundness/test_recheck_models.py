@@ -73,6 +73,8 @@ def _in_branch(**record: object) -> Edit:
         ("max pool", _set(kernel=[1, 1], padding=[2, 2]), "windows of padding alone"),
         ("l2 pool", _set(kernel=[7, 7]), "l2_pool of 7x7"),
         ("channel shuffle", _set(groups=3), "cannot reshape"),
+        ("spatial shift", _set(channels=3), "spatial_shift: channels is [3], outside [0, 2]"),
+        ("partial abs", _set(channels=5), "partial_abs: channels is [5], outside [0, 4]"),
         ("residual", _in_branch(kind="warp"), "operator kind 'warp' is not supported"),
         ("residual", _in_branch(kind="head"), "head with tensors"),
         ("residual of a multiple", _set(branch=[]), "residual with 0 layers"),
@@ -97,6 +99,7 @@ def test_what_no_bound_is_proved_for_is_refused(
         *("conv", "conv, strided, groups", "conv, reflect", "conv, circular", "transposed conv", "average pool"),
         *("max pool", "l2 pool", "pad, circular", "pad, replicate", "repeat", "minmax", "relu", "prelu"),
         *("pixel shuffle", "pixel unshuffle", "channel shuffle", "gather", "flatten", "reshape", "residual", "concat"),
+        *("spatial shift", "partial abs", "offset of positions"),
     ],
 )
 def test_scales_are_taken_through_what_the_library_takes_them_through(

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from lip_plugin.data import ImageSet
 from lip_plugin.errors import CheckpointError, ConfigError
 from lip_plugin.train.checkpoint import load_checkpoint
-from lip_plugin.train.config import load_config
+from lip_plugin.train.config import AnnealingConfig, load_config
 from lip_plugin.train.former import settings_of_today
-from lip_plugin.train.loop import train
+from lip_plugin.train.loop import check_resumable, train
 
 GOLDEN = Path(__file__).parent / "golden"
 RUNS = ["liresnet_adamw", "liresnet_pp_nadam_lookahead"]
@@ -59,3 +59,16 @@ def test_a_former_run_of_other_sizes_is_not_resumed(tmp_path: Path, halves: Call
     config = load_config(str(run_dir / "config.yaml"), ["model.depth=2"], resumed=run_dir)
     with pytest.raises(CheckpointError, match="another config: model was"):
         train(config, halves(200, 1), run_dir=run_dir, resume=True)
+
+
+def test_settings_that_came_later_are_what_they_were(run_dir: Path) -> None:
+    """The golden runs know none of them: they go on with the values that these had, and with no other."""
+    config = load_config(str(run_dir / "config.yaml"), resumed=run_dir)
+    saved = load_checkpoint(run_dir)
+    assert not {"temperature", "annealing"} & saved["config"].keys()
+    check_resumable(config, saved, run_dir)
+    with pytest.raises(CheckpointError, match=r"temperature was 1\.0, now 0\.5"):
+        check_resumable(config.model_copy(update={"temperature": 0.5}), saved, run_dir)
+    other = config.model_copy(update={"annealing": AnnealingConfig(beta=1.0)})
+    with pytest.raises(CheckpointError, match="another config: annealing was"):
+        check_resumable(other, saved, run_dir)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -257,3 +259,46 @@ def test_an_update_that_steps_other_parameters_is_refused() -> None:
     model.parameter_groups = lambda: (head, greedy)
     with pytest.raises(ConfigError, match="update of the parameter group 'all' must step its parameters"):
         build_optimiser(_config("linear"), model)
+
+
+def test_a_group_may_be_put_back_at_the_end_of_an_epoch_alone(images: ImageSet) -> None:
+    """Its update keeps it near its set; in between nothing is retracted."""
+    state = _state(_config("update"))
+    head, rotations = state.model.parameter_groups()
+    late = replace(rotations, retract_at="epoch")
+    state.model.parameter_groups = lambda: (head, late)
+    optimiser = build_optimiser(_config("update"), state.model)
+    for parameter in state.model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimiser.step()
+    assert _defect(state.model) > 0.1
+    optimiser.end_epoch()
+    assert _defect(state.model) < 1e-5
+    with pytest.raises(ConfigError, match="nothing keeps it on its set"):
+        check_groups((head, replace(late, update=None)), state.model)
+
+
+def test_training_ends_epochs(images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once after the last step of each, before the checkpoint and whatever is reported."""
+    ends: list[int] = []
+    monkeypatch.setattr(
+        "lip_plugin.train.grouped.GroupedOptimiser.end_epoch", lambda self: ends.append(len(ends)), raising=True
+    )
+    seen: list[int] = []
+    train(_config("linear"), images, run_dir=tmp_path, hooks=Hooks(on_epoch=lambda state: seen.append(len(ends))))
+    assert len(ends) == 2 and seen == [1, 2]
+
+
+def test_updates_hear_whether_the_run_looks_ahead() -> None:
+    heard: list[StepSettings] = []
+
+    def listening(parameters: Sequence[nn.Parameter], settings: StepSettings) -> torch.optim.Optimizer:
+        heard.append(settings)
+        return half_as_fast(parameters, settings)
+
+    for optimiser in ("adamw", "nadam"):
+        model = _state(_config("update")).model
+        head, rotations = model.parameter_groups()
+        model.parameter_groups = partial(tuple[ParameterGroup, ...], (head, replace(rotations, update=listening)))
+        build_optimiser(_config("update", optimiser=optimiser), model)
+    assert heard == [StepSettings(0.02, 1.0), StepSettings(0.02, 1.0, nesterov=True)]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lip_plugin.losses import emma_loss, gloro_trades_loss
 from lip_plugin.models import LiResNetPP
+from lip_plugin.train.config import AnnealingConfig
 from lip_plugin.train.estimates import EstimateState, pair_lipschitz_estimate
 from lip_plugin.train.objective import OBJECTIVES, accuracy_estimates
 
@@ -64,3 +65,46 @@ def test_objectives_are_the_losses_of_their_names(randn: Randn) -> None:
         else:
             assert used is not None
             torch.testing.assert_close(used.detach(), pair)
+
+
+@pytest.mark.parametrize("temperature", [0.2, 3.0])
+def test_a_temperature_divides_logits_and_constants(temperature: float, randn: Randn) -> None:
+    """The loss of a network whose head were that much smaller; radii, and so what is counted as proved, stay."""
+    model = LiResNetPP(
+        input_shape=(1, 8, 8), num_classes=3, depth=1, width=4, dense_width=8, dense_depth=1, neck_patch=2
+    )
+    logits, labels = 2 * randn(6, 3, dtype=torch.float32), torch.tensor([0, 1, 2, 2, 1, 0])
+    pair = pair_lipschitz_estimate(model, EstimateState()).detach()
+    for name, expected in (
+        ("emma", emma_loss(logits / temperature, labels, pair_lipschitz=pair / temperature, eps=0.2)),
+        ("cross_entropy", F.cross_entropy(logits / temperature, labels)),
+    ):
+        loss, used = OBJECTIVES[name](model, EstimateState(), logits, labels, 0.2, temperature=temperature)
+        torch.testing.assert_close(loss, expected)
+        assert not torch.isclose(loss, OBJECTIVES[name](model, EstimateState(), logits, labels, 0.2)[0])
+        if used is not None:
+            torch.testing.assert_close(used.detach(), pair)
+
+
+def test_annealing_takes_its_settings_from_the_recipe(randn: Randn) -> None:
+    """The published ones where a recipe says nothing; the formula written out for others."""
+    model = LiResNetPP(
+        input_shape=(1, 8, 8), num_classes=3, depth=1, width=4, dense_width=8, dense_depth=1, neck_patch=2
+    )
+    logits, labels = 2 * randn(6, 3, dtype=torch.float32), torch.tensor([0, 1, 2, 2, 1, 0])
+    pair = pair_lipschitz_estimate(model, EstimateState()).detach()
+    published, other = AnnealingConfig(), AnnealingConfig(offset=0.5, temperature=0.3, beta=2.0)
+    assert published.model_dump() == {"offset": 2.0, "temperature": 0.75, "beta": 5.0}
+    found: list[Tensor] = []
+    for settings in (published, other):
+        objective = OBJECTIVES["logit_annealing"].with_settings({"annealing": settings.model_dump()})
+        loss, _ = objective(model, EstimateState(), logits, labels, 0.2)
+        reach = 0.2 * pair[labels]
+        gap = logits - logits[torch.arange(6), labels][:, None]
+        shifted = gap + (-gap / reach.clamp_min(1e-8)).clamp(0.01, 1.0) * reach
+        shifted[torch.arange(6), labels] -= settings.offset
+        p = (shifted / settings.temperature).softmax(1)[torch.arange(6), labels]
+        torch.testing.assert_close(loss, (-settings.temperature * (1 - p) ** settings.beta * p.log()).mean())
+        found.append(loss)
+    assert not torch.isclose(found[0], found[1])
+    assert OBJECTIVES["emma"].with_settings({"annealing": other.model_dump()}) is OBJECTIVES["emma"]

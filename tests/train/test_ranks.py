@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from lip_plugin.ranks import Ranks
 from lip_plugin.train.checkpoint import load_checkpoint
 
 SIZES = {"depth": 2, "width": 4, "dense_width": 8, "dense_depth": 1, "neck_patch": 2}
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "dataset": "mnist",
     "model": {
         "architecture": "liresnet_pp",
@@ -62,8 +63,11 @@ def free_port() -> int:
         return port
 
 
-def run_workers(directory: Path, *, world: int) -> None:
-    arguments = [sys.executable, "-c", WORKER, json.dumps(CONFIG), str(directory)]
+BRONET = {"architecture": "bronet", "depth": 2, "width": 4, "dense_width": 8, "dense_depth": 1, "neck_patch": 2}
+
+
+def run_workers(directory: Path, *, world: int, model: dict[str, Any]) -> None:
+    arguments = [sys.executable, "-c", WORKER, json.dumps({**CONFIG, "model": model}), str(directory)]
     shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(world)}
     environments = [{**shared, "RANK": str(rank)} for rank in range(world)]
     workers = [subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE) for environment in environments]
@@ -72,12 +76,13 @@ def run_workers(directory: Path, *, world: int) -> None:
         assert worker.returncode == 0, errors.decode()
 
 
-def test_two_processes_reach_the_parameters_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", [CONFIG["model"], BRONET], ids=["liresnet_pp", "bronet"])
+def test_two_processes_reach_the_parameters_of_one(model: dict[str, Any], tmp_path: Path) -> None:
     """20 steps: parameters, running means and the reported loss agree within 1e-5."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    run_workers(tmp_path / "one", world=1)
-    run_workers(tmp_path / "two", world=2)
+    run_workers(tmp_path / "one", world=1, model=model)
+    run_workers(tmp_path / "two", world=2, model=model)
     one, two = load_checkpoint(tmp_path / "one"), load_checkpoint(tmp_path / "two")
     assert one["losses"] == pytest.approx(two["losses"], abs=1e-5)
     start = {key: value for key, value in one["model"].items() if "running" not in key}

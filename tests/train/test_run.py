@@ -101,6 +101,28 @@ def test_a_run_ends_in_a_model_directory_that_every_command_takes(
     assert json.loads(capsys.readouterr().out)["model"]["name"] == "tiny"
 
 
+def test_a_bronet_is_trained_and_proved(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With annealing of other settings than the published ones; its reflectors are proved at 1, the stem is not."""
+    recipe = {**RECIPE, "loss": "logit_annealing", "annealing": {"beta": 2.0}, "learning_rate": 0.02}
+    sizes = {"plain_depth": 1, "depth": 2, "width": 4, "grows": True, "neck": "l2", "dense": "bro"}
+    recipe["model"] = {"architecture": "bronet", **sizes, "dense_width": 8, "dense_depth": 1, "neck_patch": 2}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe))
+    assert train(folder, "model") == 0
+    card, model = lp.model_card(str(folder / "model")), lp.load_model(folder / "model")
+    assert (card.based_on, card.link) == ("a test", "https://arxiv.org/abs/2505.15174")
+    assert yaml.safe_load((folder / "model" / "config.yaml").read_text())["annealing"]["beta"] == 2.0
+    layers = lp.lipschitz_upper_bound(model).layers
+    reflectors = [layer.value for layer in layers if layer.name.endswith("frequency_conv")]
+    assert len(reflectors) == 2 and all(1.0 <= value <= 1.0 + 1e-5 for value in reflectors)
+    x, y = lp_images(folder)
+    certificate = lp.certify(model, x)
+    assert float((certificate.prediction == y).double().mean()) > 0.9
+    assert card.measured["verified_robust_accuracy"]["0.05"] > 50
+    capsys.readouterr()
+    assert run(["certify", str(folder / "model"), "--data-dir", str(folder), "--arithmetic", "forward", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["eps"][0]["counts"]["certified"] > 30
+
+
 def test_files_are_downloaded_where_the_config_asks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """torchvision's part is tested with the data; here: before anything is read, once, into data_dir."""
     asked: list[tuple[str, Path]] = []

@@ -55,6 +55,26 @@ class _CentredConv(torch.autograd.Function):
         return of_x.add_(share), of_weight, total
 
 
+def shared_mean(values: Tensor) -> Tensor:
+    """`mean_over_ranks` that gradient flows through, for gradients that are averaged over the processes afterwards."""
+    mean: Tensor = _SharedMean.apply(values)
+    return mean
+
+
+class _SharedMean(torch.autograd.Function):
+    @staticmethod
+    def forward(values: Tensor) -> Tensor:
+        return mean_over_ranks(values).clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return mean_over_ranks(grad_outputs[0])
+
+
 def mean_over_ranks(values: Tensor) -> Tensor:
     """The mean over all processes of a distributed run (equal batches); itself without one. No gradient."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:

@@ -17,6 +17,7 @@ from lip_plugin.network.operators.dense import Dense as Dense
 from lip_plugin.network.operators.dense import Head as Head
 from lip_plugin.network.operators.entrywise import Entrywise as Entrywise
 from lip_plugin.network.operators.entrywise import Selecting as Selecting
+from lip_plugin.network.operators.frequency_conv import FrequencyConv as FrequencyConv
 from lip_plugin.network.operators.gather import Gather as Gather
 from lip_plugin.network.operators.gather import GroupSort as GroupSort
 from lip_plugin.network.operators.linear import LinearOperator as LinearOperator
@@ -24,6 +25,8 @@ from lip_plugin.network.operators.minmax import MinMax as MinMax
 from lip_plugin.network.operators.minmax import minmax as minmax
 from lip_plugin.network.operators.padding import Pad as Pad
 from lip_plugin.network.operators.padding import Repeat as Repeat
+from lip_plugin.network.operators.partial_abs import PartialAbs as PartialAbs
+from lip_plugin.network.operators.partial_abs import partial_abs as partial_abs
 from lip_plugin.network.operators.plain_layer import PlainLayer as PlainLayer
 from lip_plugin.network.operators.pointwise import Activation as Activation
 from lip_plugin.network.operators.pointwise import Offset as Offset
@@ -38,6 +41,8 @@ from lip_plugin.network.operators.rearrange import PixelShuffle as PixelShuffle
 from lip_plugin.network.operators.rearrange import PixelUnshuffle as PixelUnshuffle
 from lip_plugin.network.operators.rearrange import Reshape as Reshape
 from lip_plugin.network.operators.residual import Residual as Residual
+from lip_plugin.network.operators.shift import SpatialShift as SpatialShift
+from lip_plugin.network.operators.shift import spatial_shift as spatial_shift
 
 BUILT_IN = frozenset(OPERATOR_KINDS)
 """The kinds of this package: whose bounds are proved here, and that a verifier accepts."""

@@ -23,15 +23,16 @@ from lip_plugin.types import Shape
 
 def _per_channel(values: Tensor, x: Tensor) -> Tensor:
     """(C,) or () as a factor for (B, C, ...)."""
-    return values if values.dim() == 0 else values.view(-1, *[1] * (x.dim() - 2))
+    return values.view(-1, *[1] * (x.dim() - 2)) if values.dim() == 1 else values
 
 
-def _require_channels(values: object, name: str) -> None:
-    require_tensor(values, name, min(values.dim(), 1) if isinstance(values, Tensor) else 1)
+def _require_channels(values: object, name: str, *, dimensions: int = 1) -> None:
+    """A tensor of at most so many dimensions."""
+    require_tensor(values, name, min(values.dim(), dimensions) if isinstance(values, Tensor) else dimensions)
 
 
 def _plain(values: Tensor, name: str, sign: str, input_shape: Shape) -> PlainLayer:
-    size = "()" if values.dim() == 0 else str(len(values))
+    size = repr(tuple(values.shape)) if values.dim() != 1 else str(len(values))
     dtype = ", dtype=torch.float64" if values.dtype == torch.float64 else ""
     ones = ", 1" * (len(input_shape) - 1)
     view = f".view(-1{ones})" if values.dim() == 1 and ones else ""
@@ -50,33 +51,45 @@ def _check_channels(values: Tensor, input_shape: Shape, kind: str) -> Shape:
 
 @dataclass(frozen=True, eq=False)
 class Offset(Entrywise):
-    """y = x + offset, offset a scalar () or per channel (C,). Lipschitz 1."""
+    """y = x + offset, offset a scalar (), per channel (C,), or of as many dimensions as x has. Lipschitz 1.
+
+    In the last form each side is that of x or 1: (1, H, W) holds one number per position.
+    """
 
     kind: ClassVar[str] = "offset"
 
     offset: Tensor
 
     def __post_init__(self) -> None:
-        _require_channels(self.offset, "offset")
+        _require_channels(self.offset, "offset", dimensions=3)
+        if 0 in self.offset.shape:
+            raise UnsupportedLayerError(f"offset {tuple(self.offset.shape)} is empty")
 
     def apply(self, x: Tensor) -> Tensor:
         return x + _per_channel(self.offset, x)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        return _check_channels(self.offset, input_shape, self.kind)
+        sizes = tuple(self.offset.shape)
+        if len(sizes) < 2:
+            return _check_channels(self.offset, input_shape, self.kind)
+        fits = len(sizes) == len(input_shape)
+        if not fits or any(size not in (1, side) for size, side in zip(sizes, input_shape, strict=True)):
+            raise UnsupportedLayerError(f"{self.kind} of shape {sizes}, got shape {input_shape}")
+        return input_shape
 
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
         return NormBound(1.0, "translation")
 
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
-        repeats = math.prod(input_shape) // max(self.offset.numel(), 1)
+        repeats = math.prod(input_shape) // self.offset.numel()
         return RoundingTerm(unit, 2.0 * unit * bias_norm_upper_bound(self.offset.reshape(-1), repeats=repeats))
 
     def plain_layer(self, input_shape: Shape) -> PlainLayer:
         return _plain(self.offset, self.kind, "+", input_shape)
 
     def describe(self) -> str:
-        return f"offset, {_channels(self.offset)}"
+        sizes = "x".join(map(str, self.offset.shape))
+        return f"offset, {sizes if self.offset.dim() > 1 else _channels(self.offset)}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from . import activations as activations
 from . import convolving as convolving
 from . import dense as dense
 from . import entrywise as entrywise
+from . import frequencies as frequencies
 from . import moves as moves
 from . import paths as paths
 from . import pools as pools

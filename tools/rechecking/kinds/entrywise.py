@@ -9,13 +9,21 @@ from ..layer import Layer
 
 
 class Offset(Layer, kind="offset"):
+    """One number, one per channel, or of the input's dimensions, each side that of the input or 1."""
+
     needs = ("offset",)
+
+    def check(self) -> None:
+        sizes = self.tensors["offset"].shape
+        if len(sizes) > 1 and np.broadcast_shapes(sizes, self.shape) != self.shape:
+            raise ValueError(f"offset of shape {sizes} on {self.shape}")
 
     def norm(self) -> Bound:
         return 1.0, "closed form"
 
     def apply(self, v: Array) -> tuple[Array, Array]:
-        y = v + per_channel(self.tensors["offset"], v)
+        offset = self.tensors["offset"]
+        y = v + (offset if offset.ndim > 1 else per_channel(offset, v))
         return y, 2 * U * lengths(y)
 
     def carry(self, values: Array) -> Array:

@@ -71,6 +71,24 @@ class ChannelShuffle(Permutation, kind="channel_shuffle"):
         return v.reshape(n, groups, c // groups, *size).swapaxes(1, 2).reshape(v.shape)
 
 
+class SpatialShift(Permutation, kind="spatial_shift"):
+    """Four groups of channels one pixel up, down, left and right, around the border; the others stay."""
+
+    def moved(self, v: Array) -> Array:
+        (count,) = integers([self.settings["channels"]], "spatial_shift: channels", 1, 0, v.shape[1] // 4)
+        *groups, still = np.split(v, [count, 2 * count, 3 * count, 4 * count], axis=1)
+        steps = zip(groups, (-1, 1, -1, 1), (2, 2, 3, 3), strict=True)
+        return np.concatenate([*(np.roll(group, step, axis) for group, step, axis in steps), still], axis=1)
+
+
+class PartialAbs(Move, kind="partial_abs"):
+    """The absolute value of the first channels: slopes of 1 and -1."""
+
+    def moved(self, v: Array) -> Array:
+        (count,) = integers([self.settings["channels"]], "partial_abs: channels", 1, 0, v.shape[1])
+        return np.concatenate([np.abs(v[:, :count]), v[:, count:]], axis=1)
+
+
 class GroupSort(Move, kind="group_sort"):
     def moved(self, v: Array) -> Array:
         n, _, *size = v.shape
