@@ -138,6 +138,22 @@ def test_gram_iteration_is_just_above_the_norm(shape: tuple[int, ...]) -> None:
     assert tiny == pytest.approx(1e-9 * float(norm_from_above(matrices)), rel=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(1, 6, 3), (3, 3, 6), (7, 5, 5)])
+def test_its_gradient_is_that_of_the_norm(shape: tuple[int, ...]) -> None:
+    """Of the largest matrix alone: u v^H of its leading singular vectors."""
+    matrices = torch.complex(draw(*shape), draw(*shape, seed=1)).requires_grad_()
+    (found,) = torch.autograd.grad(norm_from_above(matrices), matrices)
+    with torch.no_grad():
+        u, values, vh = torch.linalg.svd(matrices, full_matrices=False)
+        largest = int(values[:, 0].argmax())
+        expected = torch.zeros_like(found)
+        expected[largest] = u[largest, :, :1] @ vh[largest, :1]
+    assert torch.allclose(found, expected, atol=1e-3)
+    zero = torch.zeros(shape, requires_grad=True)
+    (flat,) = torch.autograd.grad(norm_from_above(zero), zero)
+    assert bool(flat.isfinite().all())
+
+
 @pytest.mark.parametrize("size", [1, 2, 6])
 def test_conv_norm_covers_zero_padding(size: int) -> None:
     """It is the norm on a circular map with room for every shift, but for what the iteration adds."""

@@ -30,12 +30,10 @@ class SocBlock(CircularBlock):
     def orthogonal(self, matrices: Tensor) -> Tensor:
         skew = matrices - matrices.mH
         skew = skew / norm_from_above(skew).clamp_min(1.0)
+        square = skew @ skew
         identity = torch.eye(self.channels, dtype=skew.dtype, device=skew.device)
-        total = term = identity + torch.zeros_like(skew)
-        for degree in range(1, _TERMS + 1):
-            term = skew @ term / degree
-            total = total + term
-        return total
+        higher = identity / 6 + skew / 24 + square / 120 + (cube := square @ skew) / 720
+        return identity + skew + square / 2 + cube @ higher
 
 
 REST = math.e - sum(1 / math.factorial(degree) for degree in range(_TERMS + 1))
