@@ -137,6 +137,12 @@ def activation(function: str, parameter: float = 0.0, *, around: float = 0.2) ->
     return before_head([shift, ops.Activation(function, parameter)], sides(1, 12, 12, apart=around), step)
 
 
+def convex_potential(bias: float, scale: float) -> Canary:
+    """Every hidden unit is on, or off, around the images: the step is linear there, and its constant is reached."""
+    full = torch.full((3,), 1.0, dtype=torch.float64)
+    return before_head([ops.ConvexPotential(draw(3, 2, 3, 3), bias * full, scale * full, (1, 1))], sides(2, 4, 4))
+
+
 def max_pool(layer: ops.MaxPool, bright: tuple[int, int]) -> Canary:
     """One bright pixel that wins every window it is in; any other wins hardly more than one."""
     rows, columns = torch.meshgrid(torch.arange(7), torch.arange(7), indexing="ij")
@@ -206,6 +212,8 @@ CANARIES: dict[str, Callable[[], Canary]] = {
     ),
     "conv_transpose": lambda: before_head([ops.ConvTranspose(draw(2, 3, 3, 3), stride=(2, 2))], sides(2, 4, 4)),
     "concat": lambda: before_head([ops.Concat((ops.Scale(torch.tensor(2.5).double()),))], sides(2, 4, 4)),
+    "convex_potential": lambda: convex_potential(30.0, 1.5),
+    "convex_potential, no slope": lambda: convex_potential(-30.0, 0.01),
     "residual": lambda: before_head([ops.Residual((ops.Scale(torch.tensor(2.5).double()),))], sides(2, 4, 4)),
     "frequency_conv": lambda: by_frequency(2, 0.5),
     "frequency_conv, isometry": lambda: by_frequency(1, 1e-3),

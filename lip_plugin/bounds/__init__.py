@@ -16,6 +16,7 @@ from lip_plugin.bounds.estimates import dense_norm_estimate as dense_norm_estima
 from lip_plugin.bounds.pooling import average_pool_norm_upper_bound as average_pool_norm_upper_bound
 from lip_plugin.bounds.pooling import l2_pool_norm_upper_bound as l2_pool_norm_upper_bound
 from lip_plugin.bounds.pooling import max_pool_norm_upper_bound as max_pool_norm_upper_bound
+from lip_plugin.bounds.potential import potential_step_upper_bound as potential_step_upper_bound
 from lip_plugin.bounds.rounding import abs_norm_upper_bound as abs_norm_upper_bound
 from lip_plugin.bounds.rounding import frobenius_upper_bound as frobenius_upper_bound
 from lip_plugin.bounds.rounding import row_norms_upper_bound as row_norms_upper_bound
@@ -33,6 +34,7 @@ __all__ = [
     "general_conv_norm_upper_bound",
     "l2_pool_norm_upper_bound",
     "max_pool_norm_upper_bound",
+    "potential_step_upper_bound",
     "row_distance_upper_bound",
     "row_norms_upper_bound",
     "spectral_norm_upper_bound",

@@ -17,3 +17,5 @@ from lip_plugin.evaluate.results import EpsResult as EpsResult
 from lip_plugin.evaluate.results import ModelSummary as ModelSummary
 from lip_plugin.evaluate.results import Report as Report
 from lip_plugin.evaluate.results import StageRecord as StageRecord
+from lip_plugin.evaluate.tightness import Tightness as Tightness
+from lip_plugin.evaluate.tightness import gradient_over_pair_bound as gradient_over_pair_bound

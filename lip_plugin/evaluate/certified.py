@@ -17,6 +17,7 @@ from lip_plugin.evaluate.lipschitz_audit import LIPSCHITZ_AUDIT_IMAGES, Lipschit
 from lip_plugin.evaluate.plan import EpsArgument, Plan, proof_plan
 from lip_plugin.evaluate.results import Report
 from lip_plugin.evaluate.side_by_side import attack_beside
+from lip_plugin.evaluate.tightness import tightness_estimate
 from lip_plugin.network import CertifiedClassifier, require_unaltered
 from lip_plugin.progress import progress_bar
 from lip_plugin.ranks import Ranks
@@ -52,6 +53,7 @@ def certify_images(
 
     ``batch_size`` images are read and certified at a time. With several ``ranks`` each certifies its own
     blocks, and every rank returns the same report as one process would, or raises the same error.
+    Of at most `TIGHTNESS_IMAGES` certified images it also says how much of the bound is used (`tightness`).
     With ``lipschitz_audit`` the bound itself is put to the test, from the first images (`audit_lipschitz`).
     Raises DataError (an unreadable picture, pixels, labels), ConfigError, UnsupportedLayerError; SoundnessError,
     carrying the report, where the bound is refuted.
@@ -67,7 +69,17 @@ def certify_images(
     started = time.perf_counter()
     certificate = certify_together(model, blocks, arithmetic=arithmetic, progress=progress)
     report = attack_beside(model, blocks, certificate, plan, certify_seconds=time.perf_counter() - started)
+    report = _with_tightness(report, model, images, ranks)
     return _audited(report, model, images, ranks) if lipschitz_audit else report
+
+
+def _with_tightness(report: Report, model: CertifiedClassifier, images: LabelledImages, ranks: Ranks) -> Report:
+    """With what the leader found; the same on every rank."""
+    certificate = report.points.certificate
+    found = ranks.gather(
+        ranks.together(lambda: tightness_estimate(model, images, certificate) if ranks.leads else None)
+    )
+    return dataclasses.replace(report, tightness=next(filter(None, found), None))
 
 
 def _audited(report: Report, model: CertifiedClassifier, images: LabelledImages, ranks: Ranks) -> Report:

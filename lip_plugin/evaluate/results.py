@@ -15,6 +15,7 @@ from lip_plugin.certificates import Certificate, LipschitzBound
 from lip_plugin.errors import MissingDependencyError
 from lip_plugin.evaluate.lipschitz_audit import LipschitzAudit
 from lip_plugin.evaluate.programs import ProgramName, refutes
+from lip_plugin.evaluate.tightness import Tightness
 from lip_plugin.evaluate.versions import attack_libraries
 from lip_plugin.evaluate.views import view
 from lip_plugin.network import CertifiedClassifier
@@ -178,6 +179,8 @@ class Report:
     points: Points
     differences: tuple[Difference, ...] = ()
     lipschitz_audit: LipschitzAudit | None = None
+    tightness: Tightness | None = None
+    """Of the pair bounds; None where nothing was certified, or nobody looked."""
     input_shape: ImageShape | None = None
     request: Request | None = None
     command: str = ""

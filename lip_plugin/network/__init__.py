@@ -16,6 +16,7 @@ from lip_plugin.network.operators import AvgPool as AvgPool
 from lip_plugin.network.operators import ChannelShuffle as ChannelShuffle
 from lip_plugin.network.operators import Concat as Concat
 from lip_plugin.network.operators import Conv as Conv
+from lip_plugin.network.operators import ConvexPotential as ConvexPotential
 from lip_plugin.network.operators import ConvTranspose as ConvTranspose
 from lip_plugin.network.operators import Dense as Dense
 from lip_plugin.network.operators import Entrywise as Entrywise

@@ -26,6 +26,7 @@ def report_document(report: Report) -> dict[str, Any]:
             "upper_bound": report.lipschitz.value,
             "method": report.lipschitz.method,
             **_lipschitz_audit(report),
+            **_tightness(report),
             "layers": [
                 {"name": layer.name, "upper_bound": layer.value, "method": layer.method}
                 for layer in report.lipschitz.layers
@@ -63,6 +64,12 @@ def _lipschitz_audit(report: Report) -> dict[str, Any]:
     """What the search found, where there was one."""
     audit = report.lipschitz_audit
     return {} if audit is None else {"lower_bound": audit.lower_bound, "audit_forwards": audit.forwards}
+
+
+def _tightness(report: Report) -> dict[str, Any]:
+    """How much of the pair bounds the network uses, where an image was certified."""
+    found = report.tightness
+    return {} if found is None else {"median_gradient_over_pair_bound": found.median, "gradient_images": found.images}
 
 
 def _json(value: Any) -> Any:

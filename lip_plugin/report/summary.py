@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lip_plugin.certificates.program import SPOKEN_OF
-from lip_plugin.evaluate import LipschitzAudit, Report
+from lip_plugin.evaluate import LipschitzAudit, Report, Tightness
 from lip_plugin.types import format_eps
 
 
@@ -52,6 +52,8 @@ def remarks(report: Report) -> list[str]:
             f"model(x) strays from what is certified on {strays} images (see docs/soundness.md): attacks followed its "
             "operators in float64 too."
         )
+    if report.tightness is not None:
+        lines.append(_tightness_line(report.tightness))
     if report.lipschitz_audit is not None:
         lines.append(_lipschitz_line(report.lipschitz_audit))
     if report.attacks:
@@ -62,6 +64,17 @@ def remarks(report: Report) -> list[str]:
             f"with {cost.attack_forwards:,} image-forwards (seed {report.environment['seed']})."
         )
     return lines + [f"FAILED: {problem}." for problem in report.problems]
+
+
+ADVICE = "Trained without this bound; its certificate says little."
+"""Where the pair bounds are loose."""
+
+
+def _tightness_line(found: Tightness) -> str:
+    return (
+        f"Tightness: the gradient that decides a radius is {found.median:.3f} of its pair bound, "
+        f"median of {found.images} certified images (at most 1).{f' {ADVICE}' if found.is_loose else ''}"
+    )
 
 
 def _lipschitz_line(audit: LipschitzAudit) -> str:

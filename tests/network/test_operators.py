@@ -19,6 +19,7 @@ from lip_plugin.network import (
     ChannelShuffle,
     Concat,
     Conv,
+    ConvexPotential,
     ConvTranspose,
     Dense,
     Flatten,
@@ -164,6 +165,26 @@ CASES: dict[str, tuple[Make, tuple[int, ...], float]] = {
         lambda: Residual((Concat((Dense(draw(20, 40) / 8),), (Dense(draw(20, 40) / 8), Activation("tanh"))),)),
         (40,),
         4.0,
+    ),
+    "convex potential, every slope 1": (
+        lambda: ConvexPotential(draw(5, 4, 3, 3) / 4, 30 + draw(5), 1 + draw(5).abs(), (1, 1)),
+        IMAGE,
+        TIGHT,
+    ),
+    "convex potential that keeps directions": (
+        lambda: ConvexPotential(draw(2, 4, 2, 3) / 6, draw(2), draw(2).abs(), (0, 2)),
+        IMAGE,
+        TIGHT,
+    ),
+    "convex potential, long sums": (
+        lambda: ConvexPotential(draw(64, 40, 3, 3) / 20, draw(64), draw(64).abs(), (1, 1)),
+        (40, 3, 3),
+        2.0,
+    ),
+    "convex potential of features": (
+        lambda: ConvexPotential(draw(3, 40, 1, 1) / 9, draw(3), draw(3).abs()),
+        (40, 1, 1),
+        TIGHT,
     ),
     "residual": (
         lambda: Residual((conv(4, 4, 3, 3, padding=SAME), Activation("relu"), conv(4, 4, 1, 1))),

@@ -12,6 +12,7 @@ from lip_plugin.network.operators.base import map_windows as map_windows
 from lip_plugin.network.operators.concat import Concat as Concat
 from lip_plugin.network.operators.conv import Conv as Conv
 from lip_plugin.network.operators.conv_transpose import ConvTranspose as ConvTranspose
+from lip_plugin.network.operators.convex_potential import ConvexPotential as ConvexPotential
 from lip_plugin.network.operators.dense import Dense as Dense
 from lip_plugin.network.operators.dense import Head as Head
 from lip_plugin.network.operators.entrywise import Entrywise as Entrywise

@@ -15,6 +15,7 @@ from lip_plugin.report.page.fields import field, pointer_token
 from lip_plugin.report.page.gallery import gallery_rows, may_be_shown
 from lip_plugin.report.page.plots import page_plots
 from lip_plugin.report.page.reproduce import python_call
+from lip_plugin.report.summary import ADVICE
 from lip_plugin.untrusted import printable
 
 
@@ -33,6 +34,7 @@ def html_page(report: Report, *, gallery: bool | None = None) -> str:
         .render(
             document=document,
             attacks=report.attacks,
+            advice=ADVICE if report.tightness is not None and report.tightness.is_loose else "",
             field=partial(field, document),
             plots=page_plots(report),
             gallery=gallery_rows(report) if shown else [],

@@ -8,3 +8,4 @@ from . import frequencies as frequencies
 from . import moves as moves
 from . import paths as paths
 from . import pools as pools
+from . import potential as potential
