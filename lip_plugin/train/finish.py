@@ -44,7 +44,7 @@ def finish(
     grid = config.eps_grid or _DEFAULT_GRID
     model = model.to(config.device)
     ranks.take_from_leader(model)  # merged weights may round apart on different processors
-    report = certify_images(model, test, eps=grid, ranks=ranks, progress=progress).described(
+    report = certify_images(model, test, eps=grid, tightness=True, ranks=ranks, progress=progress).described(
         model=summarise_model(model, name=config.name, architecture=config.model.name())
     )
     if ranks.leads:
