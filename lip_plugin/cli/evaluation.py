@@ -44,7 +44,7 @@ def certify_command(audit_lipschitz: bool, **options: Any) -> None:
     """
     from lip_plugin.evaluate import certify_images
 
-    _evaluate(options, certify_images, {"tightness": True, "lipschitz_audit": audit_lipschitz})
+    _evaluate(options, certify_images, {"lipschitz_audit": audit_lipschitz, "tightness": True})
 
 
 @click.command("compare")

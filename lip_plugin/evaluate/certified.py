@@ -45,8 +45,8 @@ def certify_images(
     eps: EpsArgument,
     arithmetic: str = "real",
     batch_size: int | None = None,
-    tightness: bool = False,
     lipschitz_audit: bool = False,
+    tightness: bool = False,
     ranks: Ranks | None = None,
     progress: bool = False,
 ) -> Report:
@@ -54,8 +54,8 @@ def certify_images(
 
     ``batch_size`` images are read and certified at a time. With several ``ranks`` each certifies its own
     blocks, and every rank returns the same report as one process would, or raises the same error.
-    With ``tightness`` at most `TIGHTNESS_IMAGES` images are read again, to say how much of the bounds is used.
-    With ``lipschitz_audit`` the bound itself is put to the test, from the first images (`audit_lipschitz`).
+    With ``tightness`` it also says how much of the bound is used, of at most `TIGHTNESS_IMAGES` certified images; with
+    ``lipschitz_audit`` the bound itself is put to the test, from the first images (`audit_lipschitz`).
     Raises DataError (an unreadable picture, pixels, labels), ConfigError, UnsupportedLayerError; SoundnessError,
     carrying the report, where the bound is refuted.
     """
@@ -70,7 +70,8 @@ def certify_images(
     started = time.perf_counter()
     certificate = certify_together(model, blocks, arithmetic=arithmetic, progress=progress)
     report = attack_beside(model, blocks, certificate, plan, certify_seconds=time.perf_counter() - started)
-    report = _with_tightness(report, model, images, ranks) if tightness else report
+    if tightness:
+        report = _with_tightness(report, model, images, ranks)
     return _audited(report, model, images, ranks) if lipschitz_audit else report
 
 

@@ -58,6 +58,11 @@ def dump_weights(network: Network) -> bytes:
     return dump_safetensors({name: value.cpu().contiguous() for name, value in network.named_buffers()})
 
 
+def weights_sha256(network: Network) -> str:
+    """Of the weights file that `write_network` writes: what cards and reports name a model's weights by."""
+    return hashlib.sha256(dump_weights(network)).hexdigest()
+
+
 def technical_record(network: Network, weights: bytes) -> dict[str, Any]:
     """The part of ``card.json`` that follows from the network alone."""
     foreign = foreign_operators(network.layers)

@@ -16,7 +16,7 @@ from lip_plugin.evaluate import Report, certify_images
 from lip_plugin.evaluate.results import summarise_model
 from lip_plugin.files import write_atomically
 from lip_plugin.network import CertifiedClassifier, require_unaltered
-from lip_plugin.network.record import write_network
+from lip_plugin.network.record import weights_sha256, write_network
 from lip_plugin.ranks import Ranks
 from lip_plugin.report import report_document
 from lip_plugin.report.points import points_csv
@@ -45,7 +45,7 @@ def finish(
     model = model.to(config.device)
     ranks.take_from_leader(model)  # merged weights may round apart on different processors
     report = certify_images(model, test, eps=grid, tightness=True, ranks=ranks, progress=progress).described(
-        model=summarise_model(model, name=config.name, architecture=config.model.name())
+        model=summarise_model(model, name=config.name, architecture=config.model.name(), sha256=weights_sha256(model))
     )
     if ranks.leads:
         _write(config, model.to("cpu"), report, directory, origin)

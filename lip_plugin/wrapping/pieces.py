@@ -66,7 +66,7 @@ def put_together(pieces: Sequence[Traced], function: Callable[[list[Tensor]], Te
     origin, position = out.long() // stride, out.long() % stride
     used = origin.unique().tolist()
     pieces = [pieces[index] for index in used]
-    origin = torch.searchsorted(torch.tensor(used), origin)
+    origin = torch.searchsorted(torch.tensor(used), origin.contiguous())
     fork = fork_of(pieces)
     shape = shape_after(pieces[0], fork)
     sources = [_source(piece, fork) for piece in pieces]
@@ -170,7 +170,7 @@ def side_by_side(pieces: Sequence[Traced]) -> Traced:
 
 def _two(one: Traced, other: Traced) -> Traced:
     known = one.session.joined
-    key = (tuple(map(id, one.steps)), tuple(map(id, other.steps)))
+    key = (one.steps, other.steps)
     if key not in known:
         fork = fork_of((one, other))
         start = Traced(one.session, one.steps[:fork], shape_after(one, fork))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,6 +157,12 @@ class Traced(Tensor):
             shape = operator.output_shape(shape)
         return Traced(self.session, (*self.steps, *operators), shape)
 
+    def viewed(self, operator: Operator) -> Traced:
+        """The activation after an operator that moves entries, perhaps in the same memory."""
+        made = self.then(operator)
+        made.memory, made.writes = self.memory, self.writes
+        return made
+
     def settle(self) -> Traced:
         """Itself, its moves turned into operators."""
         self._require_current()
@@ -240,7 +246,7 @@ class Traced(Tensor):
         try:
             if found is None:
                 raise _refusal(read or name)
-            ended = next((value.last for value in args if isinstance(value, Traced) and value.last), "")
+            ended = next((value.last for value in _activations((args, kwargs)) if value.last), "")
             if ended:
                 raise UnsupportedLayerError(
                     f"goes on after {ended}, which is taken only as the end of a network; leave it out there"
@@ -258,7 +264,12 @@ class Traced(Tensor):
 
 
 def _session(arguments: Any) -> Session:
-    return next(value for value in pytree.tree_leaves(arguments) if isinstance(value, Traced)).session
+    return next(_activations(arguments)).session
+
+
+def _activations(arguments: Any) -> Iterator[Traced]:
+    """Those among the arguments of a call, however they are given."""
+    return (value for value in pytree.tree_leaves(arguments) if isinstance(value, Traced))
 
 
 def _refusal(name: str) -> UnsupportedLayerError:

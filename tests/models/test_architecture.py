@@ -72,7 +72,10 @@ def test_settings_of_another_architecture_are_errors(key: str) -> None:
 
 
 def test_an_unknown_architecture_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"no architecture 'liresnetpp'; known: .*liresnet, .*mean 'liresnet_pp'"):
+    with pytest.raises(
+        ConfigError,
+        match=r"no architecture 'liresnetpp'; known: bronet, comparison, lipnext, liresnet, .*mean 'liresnet_pp'",
+    ):
         load_config("cifar10_small", ["model.architecture=liresnetpp"])
 
 

@@ -150,3 +150,18 @@ def test_operators_inside_a_residual_are_proved_once(monkeypatch: pytest.MonkeyP
     assert sorted(proved) == [3, 5]
     inner[1].weight.mul_(2.0)
     assert residual.lipschitz_upper_bound((2, 6, 6)).value > 1.5 * first  # changed weights are proved anew
+
+
+def test_a_class_that_inherits_a_kind_leaves_no_bound_behind(randn: Randn) -> None:
+    """What was proved is kept by kind, settings and bytes, and by whose it was."""
+
+    class Understated(Conv):
+        def lipschitz_upper_bound(self, input_shape: tuple[int, ...]) -> NormBound:
+            return NormBound(1e-9, "made up")
+
+    weight = randn(2, 2, 3, 3, seed=21)
+    one, other = (kind(weight, padding=(1, 1, 1, 1)) for kind in (Understated, Conv))
+    understated = Residual((Residual((one,)),)).lipschitz_upper_bound((2, 6, 6)).value
+    genuine = Residual((Residual((other,)),)).lipschitz_upper_bound((2, 6, 6)).value
+    assert understated < 2.1
+    assert genuine > 2.0 + float(torch.linalg.matrix_norm(weight.flatten(1), ord=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import signal
 import struct
@@ -82,6 +83,7 @@ def test_a_run_ends_in_a_model_directory_that_every_command_takes(
     assert (card.licence, card.based_on, card.eps_train) == ("MIT", "a test", 0.1)
     report = json.loads((out / "report.json").read_text())
     assert report["model"]["digest"] == model.digest
+    assert report["model"]["sha256"] == hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()
     assert yaml.safe_load((out / "config.yaml").read_text())["held_out"] == 32
     with (out / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -170,7 +172,7 @@ def interrupted_after_a_while(folder: Path, out: str, number: signal.Signals) ->
     """Start a run, send a signal once it has saved something beyond its start; (exit code, stderr)."""
     process = subprocess.Popen(command(folder, out), stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
     checkpoint = folder / out / CHECKPOINT_FILE
-    for _ in range(600):
+    for _ in range(2400):  # a busy machine imports for half a minute
         time.sleep(0.05)
         if checkpoint.is_file() and load_checkpoint(folder / out)["step"] > 0:
             break

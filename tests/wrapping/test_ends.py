@@ -88,6 +88,14 @@ NO_CLASSIFIER: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "features": (lambda: _convolutional(nn.Flatten()), "give it as head="),
     "features of a linear layer": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()), "give it as head="),
     "more after probabilities": (lambda: _Then(lambda a: F.softmax(a, 1) * 2, _network()), "goes on after softmax"),
+    "probabilities in a list": (
+        lambda: _Then(lambda a: torch.cat([F.log_softmax(a, 1)], 1), _network()),
+        "goes on after log_softmax",
+    ),
+    "probabilities by name": (
+        lambda: _Then(lambda a: torch.neg(input=F.softmax(a, 1)), _network()),  # pyright: ignore[reportCallIssue]
+        "goes on after softmax",
+    ),
     "probabilities over a map": (lambda: nn.Sequential(nn.Softmax(1), _network()), "leave it out"),
 }
 

@@ -229,3 +229,70 @@ def test_a_view_taken_before_a_slice_is_written_is_refused() -> None:
 
     with pytest.raises(lp.UnsupportedLayerError, match="changed in place"):
         operators_of(Viewed().eval(), "module", SHAPE)
+
+
+IN_THE_SAME_MEMORY: dict[str, Callable[[Tensor], Tensor]] = {
+    "flatten": lambda x: x.flatten(1),
+    "the module Flatten": nn.Flatten(),
+    "channel shuffle": lambda x: F.channel_shuffle(x, 1),
+    "pixel shuffle": lambda x: F.pixel_shuffle(x, 1),
+    "pixel unshuffle": lambda x: F.pixel_unshuffle(x, 1),
+}
+"""Torch gives a view by some of them always, by others on some devices."""
+
+
+@pytest.mark.parametrize("name", IN_THE_SAME_MEMORY)
+@pytest.mark.parametrize("changed", ["the view", "the activation"])
+def test_operators_that_move_entries_may_give_views(name: str, changed: str) -> None:
+    """Clamped where random images do not reach, so that comparing them shows nothing."""
+
+    class Clamped(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            h = x.relu()
+            view = IN_THE_SAME_MEMORY[name](h)
+            (view if changed == "the view" else h).clamp_(-1e6, 1e6)
+            return h if changed == "the view" else view
+
+    with pytest.raises(lp.UnsupportedLayerError, match="changed in place"):
+        operators_of(Clamped().eval(), "module", (4, 2, 2))
+
+
+def test_what_goes_on_after_a_change_of_the_flattened_activation_is_read() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.ReLU(inplace=True), nn.Linear(8, 3)).double().eval()
+    network = lp.wrap(module, input_shape=SHAPE)
+    x = torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert [one.kind for one in network.layers] == ["conv", "flatten", "activation", "head"]
+    assert torch.allclose(network(x), module(x))
+
+
+def test_entries_that_are_still_to_be_written_are_copied_nowhere() -> None:
+    class CopiedTooEarly(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            part, out = torch.empty_like(x), x.clone()
+            part[:, :1] = x[:, :1].clamp(-1e6, 1e6)
+            out[:, :1] = part[:, :1]
+            return out
+
+    with pytest.raises(lp.UnsupportedLayerError, match="before they are written"):
+        operators_of(CopiedTooEarly().eval(), "module", (2, 4, 4))
+
+
+def test_an_index_that_is_changed_after_a_slice_was_written_is_read_as_it_was() -> None:
+    class Advancing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            out, place, places = torch.empty_like(x), torch.tensor([0, 1]), [0]
+            out[:, place] = 2.0 * x[:, place]
+            place += 2
+            out[:, place] = 3.0 * x[:, place]
+            twice = torch.empty_like(out)
+            twice[:, places] = out[:, places]
+            places[0] = 3
+            twice[:, 1:] = 5.0 * out[:, 1:]
+            return twice
+
+    operators = operators_of(Advancing().eval(), "module", (4, 2, 2))
+    x = torch.rand(2, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    found = x
+    for operator in operators:
+        found = operator.apply(found)
+    assert torch.allclose(found, x * torch.tensor([2.0, 10.0, 15.0, 15.0]).view(-1, 1, 1), atol=1e-6)

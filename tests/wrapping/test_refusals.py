@@ -83,6 +83,8 @@ REFUSED: dict[str, tuple[Callable[[_Own, Tensor], Tensor], str]] = {
     "noise of NumPy": (lambda _, x: x + 1e-5 * float(np.random.rand()), "draws random numbers .* take them out"),
     "a scale that grows": (_scales_by_its_counter, "changes its calls .* take it out"),
     "one batch size": (lambda _, x: x.reshape(4, 16), "reshape"),
+    "a limit by the batch size": (lambda _, x: x.clamp(-50.0 * len(x), 50.0 * len(x)), "another function"),
+    "images far out mixed": (lambda _, x: x + F.relu(torch.roll(2.0 * x, 7, 0) - 50.0), "another function"),
     "a summand for each of three images": (lambda _, x: x + torch.ones(3, 1, 1, 1), "joins numbers of shape"),
     "the mean of the batch": (lambda _, x: x - x.mean(0, keepdim=True), "mean over dimensions"),
     "images side by side": (lambda _, x: x.roll(1, 0), "image"),

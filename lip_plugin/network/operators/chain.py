@@ -7,7 +7,7 @@ values v_k that float64 computes at the image, and p_k of the program somewhere 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -24,26 +24,35 @@ _INFLATION = 1.0 + 2.0**-40
 
 
 _KEPT = 1024
-_Key: TypeAlias = "tuple[str, tuple[torch.dtype, ...]]"
+_Key: TypeAlias = "tuple[str, tuple[torch.dtype, ...], tuple[type[Operator], ...]]"
 _proved: OrderedDict[_Key, float] = OrderedDict()
 
 
 def _lipschitz_upper_bound(operator: Operator, shape: Shape) -> float:
     """The operator's bound, proved once for all three recursions: by its bytes, so that changed weights never hit."""
     key = _key(operator, shape)
-    if key not in _proved:
+    value = _proved.get(key)  # once: another thread may forget it at any time
+    if value is None:
         value = operator.lipschitz_upper_bound(shape).value
         if _key(operator, shape) != key:  # written to meanwhile
             return value
         _proved[key] = value
         while len(_proved) > _KEPT:
             _proved.popitem(last=False)
-    return _proved[key]
+    return value
 
 
 def _key(operator: Operator, shape: Shape) -> _Key:
     dtypes = tuple(value.dtype for value in operator.tensors().values())
-    return network_digest([operator], shape, torch.float64), dtypes
+    return network_digest([operator], shape, torch.float64), dtypes, tuple(_types(operator))
+
+
+def _types(operator: Operator) -> Iterator[type[Operator]]:
+    """Its own and those inside it: a class that inherits its kind may have another bound."""
+    yield type(operator)
+    for chain in operator.chains():
+        for one in chain:
+            yield from _types(one)
 
 
 def chain_output_shape(operators: Sequence[Operator], shape: Shape) -> Shape:

@@ -123,23 +123,23 @@ def _in_place(input: Traced, *arguments: Any, **settings: Any) -> Traced:
 @rule("flatten")
 def _flatten(input: Traced, start_dim: int = 0, end_dim: int = -1) -> Traced:
     if (start_dim, end_dim % input.dim()) == (1, input.dim() - 1) and input.places is None and input.dim() > 2:
-        return input.then(Flatten())
+        return input.viewed(Flatten())
     return input.moved(input.positions().flatten(start_dim, end_dim))
 
 
 @rule("pixel_shuffle")
 def _pixel_shuffle(input: Traced, upscale_factor: int) -> Traced:
-    return input.then(PixelShuffle(upscale_factor))
+    return input.viewed(PixelShuffle(upscale_factor))
 
 
 @rule("pixel_unshuffle")
 def _pixel_unshuffle(input: Traced, downscale_factor: int) -> Traced:
-    return input.then(PixelUnshuffle(downscale_factor))
+    return input.viewed(PixelUnshuffle(downscale_factor))
 
 
 @rule("channel_shuffle", "native_channel_shuffle")
 def _channel_shuffle(input: Traced, groups: int) -> Traced:
-    return input.then(ChannelShuffle(groups))
+    return input.viewed(ChannelShuffle(groups))
 
 
 @rule("__len__")
@@ -168,7 +168,11 @@ def _write(input: Any, key: Any, value: Any) -> None:
             "torch.cat or torch.stack, starting from x.clone() or torch.empty_like(x)"
         )
 
-    input.pieces.append((key, value.copied(value.positions())))  # as it is now
+    written_now = value.positions()
+    if bool((written_now < 0).any()):
+        raise UnsupportedLayerError("writes entries of an empty tensor before they are written; write those first")
+    place = pytree.tree_map(lambda part: part.clone() if isinstance(part, Tensor) else part, key)
+    input.pieces.append((place, value.copied(written_now)))  # as both are now
 
     def written(values: list[Tensor]) -> Tensor:
         out = values[0].clone()

@@ -57,7 +57,7 @@ def sorted_along(input: Traced, dim: int) -> Traced:
 
 def _sorted_groups(input: Traced, groups: tuple[tuple[int, ...], ...]) -> Traced:
     """Groups of two as MinMax (all maxima, then all minima), others side by side; the same one for the same groups."""
-    key = (tuple(map(id, input.steps)), groups)
+    key = (input.steps, groups)
     if key not in input.session.sorted:
         width = len(groups[0])
         order = (
