@@ -58,10 +58,11 @@ class EpochReports:
             return {}
         network = freeze(state.result)
         self.ranks.take_from_leader(network)
-        report = certify_images(network, self.held_out, eps=self.config.eps, ranks=self.ranks)
+        report = certify_images(network, self.held_out, eps=self.config.eps, tightness=True, ranks=self.ranks)
         return {
             "held_out_clean_accuracy": report.clean_accuracy,
             "held_out_verified_robust_accuracy": report.eps[0].verified_robust_accuracy,
+            "held_out_median_gradient_over_pair_bound": None if report.tightness is None else report.tightness.median,
         }
 
 
@@ -74,4 +75,7 @@ def _line(config: TrainConfig, row: Mapping[str, float | None]) -> str:
     clean, proved = row.get("held_out_clean_accuracy"), row.get("held_out_verified_robust_accuracy")
     if clean is not None and proved is not None:
         parts.append(f"held out: clean {100 * clean:.1f} %, VRA {100 * proved:.1f} % (proved)")
+    used = row.get("held_out_median_gradient_over_pair_bound")
+    if used is not None:
+        parts.append(f"gradient {used:.2f} of the pair bound")
     return f"epoch {row['epoch']}/{config.epochs}: {', '.join(parts)}; {(row['seconds'] or 0) / 60:.1f} min"

@@ -19,6 +19,7 @@ COLUMNS: tuple[str, ...] = (
     "batch_verified_robust_accuracy_estimate",
     "held_out_clean_accuracy",
     "held_out_verified_robust_accuracy",
+    "held_out_median_gradient_over_pair_bound",
 )
 
 

@@ -115,6 +115,7 @@ def test_median_is_over_right_and_certified_images_alone() -> None:
     assert report.tightness.median == pytest.approx(math.sqrt(0.5), rel=1e-8)
     none = certify_images(model, given_images(model, x[-1:], y[-1:]), eps=0.01, tightness=True)
     assert none.tightness is None
+    assert certify_images(model, given_images(model, x, y), eps=0.01).tightness is None, "nobody asked"
     assert "median_gradient_over_pair_bound" not in report_document(none)["lipschitz"]
 
 

@@ -97,6 +97,9 @@ def test_a_run_ends_in_a_model_directory_that_every_command_takes(
     assert all(
         0 <= float(row["held_out_verified_robust_accuracy"]) <= float(row["held_out_clean_accuracy"]) for row in rows
     )
+    used = [row["held_out_median_gradient_over_pair_bound"] for row in rows]
+    assert any(used) and all(0 < float(value) <= 1 for value in used if value)
+    assert report["lipschitz"]["gradient_images"] <= 60
     assert any((out / "tensorboard").iterdir())
     capsys.readouterr()
     assert run(["certify", str(out), "--data-dir", str(folder), "--n", "20", "--json"]) == 0
