@@ -138,7 +138,7 @@ TENSORS: dict[str, Callable[[dict[str, Any]], object]] = {
     "transposed head": lambda tensors: tensors.update({"10_weight": np.ones((6, 3))}),
     "transposed kernel": lambda tensors: tensors.update({NAME: np.ones((2, 4, 3, 3))}),
     "bias per pixel": lambda tensors: tensors.update({"01_bias": np.ones((4, 6, 6))}),
-    "offset per pixel": lambda tensors: tensors.update({"00_offset": np.ones((2, 6, 6))}),
+    "offset of another map": lambda tensors: tensors.update({"00_offset": np.ones((2, 6, 5))}),
     "other names, many": lambda tensors: tensors.update({f"\n{i}": np.ones(1) for i in range(500)}),
 }
 
