@@ -14,29 +14,10 @@ from lip_plugin.models import CertifiableModel
 from lip_plugin.models.bronet import BRONetConfig, bronet_stem
 from lip_plugin.models.layers.reflector import rank_of
 from lip_plugin.published.implementation import Implementation
-from lip_plugin.published.keys import confirm_shapes, load_renamed, parameter, usable_state, usual_side, whole
+from lip_plugin.published.keys import RENAMED, confirm_shapes, load_renamed, parameter, usable_state, usual_side, whole
 from lip_plugin.untrusted import printable
 
-_RENAMED = {
-    "stem.0.weight": "stem.conv.weight",
-    "stem.0.bias": "stem.conv.bias",
-    "conv_1.weights": "plain.weights",
-    "conv_1.gamma": "plain.gamma",
-    "conv_1.bias": "plain.bias",
-    "conv_1.running_mean": "plain.running_mean",
-    "conv.weights": "backbone.weights",
-    "conv.gamma": "backbone.gamma",
-    "conv.bias": "backbone.bias",
-    "conv.running_mean": "backbone.running_mean",
-    "neck.kernel": "neck.kernel",
-    "neck.weight": "neck.weight",
-    "neck.bias": "neck.bias",
-    "linear.weights": "dense.weights",
-    "linear.gamma": "dense.gamma",
-    "linear.bias": "dense.bias",
-    "head.weight": "head.weight",
-    "head.bias": "head.bias",
-}
+_RENAMED = RENAMED | {f"conv_1.{name}": f"plain.{name}" for name in ("weights", "gamma", "bias", "running_mean")}
 _IDENTITIES = ("I_full", "I_low", "identity_half", "residual_identity")
 """Beside those named ``identity``, which every implementation has."""
 _BACKBONES = {"bro": (False, False), "brov2": (False, True), "hybridbro": (True, False), "hybridbrov2": (True, True)}

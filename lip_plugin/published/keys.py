@@ -16,6 +16,23 @@ _DISCARDED = ("init_x", "init_layer", "eval_weight")
 """Iteration vectors and cached evaluation weights: stored state that a certificate must not trust."""
 _USUAL_SIDES = {1: (28,), 3: (32, 64, 224)}
 """Channels -> sides of the data sets that published networks are trained on."""
+RENAMED = {
+    "stem.0.weight": "stem.conv.weight",
+    "stem.0.bias": "stem.conv.bias",
+    "conv.weights": "backbone.weights",
+    "conv.gamma": "backbone.gamma",
+    "conv.bias": "backbone.bias",
+    "conv.running_mean": "backbone.running_mean",
+    "neck.kernel": "neck.kernel",
+    "neck.weight": "neck.weight",
+    "neck.bias": "neck.bias",
+    "linear.weights": "dense.weights",
+    "linear.gamma": "dense.gamma",
+    "linear.bias": "dense.bias",
+    "head.weight": "head.weight",
+    "head.bias": "head.bias",
+}
+"""Published keys of LiResNet++, which BRONet keeps -> ours."""
 _LARGEST_SIZE = 2**16  # far above every depth, width, image and number of classes
 
 

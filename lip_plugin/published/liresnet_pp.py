@@ -11,25 +11,9 @@ from lip_plugin.models import CertifiableModel, LiResNetPP
 from lip_plugin.models.layers.stem import stem_geometry
 from lip_plugin.models.liresnet_pp import LiResNetPPConfig
 from lip_plugin.published.implementation import Implementation
-from lip_plugin.published.keys import confirm_shapes, load_renamed, parameter, usable_state, usual_side, whole
+from lip_plugin.published.keys import RENAMED, confirm_shapes, load_renamed, parameter, usable_state, usual_side, whole
 
 _PATCH = 4
-_RENAMED = {
-    "stem.0.weight": "stem.conv.weight",
-    "stem.0.bias": "stem.conv.bias",
-    "conv.weights": "backbone.weights",
-    "conv.gamma": "backbone.gamma",
-    "conv.bias": "backbone.bias",
-    "conv.running_mean": "backbone.running_mean",
-    "neck.kernel": "neck.kernel",
-    "neck.weight": "neck.weight",
-    "neck.bias": "neck.bias",
-    "linear.weights": "dense.weights",
-    "linear.gamma": "dense.gamma",
-    "linear.bias": "dense.bias",
-    "head.weight": "head.weight",
-    "head.bias": "head.bias",
-}
 
 
 def _model(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> CertifiableModel:
@@ -57,7 +41,7 @@ def _model(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> Certi
         dense_depth=dense_depth,
         neck_patch=_PATCH,
     )
-    return load_renamed(model, state, _RENAMED)
+    return load_renamed(model, state, RENAMED)
 
 
 def _sizes(state_dict: Mapping[str, Tensor]) -> dict[str, int]:

@@ -54,14 +54,22 @@ _STARTS = (
 """How files begin that people take for weights."""
 
 
+def _members(path: Path) -> list[str]:
+    """Of a zip archive; none where it is no archive, or one whose directory is damaged."""
+    try:
+        return zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):  # names that are no text, and the like
+        return []
+
+
 def _reason(path: Path, text: str) -> str:
     """What came and what to do, in one line; torch's own advice is to run what the file holds."""
     try:
         with path.open("rb") as file:
             start = file.read(64)
-        members = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):  # names that are no text, and the like
-        start, members = b"", []
+    except OSError:
+        start = b""
+    members = _members(path)
     if not start:
         return "it is empty or cut off"
     for beginning, reason in _STARTS:

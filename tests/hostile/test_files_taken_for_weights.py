@@ -31,12 +31,23 @@ def _program(path: Path) -> None:
         torch.jit.script(nn.Linear(3, 3)).save(str(path))
 
 
+def _damaged(path: Path) -> None:
+    """A name in the archive's directory that is no text, though it says that it is."""
+    torch.save({"a": torch.ones(2)}, path)
+    content = bytearray(path.read_bytes())
+    entry = content.rfind(b"PK\x01\x02")
+    content[entry + 9] = 8
+    content[entry + 46] = 0xFF
+    path.write_bytes(content)
+
+
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "pointer": (lambda path: path.write_text(POINTER), "git lfs pull"),
     "page": (lambda path: path.write_text("<!DOCTYPE html><html>"), "web page; download"),
     "text": (lambda path: path.write_text("hello"), "no file of torch.save"),
     "nothing": (lambda path: path.write_bytes(b""), "empty"),
+    "damaged": (_damaged, "or a damaged one"),
     "arrays": (_arrays, "NumPy arrays; expected"),
     "array": (_array, "NumPy array; expected"),
     "program": (_program, "TorchScript.*save tensors alone"),

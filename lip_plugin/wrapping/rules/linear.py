@@ -55,7 +55,7 @@ def _addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 
 
 
 @rule("conv2d")
-def _conv2d(
+def conv2d(
     input: Traced,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -88,7 +88,7 @@ def _sides(weight: Tensor, padding: Any, dilation: tuple[int, int]) -> tuple[int
 
 
 @rule("conv_transpose2d")
-def _conv_transpose2d(
+def conv_transpose2d(
     input: Traced,
     weight: Tensor,
     bias: Tensor | None = None,

@@ -10,13 +10,13 @@ from torch import Tensor
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network import Reshape
 from lip_plugin.wrapping.registry import rule
-from lip_plugin.wrapping.rules.linear import _conv2d, _conv_transpose2d  # pyright: ignore[reportPrivateUsage]
+from lip_plugin.wrapping.rules.linear import conv2d, conv_transpose2d
 from lip_plugin.wrapping.rules.pools import (
-    _adaptive_avg_pool,  # pyright: ignore[reportPrivateUsage]
-    _adaptive_max_pool,  # pyright: ignore[reportPrivateUsage]
-    _avg_pool,  # pyright: ignore[reportPrivateUsage]
-    _lp_pool,  # pyright: ignore[reportPrivateUsage]
-    _max_pool,  # pyright: ignore[reportPrivateUsage]
+    adaptive_avg_pool,
+    adaptive_max_pool,
+    avg_pool,
+    lp_pool,
+    max_pool,
 )
 from lip_plugin.wrapping.traced import Traced
 
@@ -53,7 +53,7 @@ def _conv1d(
 ) -> Traced:
     def layer(rows: Traced) -> Traced:
         sizes = (_size(stride, 1), _size(padding, 0), _size(dilation, 1))
-        return _conv2d(rows, weight.unsqueeze(2), bias, *sizes, groups)
+        return conv2d(rows, weight.unsqueeze(2), bias, *sizes, groups)
 
     return on_rows(input, layer, "Conv1d")
 
@@ -71,7 +71,7 @@ def _conv_transpose1d(
 ) -> Traced:
     def layer(rows: Traced) -> Traced:
         sizes = (_size(stride, 1), _size(padding, 0), _size(output_padding, 0))
-        return _conv_transpose2d(rows, weight.unsqueeze(2), bias, *sizes, groups, _size(dilation, 1))
+        return conv_transpose2d(rows, weight.unsqueeze(2), bias, *sizes, groups, _size(dilation, 1))
 
     return on_rows(input, layer, "ConvTranspose1d")
 
@@ -86,7 +86,7 @@ def _avg_pool1d(
     count_include_pad: bool = True,
 ) -> Traced:
     def layer(rows: Traced) -> Traced:
-        return _avg_pool(rows, _size(kernel_size, 1), _size(stride, 1), _size(padding, 0), ceil_mode, count_include_pad)
+        return avg_pool(rows, _size(kernel_size, 1), _size(stride, 1), _size(padding, 0), ceil_mode, count_include_pad)
 
     return on_rows(input, layer, "AvgPool1d")
 
@@ -103,7 +103,7 @@ def _max_pool1d(
 ) -> Traced:
     def layer(rows: Traced) -> Traced:
         sizes = (_size(kernel_size, 1), _size(stride, 1), _size(padding, 0), _size(dilation, 1))
-        return _max_pool(rows, *sizes, ceil_mode, return_indices)
+        return max_pool(rows, *sizes, ceil_mode, return_indices)
 
     return on_rows(input, layer, "MaxPool1d")
 
@@ -113,19 +113,19 @@ def _lp_pool1d(
     input: Traced, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Traced:
     def layer(rows: Traced) -> Traced:
-        return _lp_pool(rows, norm_type, _size(kernel_size, 1), _size(stride, 1), ceil_mode)
+        return lp_pool(rows, norm_type, _size(kernel_size, 1), _size(stride, 1), ceil_mode)
 
     return on_rows(input, layer, "LPPool1d")
 
 
 @rule("adaptive_avg_pool1d")
 def _adaptive_avg_pool1d(input: Traced, output_size: Any) -> Traced:
-    return on_rows(input, lambda rows: _adaptive_avg_pool(rows, _size(output_size, 1)), "AdaptiveAvgPool1d")
+    return on_rows(input, lambda rows: adaptive_avg_pool(rows, _size(output_size, 1)), "AdaptiveAvgPool1d")
 
 
 @rule("adaptive_max_pool1d")
 def _adaptive_max_pool1d(input: Traced, output_size: Any, return_indices: bool = False) -> Traced:
     def layer(rows: Traced) -> Traced:
-        return _adaptive_max_pool(rows, _size(output_size, 1), return_indices)
+        return adaptive_max_pool(rows, _size(output_size, 1), return_indices)
 
     return on_rows(input, layer, "AdaptiveMaxPool1d")

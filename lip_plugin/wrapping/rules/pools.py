@@ -29,7 +29,7 @@ def _require_no_ceiling(
 
 
 @rule("avg_pool2d")
-def _avg_pool(
+def avg_pool(
     input: Traced,
     kernel_size: Any,
     stride: Any = None,
@@ -53,7 +53,7 @@ def _avg_pool(
 
 
 @rule("max_pool2d")
-def _max_pool(
+def max_pool(
     input: Traced,
     kernel_size: Any,
     stride: Any = None,
@@ -89,7 +89,7 @@ def _repeated_at_the_end(
 
 
 @rule("lp_pool2d")
-def _lp_pool(input: Traced, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Traced:
+def lp_pool(input: Traced, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Traced:
     kernel = pair(kernel_size)
     if float(norm_type) != 2.0 or pair(stride, kernel) != kernel:
         raise UnsupportedLayerError(
@@ -115,13 +115,13 @@ def _adapted(input: Traced, output_size: Any, name: str) -> tuple[int, int]:
 
 
 @rule("adaptive_avg_pool2d")
-def _adaptive_avg_pool(input: Traced, output_size: Any) -> Traced:
+def adaptive_avg_pool(input: Traced, output_size: Any) -> Traced:
     kernel = _adapted(input, output_size, "AdaptiveAvgPool2d")
     return input.then(AvgPool(kernel, kernel)) if kernel != (1, 1) else input
 
 
 @rule("adaptive_max_pool2d")
-def _adaptive_max_pool(input: Traced, output_size: Any, return_indices: bool = False) -> Traced:
+def adaptive_max_pool(input: Traced, output_size: Any, return_indices: bool = False) -> Traced:
     if return_indices:
         raise UnsupportedLayerError("AdaptiveMaxPool2d with return_indices gives numbers that jump; leave it away")
     kernel = _adapted(input, output_size, "AdaptiveMaxPool2d")
