@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from lip_plugin.files import Output
     from lip_plugin.ranks import Ranks
     from lip_plugin.submission.boards import Board
-    from lip_plugin.submission.write import Written
+    from lip_plugin.submission.manifest import Manifest
+    from lip_plugin.submission.submission import Submission
 
 
 @click.command("submit")
@@ -99,16 +100,19 @@ def _submit(board: Board, report: Report, task: Task, options: dict[str, Any], o
             pictures: bool = options["include_images"]
             written = fill_bundle(submission, perturbations, task.images, folder, include_images=pictures)
     finally:  # it says why a board refuses; a pipe that nobody reads must not cost the bundle
-        print_report(submission.report)
-    _say(written, options)
+        print_report(described)
+    _say(submission, written, options)
 
 
-def _say(written: Written, options: dict[str, Any]) -> None:
-    files = written.manifest.files
+def _say(submission: Submission, written: Manifest, options: dict[str, Any]) -> None:
+    from lip_plugin.submission.boards.registry import BOARDS
+
+    files = written.files
     size = sum(record.bytes for record in files.values()) / 2**20
     click.echo(f"Bundle of {len(files) + 1} files, {size:.1f} MiB, written to {options['out']}")
-    if written.missing is not None:
-        click.echo(f"without curve.svg and report.html: {written.missing}")
+    for board in BOARDS:
+        why = "; ".join(map(str, board.refusals_after(submission)))
+        click.echo(f"{board.title} {f'would refuse it: {why}' if why else 'would take it'}")
     words = [options["out"]]
     if not options["include_images"]:
         words += ["--data-dir", options["data_dir"]] if options["data_dir"] is not None else []

@@ -13,7 +13,7 @@ from lip_plugin.evaluate import Report
 from lip_plugin.evaluate.results import summarise_model
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.ranks import Ranks
-from lip_plugin.report.command import MODEL_DIR, command_line
+from lip_plugin.schema.report import Options
 from lip_plugin.zoo import ModelCard
 
 
@@ -58,10 +58,17 @@ def run_task(
 
 
 def described_report(report: Any, task: Task, options: Mapping[str, Any]) -> Report:
-    """With the card's names and the command that gives the report again."""
+    """With the card's names and what its command follows from."""
     card = task.card
     summary = summarise_model(task.model, name=card.name, architecture=card.architecture or "", sha256=card.sha256)
-    described: Report = report.described(model=summary)
     named: str | None = options["name"]
-    model = MODEL_DIR if named is not None and Path(named).is_dir() else card.name
-    return described.described(command=command_line(described, model=model, options=options))
+    file: str | None = options["data_file"]
+    given = Options(
+        model_dir=named is not None and Path(named).is_dir(),
+        dataset=options["dataset"],
+        data=None if file is None else Path(file).name,
+        data_dir=options["data_dir"] is not None,
+        device=options["device"] or None,
+    )
+    described: Report = report.described(model=summary, options=given)
+    return described

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +12,15 @@ from typing import TYPE_CHECKING
 import click
 
 from lip_plugin.cli.ending import EXIT_BAD_INPUT, EXIT_FAILED_CHECK, fail
+from lip_plugin.files import REPORT_FILES
 
 if TYPE_CHECKING:
     from lip_plugin.data import LabelledImages
     from lip_plugin.verification import Check, Verification
     from lip_plugin.zoo import ModelCard
+
+CERTIFICATE = "CERTIFICATE.md"
+PAGE_FILES = REPORT_FILES | {CERTIFICATE}
 
 
 @click.command("verify")
@@ -24,6 +29,15 @@ if TYPE_CHECKING:
 @click.option("--data", "data_file", help="The images of the bundle as .npz with x and y.")
 @click.option("--workers", type=click.IntRange(0), default=0, help="Processes that decode pictures.")
 @click.option("--device", help="Device of the forwards (default cpu).")
+@click.option("--out", type=Path, help="Where everything agrees, write the measured report and its page here.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing --out.")
+@click.option(
+    "--time-limit",
+    type=click.IntRange(1),
+    default=1800,
+    show_default=True,
+    help="Seconds after which it ends, whatever the bundle asks for.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print every check as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def verify_command(
@@ -32,6 +46,9 @@ def verify_command(
     data_file: str | None,
     workers: int,
     device: str | None,
+    out: Path | None,
+    overwrite: bool,
+    time_limit: int,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -39,12 +56,24 @@ def verify_command(
 
     Hashes, Lipschitz bound, certificates, accuracies and stored adversarial points are measured again, from the weights
     and the images: those of the bundle, those shipped with lip-plugin, or yours. Exits with 1 where a claim does not
-    hold, and with 2 where the images that are needed are not there.
+    hold, and with 2 where the images that are needed are not there, or it takes too long.
     """
+    from lip_plugin.cli.time_limit import limited
+    from lip_plugin.files import output_directory
     from lip_plugin.verification import verify_bundle
 
     given = None if data_dir is None and data_file is None else partial(_selected, data_dir, data_file, workers)
-    found = verify_bundle(directory, images=given, device=device, progress=not quiet)
+    with ExitStack() as held:
+        late = f"{directory} is not verified: more than {time_limit} s; --time-limit allows more"
+        held.enter_context(limited(time_limit, late))
+        room = None
+        if out is not None:
+            replaceable = PAGE_FILES if overwrite else frozenset[str]()
+            room = held.enter_context(output_directory(out, replaceable=replaceable))
+        found = verify_bundle(directory, images=given, device=device, progress=not quiet)
+        if room is not None and not found.failures and not found.gaps:
+            with room.filled() as folder:
+                _write(found, folder)
     if as_json:
         click.echo(json.dumps(_document(found), indent=1, ensure_ascii=False))
     else:
@@ -59,6 +88,15 @@ def verify_command(
     if not as_json:
         click.echo(f"VERIFIED: {_count(found.checks, 'check')}, nothing differs")
     return 0
+
+
+def _write(found: Verification, folder: Path) -> None:
+    """The report as it was measured, and what it proves in words."""
+    from lip_plugin.report import fill_report
+
+    if found.report is not None:
+        fill_report(found.report, folder)
+        (folder / CERTIFICATE).write_text(found.statement, encoding="utf-8")
 
 
 def _selected(data_dir: str | None, data_file: str | None, workers: int, card: ModelCard, count: int) -> LabelledImages:

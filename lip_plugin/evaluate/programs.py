@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from lip_plugin.certificates import Certificate
 from lip_plugin.network import CertifiedClassifier, float64_program
-
-ProgramName = Literal["forward", "float64"]
-"""``model(x)`` as it is, or the same operators in float64, which certificates are computed with."""
+from lip_plugin.schema.kinds import ProgramName as ProgramName
 
 PROGRAMS: tuple[ProgramName, ...] = ("forward", "float64")
 

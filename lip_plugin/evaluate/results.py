@@ -14,74 +14,26 @@ from torch import Tensor
 from lip_plugin.certificates import Certificate, LipschitzBound
 from lip_plugin.errors import MissingDependencyError
 from lip_plugin.evaluate.lipschitz_audit import LipschitzAudit
-from lip_plugin.evaluate.programs import ProgramName, refutes
+from lip_plugin.evaluate.programs import refutes
 from lip_plugin.evaluate.tightness import Tightness
 from lip_plugin.evaluate.versions import attack_libraries
 from lip_plugin.evaluate.views import view
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.schema.kinds import STATUSES as STATUSES
+from lip_plugin.schema.kinds import Status as Status
+from lip_plugin.schema.report import AuditResult as AuditResult
+from lip_plugin.schema.report import Cost as Cost
+from lip_plugin.schema.report import DatasetSummary as DatasetSummary
+from lip_plugin.schema.report import Difference as Difference
+from lip_plugin.schema.report import EpsResult as EpsResult
+from lip_plugin.schema.report import ModelSummary as ModelSummary
+from lip_plugin.schema.report import Options as Options
+from lip_plugin.schema.report import StageRecord as StageRecord
 from lip_plugin.types import ImageShape
 from lip_plugin.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Status = Literal["wrong", "certified", "broken", "undecided"]
-STATUSES: tuple[Status, ...] = ("wrong", "certified", "broken", "undecided")
-
-
-@dataclass(frozen=True)
-class ModelSummary:
-    """Which network was evaluated."""
-
-    name: str
-    architecture: str
-    params: int
-    sha256: str
-    digest: str
-
-
-@dataclass(frozen=True)
-class DatasetSummary:
-    """Which images it was evaluated on."""
-
-    name: str
-    split: str
-    n: int
-    source: str
-
-
-@dataclass(frozen=True)
-class EpsResult:
-    """One radius. Accuracies are shares of all images; ``empirical_robust_accuracy`` is keyed by attack."""
-
-    eps: float
-    verified_robust_accuracy: float
-    vra_interval95: tuple[float, float]
-    empirical_robust_accuracy: dict[str, float]
-    counts: dict[Status, int]
-
-
-@dataclass(frozen=True)
-class AuditResult:
-    """How hard the certificates were tried, and the closest call.
-
-    ``attacked_certified`` counts (image, eps) pairs; ``broken`` the images whose radius an attack contradicted;
-    ``smallest_distance_over_radius`` is over the images' closest points at any eps, as far as they say something
-    about what the radius speaks of (`refutes`), None without one.
-    """
-
-    attacked_certified: int
-    broken: int
-    smallest_distance_over_radius: float | None
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Wall-clock seconds and image-forwards."""
-
-    certify_seconds: float
-    attack_seconds: float
-    attack_forwards: int
 
 
 @dataclass(frozen=True)
@@ -117,16 +69,6 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """An image whose status at eps differs between the certificate-aware and the full protocol."""
-
-    eps: float
-    index: int
-    certificate_aware: Status
-    full: Status
-
-
-@dataclass(frozen=True)
 class AdversarialImage:
     """An image and the closest adversarial point found for it: (C, H, W) each, in [0,1], on the CPU."""
 
@@ -136,26 +78,10 @@ class AdversarialImage:
 
 
 @dataclass(frozen=True)
-class StageRecord:
-    """One attack stage at one eps, as it ran. ``attack`` begins with "audit " where certified images were tried.
-
-    ``broken`` of its ``images`` were misclassified within eps afterwards, which its own attack had not yet achieved.
-    ``program`` is what it attacked: ``model(x)`` ("forward") or its operators in float64.
-    """
-
-    eps: float
-    attack: str
-    images: int
-    broken: int
-    forwards: int
-    program: ProgramName = "forward"
-
-
-@dataclass(frozen=True)
 class Request:
-    """What was asked for and shows nowhere else in a report. ``audit`` None stands for all certified images."""
+    """What was asked for and shows nowhere else in a report. ``audit``: how many certified images at each eps."""
 
-    audit: int | None
+    audit: int | Literal["all"]
     batch_size: int
 
 
@@ -183,18 +109,23 @@ class Report:
     """Of the pair bounds; None where nothing was certified, or nobody looked."""
     input_shape: ImageShape | None = None
     request: Request | None = None
-    command: str = ""
+    options: Options | None = None
+    """What the command line had, where it was asked for on one."""
     adversarial: tuple[AdversarialImage, ...] = ()
     """The first few images, in file order, for which an adversarial point was found."""
     stages: tuple[StageRecord, ...] = ()
     """Every attack stage in the order they ran; their forwards sum to ``cost.attack_forwards``."""
 
     def described(
-        self, *, model: ModelSummary | None = None, dataset: DatasetSummary | None = None, command: str = ""
+        self,
+        *,
+        model: ModelSummary | None = None,
+        dataset: DatasetSummary | None = None,
+        options: Options | None = None,
     ) -> Report:
-        """The same findings with the names of model and data, and the command that asked for them, filled in."""
+        """The same findings with the names of model and data, and what the command line had, filled in."""
         return dataclasses.replace(
-            self, model=model or self.model, dataset=dataset or self.dataset, command=command or self.command
+            self, model=model or self.model, dataset=dataset or self.dataset, options=options or self.options
         )
 
     def plot(self) -> dict[str, Figure]:

@@ -103,7 +103,7 @@ def _report(protocol: Protocol, cost: Cost, differences: tuple[Difference, ...])
         points=points,
         differences=differences,
         input_shape=images.image_shape,
-        request=Request(plan.audit, plan.block_size),
+        request=Request("all" if plan.audit is None else plan.audit, plan.block_size),
         adversarial=tuple(findings.pictures[index] for index in sorted(findings.pictures)),
         stages=tuple(protocol.stages),
     )

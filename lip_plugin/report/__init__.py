@@ -1,8 +1,8 @@
 """Reports: json, csv, markdown, terminal, and with the extra ``report`` a page and plots."""
 
+from lip_plugin.report.document import points_csv as points_csv
 from lip_plugin.report.document import report_document as report_document
 from lip_plugin.report.markdown import markdown as markdown
-from lip_plugin.report.points import points_csv as points_csv
 from lip_plugin.report.statistics import statistics as statistics
 from lip_plugin.report.terminal import print_report as print_report
 from lip_plugin.report.views import html as html

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,40 +10,7 @@ from torch import Tensor
 from lip_plugin.certificates import wilson_interval95
 from lip_plugin.evaluate import Report
 from lip_plugin.evaluate.results import Points
-
-Interval = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class EpsStatistics:
-    """One radius. ``linf_eps``: a Linf ball of this radius lies in the L2 ball of radius ``eps``; None if unknown."""
-
-    eps: float
-    linf_eps: float | None
-    empirical_interval95: dict[str, Interval]
-
-
-@dataclass(frozen=True)
-class ClassStatistics:
-    """The images of one class. Accuracies are per eps; what survives, survives all attacks together."""
-
-    label: int
-    n: int
-    clean_accuracy: float
-    average_certified_radius: float
-    verified_robust_accuracy: tuple[float, ...]
-    empirical_robust_accuracy: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """``average_certified_radius`` is over all images, 0 where the prediction is wrong (ACR of MACER, ICLR 2020)."""
-
-    clean_interval95: Interval
-    average_certified_radius: float
-    input_dimensions: int | None
-    eps: tuple[EpsStatistics, ...]
-    classes: tuple[ClassStatistics, ...]
+from lip_plugin.schema.report import ClassStatistics, EpsStatistics, Statistics
 
 
 def statistics(report: Report) -> Statistics:
@@ -111,5 +77,5 @@ def _has(points: Points, eps: float, *names: str) -> Tensor:
     return torch.tensor([status in names for status in points.status[eps]], dtype=torch.bool)
 
 
-def _interval(share: float, n: int) -> Interval:
+def _interval(share: float, n: int) -> tuple[float, float]:
     return wilson_interval95(round(share * n), n)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from lip_plugin.errors import MissingDependencyError
 from lip_plugin.evaluate import Report
 from lip_plugin.files import REPORT_FILES, complete_directory
-from lip_plugin.report.document import POINTS_FILE, report_document
+from lip_plugin.report.document import points_csv, report_values
 from lip_plugin.report.markdown import markdown
-from lip_plugin.report.points import points_csv
 from lip_plugin.report.views import html
+from lip_plugin.schema import report_text
+from lip_plugin.schema.report import POINTS_FILE
 
 
 def write_report(
@@ -42,5 +42,8 @@ def fill_report(report: Report, folder: Path, *, gallery: bool | None = None) ->
 
 def report_texts(report: Report) -> dict[str, str]:
     """``report.json``, ``points.csv`` and ``report.md``: the files that follow from the report alone."""
-    document = json.dumps(report_document(report), indent=1, ensure_ascii=False, allow_nan=False)
-    return {"report.json": document + "\n", POINTS_FILE: points_csv(report), "report.md": markdown(report)}
+    return {
+        "report.json": report_text(report_values(report)),
+        POINTS_FILE: points_csv(report),
+        "report.md": markdown(report),
+    }

@@ -36,8 +36,9 @@ def certificate_statement(submission: Submission) -> str:
                 f"- Norm: L2 over all {shape} entries of the tensor.",
                 "- Input: pixels in [0,1]. Normalisation is an operator of the network and inside the bound, so radii "
                 "are in pixels.",
-                f"- Bound: Lip(h) <= {rounded_up(bound.value)} ({bound.value!r}) for the map h into features, by "
-                f"{escaped(bound.method)}; per pair of classes times the distance of their rows of the head.",
+                f"- Bound: Lip(h) <= {rounded_up(bound.upper_bound)} ({bound.upper_bound!r}) for the map h into "
+                f"features, by {escaped(bound.method)}; per pair of classes times the distance of their rows of the "
+                "head.",
                 "- Radius: the smallest, over the other classes, of margin over that product; margins lowered by the "
                 "error of their own evaluation, constants rounded up, radii rounded down.",
                 "- Counted as proved at eps: correct and r > eps, strictly. A tie certifies nothing.",
@@ -65,7 +66,7 @@ def certificate_statement(submission: Submission) -> str:
         "## Lipschitz constants, operator by operator",
         table(
             ["operator", "upper bound", "proved by"],
-            [[layer.name, repr(layer.value), layer.method] for layer in bound.layers],
+            [[layer.name, repr(layer.upper_bound), layer.method] for layer in bound.layers],
         ),
         _NOT_PROMISED,
     ]

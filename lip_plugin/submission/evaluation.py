@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 from collections.abc import Sequence
 
+from lip_plugin.certificates import LipschitzBound
 from lip_plugin.data import LabelledImages
 from lip_plugin.errors import ConfigError, RefusedError, SoundnessError
 from lip_plugin.evaluate import Report
 from lip_plugin.evaluate.restated import restated
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.record import dump_weights, technical_record
+from lip_plugin.report.document import points_table, report_values
+from lip_plugin.schema.kinds import MOST_EPS
 from lip_plugin.submission.boards import Board, Refusal, foreign_refusals
 from lip_plugin.submission.images_digest import images_sha256
 from lip_plugin.submission.layout import ADVERSARIAL_IMAGES, state_dict_file
@@ -23,9 +27,6 @@ from lip_plugin.zoo import ModelCard
 
 COMMON_EPS = ("36/255", "72/255", "108/255", "0.5")
 """Both conventions: the literature on Lipschitz networks, and RobustBench."""
-
-MOST_EPS = 64
-"""Radii of one bundle: as many as `lip verify` reads."""
 
 _LONGEST_FILE_NAME = 255  # bytes, of the usual file systems
 
@@ -111,11 +112,25 @@ def make_submission(
     perturbations, distance, program = stored_perturbations(model, report)
     attacked = report.audit.attacked_certified
     stored = restated(report, distance, report.points.attack, program, attacked_certified=attacked)
-    stored = dataclasses.replace(stored, adversarial=())
     if stored.status == "failed":
         raise SoundnessError(stored.problems[0], stored)
     _require_same_in_plain_torch(card, model, images, stored)
-    return Submission(board.name, card, model, stored, images_sha256(images)), perturbations
+    stored = dataclasses.replace(stored, lipschitz=stated(stored.lipschitz))
+    made = Submission(board.name, card, model, report_values(stored), points_table(stored), images_sha256(images))
+    return made, perturbations
+
+
+def stated(bound: LipschitzBound) -> LipschitzBound:
+    """Every constant rounded up to 12 digits, and so still proved.
+
+    Another machine proves one that differs in the last of 17 digits, and what a bundle claims must not lie below it.
+    """
+    layers = tuple(dataclasses.replace(layer, value=_stated(layer.value)) for layer in bound.layers)
+    return dataclasses.replace(bound, value=_stated(bound.value), layers=layers)
+
+
+def _stated(value: float) -> float:
+    return float(decimal.Context(prec=12, rounding=decimal.ROUND_CEILING).create_decimal(value))
 
 
 def _require_same_in_plain_torch(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 MANIFEST = "bundle.json"
-README = "README.md"
-CERTIFICATE = "CERTIFICATE.md"
 MODEL = "model"
 REPORT = "report"
-CURVE = "curve.csv"
-CURVE_PLOT = "curve.svg"
+REPORT_JSON = "report/report.json"
+POINTS = "report/points.csv"
 PERTURBATIONS = "adversarial.safetensors"
 ATTACK_LOG = "attack.log"
 ROBUSTBENCH = "robustbench"
@@ -21,12 +19,8 @@ ADVERSARIAL_IMAGES = "robustbench/x_adv.pt"
 TOP_LEVEL = frozenset(
     {
         MANIFEST,
-        README,
-        CERTIFICATE,
         MODEL,
         REPORT,
-        CURVE,
-        CURVE_PLOT,
         PERTURBATIONS,
         ATTACK_LOG,
         ROBUSTBENCH,

@@ -11,15 +11,12 @@ from typing import Any
 
 import yaml
 
-from lip_plugin.data import DataSet, find_dataset, list_datasets
-from lip_plugin.errors import ConfigError
-from lip_plugin.evaluate import EpsResult
+from lip_plugin.data import DataSet, find_dataset
+from lip_plugin.schema.report import EpsResult
 from lip_plugin.submission.layout import SOK
-from lip_plugin.submission.robustbench.texts import in_html, is_percent, paper_title, percent_at_least, web_link
+from lip_plugin.submission.robustbench.texts import in_html, paper_title, percent_at_least, web_link
 from lip_plugin.submission.submission import Submission
 from lip_plugin.types import format_eps, parse_eps
-
-_KEYS = ("score", "title", "link", "prob", "venue", "comment")
 
 
 def settings_of(dataset: DataSet | None) -> dict[float, str]:
@@ -33,7 +30,7 @@ def settings_of(dataset: DataSet | None) -> dict[float, str]:
 def sok_files(submission: Submission) -> dict[str, str]:
     """Path in the bundle -> content; nothing where no evaluated radius is a setting of the board.
 
-    A pure function. Raises ConfigError where the text would not be read as it is meant.
+    A pure function.
     """
     settings = settings_of(find_dataset(submission.report.dataset.name))
     groups = [
@@ -44,7 +41,6 @@ def sok_files(submission: Submission) -> dict[str, str]:
     if not groups:
         return {}
     text = yaml.safe_dump(groups, sort_keys=False, allow_unicode=True, width=math.inf)
-    validate_board(text)
     return {f"{SOK}/board.yml": text}
 
 
@@ -64,30 +60,3 @@ def _record(submission: Submission, result: EpsResult) -> dict[str, Any]:
         "venue": in_html(card.venue) if card.venue else None,
         "comment": in_html(comment),
     }
-
-
-def validate_board(text: str) -> None:
-    """Raise ConfigError unless this reads as settings of the board, each with complete records."""
-    try:
-        groups: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"board.yml is not YAML: {error}") from error
-    known = {title for dataset in list_datasets() for title in settings_of(dataset).values()}
-    if not isinstance(groups, list) or not groups:
-        raise ConfigError("board.yml holds no settings")
-    for group in groups:
-        if not isinstance(group, dict) or group.get("setting") not in known or not group.get("records"):
-            raise ConfigError("board.yml holds a setting that the board does not have, or one without records")
-        for record in group["records"]:
-            _validate_record(record)
-
-
-def _validate_record(record: dict[str, Any]) -> None:
-    if tuple(record) != _KEYS:
-        raise ConfigError(f"board.yml: a record has the keys {list(record)}; expected {list(_KEYS)}")
-    score = record["score"]
-    if not (isinstance(score, str) and score.endswith("%") and is_percent(score[:-1])):
-        raise ConfigError(f"board.yml: score {score!r} is no percentage")
-    texts = [record[key] for key in ("title", "link", "comment")] + [record["venue"] or ""]
-    if record["prob"] is not False or not all(isinstance(one, str) and not {"<", ">"} & set(one) for one in texts):
-        raise ConfigError("board.yml: a record is not deterministic, or holds what is no plain text")

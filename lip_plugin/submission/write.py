@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from lip_plugin.data import LabelledImages
-from lip_plugin.errors import CheckpointError, ConfigError, MissingDependencyError
-from lip_plugin.evaluate.results import AdversarialImage
+from lip_plugin.errors import CheckpointError, ConfigError
 from lip_plugin.files import Output, check_output_directory, output_directory
 from lip_plugin.network import require_unaltered
 from lip_plugin.network.record import write_network
-from lip_plugin.report import html
-from lip_plugin.submission.curve_plot import curve_svg
 from lip_plugin.submission.derived import derived_files
 from lip_plugin.submission.layout import (
     ADVERSARIAL_IMAGES,
-    CURVE_PLOT,
     IMAGES,
     MANIFEST,
     MODEL,
     PERTURBATIONS,
-    REPORT,
     TOP_LEVEL,
     state_dict_file,
 )
 from lip_plugin.submission.manifest import Manifest, bundle_files, file_record, read_manifest
-from lip_plugin.submission.optional_images import adversarial_images, first_pictures, images_npz
+from lip_plugin.submission.optional_images import adversarial_images, images_npz
 from lip_plugin.submission.perturbations import Perturbations, dump_perturbations
 from lip_plugin.submission.robustbench import state_dict_bytes
 from lip_plugin.submission.submission import Submission
 from lip_plugin.untrusted import few
-
-
-@dataclass(frozen=True)
-class Written:
-    """What came out; ``missing`` says in words what could not be made for want of an extra."""
-
-    manifest: Manifest
-    missing: str | None
 
 
 def check_bundle_directory(directory: Path, *, overwrite: bool) -> None:
@@ -72,7 +59,7 @@ def write_bundle(
     *,
     include_images: bool = False,
     overwrite: bool = False,
-) -> Written:
+) -> Manifest:
     """A directory of `fill_bundle`; it appears under its name only when complete.
 
     Raises ConfigError where writing is impossible, DataError where the images cannot be read any more.
@@ -88,30 +75,24 @@ def fill_bundle(
     folder: Path,
     *,
     include_images: bool = False,
-) -> Written:
+) -> Manifest:
     """Write the bundle's files.
 
     ``perturbations`` are those of `stored_perturbations`, ``images`` those of the submission. With ``include_images``
-    they are part of the bundle, and a few of them of the page; they are nowhere in it otherwise.
+    they are part of the bundle; they are nowhere in it otherwise.
     Raises OSError, and DataError where the images cannot be read any more.
     """
-    missing = None
     write_network_of(submission, folder / MODEL)
     for name, content in _files(submission, perturbations):
         _write(folder, name, content)
-    try:
-        for name, text in _pages(submission, first_pictures(images, perturbations) if include_images else ()):
-            _write(folder, name, text.encode("utf-8"))
-    except MissingDependencyError as error:
-        missing = str(error)
     if include_images:
-        distance = submission.report.points.distance
+        distance = torch.tensor(submission.points.adversarial_distance, dtype=torch.float64)
         _write(folder, IMAGES, images_npz(images))
         _write(folder, ADVERSARIAL_IMAGES, adversarial_images(images, perturbations, distance))
     manifest = _manifest(submission, folder)
     document = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False)
     _write(folder, MANIFEST, (document + "\n").encode("utf-8"))
-    return Written(manifest, missing)
+    return manifest
 
 
 def write_network_of(submission: Submission, directory: Path) -> None:
@@ -126,12 +107,6 @@ def _files(submission: Submission, perturbations: Perturbations) -> Iterator[tup
         yield name, text.encode("utf-8")
     yield PERTURBATIONS, dump_perturbations(perturbations)
     yield state_dict_file(submission.card.name), state_dict_bytes(submission.model)
-
-
-def _pages(submission: Submission, shown: tuple[AdversarialImage, ...]) -> Iterator[tuple[str, str]]:
-    report = dataclasses.replace(submission.report, adversarial=shown)
-    yield CURVE_PLOT, curve_svg(report)
-    yield f"{REPORT}/report.html", html(report, gallery=bool(shown))
 
 
 def _write(bundle: Path, name: str, content: bytes) -> None:

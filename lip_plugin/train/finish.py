@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Mapping
@@ -18,8 +17,8 @@ from lip_plugin.files import write_atomically
 from lip_plugin.network import CertifiedClassifier, require_unaltered
 from lip_plugin.network.record import weights_sha256, write_network
 from lip_plugin.ranks import Ranks
-from lip_plugin.report import report_document
-from lip_plugin.report.points import points_csv
+from lip_plugin.report.document import points_csv, report_values
+from lip_plugin.schema import report_text
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.types import format_eps
 
@@ -55,8 +54,7 @@ def finish(
 def _write(
     config: TrainConfig, model: CertifiedClassifier, report: Report, directory: Path, origin: Mapping[str, Any]
 ) -> None:
-    document = json.dumps(report_document(report), indent=1) + "\n"
-    write_atomically(directory / "report.json", document.encode())
+    write_atomically(directory / "report.json", report_text(report_values(report)).encode())
     write_atomically(directory / "points.csv", points_csv(report).encode())
     figures = {**origin, **measured(report, config)}
     require_unaltered(model)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lip_plugin.evaluate import Report
 from lip_plugin.memory import out_of_memory
 from lip_plugin.untrusted import printable
 
@@ -32,8 +33,8 @@ class Check:
 def check(file: str, what: str, claimed: object, measured: object, *, agrees: bool | None = None) -> Check:
     """Agrees where the two are equal, or as ``agrees`` says."""
     same = claimed == measured if agrees is None else agrees
-    shown = printable(str(claimed)), printable(str(measured))  # a stranger's words, on their way to a terminal
-    return Check(printable(file), printable(what), *shown, "agrees" if same else "DIFFERS")
+    theirs, ours = (printable(str(value), longest=_LONGEST) for value in (claimed, measured))  # a stranger's words
+    return Check(printable(file), printable(what), theirs, ours, "agrees" if same else "DIFFERS")
 
 
 def failed(file: str, what: str, wanted: object, error: Exception) -> Check:
@@ -53,12 +54,17 @@ def not_checked(file: str, what: str, why: str) -> Check:
 
 @dataclass
 class Verification:
-    """Everything that was checked of a bundle, in order, and what had to be taken on trust."""
+    """Everything that was checked of a bundle, in order, and what had to be taken on trust.
+
+    ``report`` is the measured one, ``statement`` says in words what is proved; both as far as it came to that.
+    """
 
     name: str
     board: str
     checks: list[Check] = field(default_factory=list[Check])
     trusted: tuple[str, ...] = ()
+    report: Report | None = None
+    statement: str = ""
 
     def add(self, checks: Iterable[Check]) -> None:
         self.checks += checks

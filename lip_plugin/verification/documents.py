@@ -1,61 +1,44 @@
-"""Every text file that follows from model, images and adversarial points, against the bundle's."""
+"""Every text file that follows from what a bundle claims, byte for byte."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import zip_longest
 from pathlib import Path
 
 from lip_plugin.errors import CheckpointError
-from lip_plugin.untrusted import parse_document, read_regular
-from lip_plugin.verification.agreement import (
-    Disagreement,
-    json_disagreements,
-    table_disagreements,
-    text_disagreements,
-)
+from lip_plugin.submission.layout import POINTS, REPORT_JSON
+from lip_plugin.untrusted import read_regular
 from lip_plugin.verification.checks import Check, check, failed, not_checked
 from lip_plugin.version import __version__
 
-_SHOWN = 3
 _ROOM = 2**16
-_TABLES = (".json", ".csv", ".yml")
 
 
 def document_checks(directory: Path, expected: Mapping[str, str], *, written_by: str) -> Iterator[Check]:
-    """One check per file, or the first few numbers in which it differs. ``expected``: path -> content.
+    """One check per file; ``expected``: path -> content.
 
-    Prose of another release of this package (``written_by``) has other words; its tables are compared all the same.
+    Another release of this package (``written_by``) has other words: of its files only the values are looked at.
     """
     for file, content in expected.items():
-        if written_by != __version__ and not file.endswith(_TABLES):
-            yield not_checked(
-                file, "content", f"written by lip-plugin {written_by}; verify its words with that release"
-            )
+        if written_by != __version__ and file not in (REPORT_JSON, POINTS):
+            why = f"written by lip-plugin {written_by}; verify its words with that release"
+            yield not_checked(file, "content", why)
             continue
+        wanted = content.encode()
         try:
-            claimed = read_beside(directory / file, content)
-            differences = list(islice(_disagreements(file, claimed, content), _SHOWN + 1))
-        except (OSError, UnicodeDecodeError, CheckpointError, csv.Error) as error:
+            found = read_regular(directory / file, limit=len(wanted) + _ROOM)
+        except (OSError, CheckpointError) as error:
             yield failed(file, "content", "readable", error)
             continue
-        if not differences:
+        if found == wanted:
             yield check(file, "content", "as written", "the same", agrees=True)
-        for one in differences[:_SHOWN]:
-            yield check(file, one.where, one.claimed, one.measured, agrees=False)
-        if len(differences) > _SHOWN:
-            yield check(file, "further numbers", "others", "not shown", agrees=False)
+        else:
+            yield check(file, *_first_difference(found, wanted), agrees=False)
 
 
-def read_beside(path: Path, expected: str) -> str:
-    """The text of ``path``, which cannot agree where it is much longer. Raises CheckpointError, UnicodeDecodeError."""
-    return read_regular(path, limit=2 * len(expected.encode()) + _ROOM).decode("utf-8")
-
-
-def _disagreements(file: str, claimed: str, measured: str) -> Iterator[Disagreement]:
-    if file.endswith(".json"):
-        return json_disagreements(parse_document(claimed.encode(), file), parse_document(measured.encode(), file))
-    if file.endswith(".csv"):
-        return table_disagreements(claimed, measured)
-    return text_disagreements(claimed, measured)
+def _first_difference(found: bytes, wanted: bytes) -> tuple[str, str, str]:
+    lines = zip_longest(found.split(b"\n"), wanted.split(b"\n"), fillvalue=b"nothing")
+    number, pair = next((number, pair) for number, pair in enumerate(lines, start=1) if pair[0] != pair[1])
+    theirs, ours = (line.decode("utf-8", "backslashreplace") for line in pair)
+    return f"line {number}", theirs, ours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -78,33 +79,26 @@ def point_checks(tried: TriedPoints, claims: Claims) -> Iterator[Check]:
     wrong = list(_wrong_points(tried, claims))
     yield from wrong[:_SHOWN]
     indices = set(tried.index.tolist())
-    missing = [at for at, distance in enumerate(claims.distance) if distance and at not in indices]
+    claimed = [at for at, distance in enumerate(claims.points.adversarial_distance) if math.isfinite(distance)]
+    missing = [at for at in claimed if at not in indices]
     for at in islice(missing, _SHOWN):
-        yield check(
-            PERTURBATIONS, f"point of image {at}", f"at distance {claims.distance[at]}", "missing", agrees=False
-        )
-    claimed = sum(bool(distance) for distance in claims.distance)
-    yield check(PERTURBATIONS, "points in the box, misclassified, within eps", claimed, len(tried.index) - len(wrong))
+        distance = f"at distance {claims.points.adversarial_distance[at]:.9g}"
+        yield check(PERTURBATIONS, f"point of image {at}", distance, "missing", agrees=False)
+    good = len(tried.index) - len(wrong)
+    yield check(PERTURBATIONS, "points in the box, misclassified, within eps", len(claimed), good)
 
 
 def _wrong_points(tried: TriedPoints, claims: Claims) -> Iterator[Check]:
-    largest = max(claims.eps)
+    largest = claims.report.eps[-1].eps
     rows = zip(tried.index.tolist(), tried.apart.tolist(), tried.inside.tolist(), tried.fooling.tolist(), strict=True)
     for index, apart, inside, fooling in rows:
         what = f"point of image {index}"
-        claimed = _number(claims.distance[index])
+        claimed = claims.points.adversarial_distance[index]
         if apart > largest:
             yield check(PERTURBATIONS, what, f"within eps {largest:.9g}", f"at distance {apart:.9g}", agrees=False)
         elif not inside:
             yield check(PERTURBATIONS, what, "inside [0,1]", "outside", agrees=False)
         elif not fooling:
             yield check(PERTURBATIONS, what, "misclassified", "classified as its label", agrees=False)
-        elif claimed is None or not numbers_agree(claimed, apart):
-            yield check(PERTURBATIONS, what, f"at distance {claims.distance[index]}", f"{apart:.9g}", agrees=False)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+        elif not numbers_agree(claimed, apart):
+            yield check(PERTURBATIONS, what, f"at distance {claimed:.9g}", f"{apart:.9g}", agrees=False)

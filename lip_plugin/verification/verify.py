@@ -1,9 +1,13 @@
-"""`lip verify`: everything of a bundle that follows from weights and images, measured again."""
+"""`lip verify`: everything of a bundle that follows from weights and images, measured again.
+
+Two steps: the claimed values against the measured ones, and every text file against what the claimed values derive.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,19 +18,20 @@ from lip_plugin.evaluate import Report
 from lip_plugin.files import CARD_FILE, WEIGHTS_FILE
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.kinds import foreign_kinds
-from lip_plugin.report import html
+from lip_plugin.schema import read_points, read_report
 from lip_plugin.submission.boards.registry import get_board
-from lip_plugin.submission.curve_plot import curve_svg
+from lip_plugin.submission.certificate_statement import certificate_statement
 from lip_plugin.submission.derived import derived_files
 from lip_plugin.submission.images_digest import images_sha256
 from lip_plugin.submission.layout import (
     ADVERSARIAL_IMAGES,
-    CURVE_PLOT,
     IMAGES,
     MANIFEST,
     MODEL,
     PERTURBATIONS,
+    POINTS,
     REPORT,
+    REPORT_JSON,
     state_dict_file,
 )
 from lip_plugin.submission.manifest import Manifest, read_manifest
@@ -37,19 +42,15 @@ from lip_plugin.submission.submission import Submission
 from lip_plugin.untrusted import few
 from lip_plugin.verification.binaries import saved_tensors_check
 from lip_plugin.verification.checks import Check, Verification, check, failed, not_checked
-from lip_plugin.verification.claims import Claims, read_claims
+from lip_plugin.verification.claims import TRUSTED, Claims, trust_checks
 from lip_plugin.verification.documents import document_checks
-from lip_plugin.verification.drawings import drawing_check
+from lip_plugin.verification.figures import figure_checks, network_checks
 from lip_plugin.verification.files import file_checks, listing_check
-from lip_plugin.verification.headlines import REPORT_JSON, headline_checks, network_checks
 from lip_plugin.verification.images import Images, bundle_images, included_images
+from lip_plugin.verification.measured import measured_report
 from lip_plugin.verification.points import point_checks, tried_points
-from lip_plugin.verification.recreate import measured_report, proved_report
-from lip_plugin.verification.trust import TRUSTED, trust_checks
 from lip_plugin.zoo import ModelCard, read_card
 from lip_plugin.zoo.load import load_model
-
-_POINTS, _PAGE = f"{REPORT}/points.csv", f"{REPORT}/report.html"
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,10 @@ def verify_bundle(
     found.add(file_checks(directory, manifest))
     try:
         bundle = _read(directory, manifest)
-        found.add(_network_checks(bundle))
-    except (LipPluginError, OSError) as error:
-        found.add([failed(MODEL, "model, report and perturbations", "readable", error)])
+        with _readable(MODEL):
+            found.add(_network_checks(bundle))
+    except _UnreadableError as error:
+        found.add([error.check])
         return found
     bundle = dataclasses.replace(bundle, model=load_model(directory / MODEL, device=device))
     keep_float32(bundle.model.device)
@@ -101,7 +103,7 @@ def verify_bundle(
         found.add(_included_check(bundle))
     if same.verdict == "agrees":
         try:
-            found.add(_evaluation_checks(bundle, evaluated, progress))
+            found.add(_evaluation_checks(bundle, evaluated, found, progress))
         except _IMPOSSIBLE as error:
             found.add([failed(REPORT, "evaluation", "one that can be made again", error)])
     return found
@@ -111,23 +113,45 @@ _IMPOSSIBLE = (LipPluginError, ValueError, ArithmeticError, LookupError, TypeErr
 """What a claim that no evaluation can have made ends in, or a network that has no proof."""
 
 
+class _UnreadableError(Exception):
+    """Carries the check that has ended the verification."""
+
+    def __init__(self, check: Check) -> None:
+        super().__init__(check.line())
+        self.check = check
+
+
+@contextmanager
+def _readable(file: str) -> Generator[None]:
+    try:
+        yield
+    except (LipPluginError, OSError) as error:
+        raise _UnreadableError(failed(file, "content", "readable", error)) from error
+
+
 def _read(directory: Path, manifest: Manifest) -> _Bundle:
-    """Raises LipPluginError or OSError for the first part that is not what it should be."""
-    card = read_card(directory / MODEL)
-    foreign = foreign_kinds(layer.model_dump() for layer in card.network)
-    if foreign:  # before anything is loaded: the package that brings a kind would be imported
-        raise CheckpointError(
-            f"the network has {few(sorted(foreign))}, no operators of lip-plugin; verify runs no others"
+    """Raises _UnreadableError for the first part that is not what it should be."""
+    with _readable(MODEL):
+        card = read_card(directory / MODEL)
+        foreign = foreign_kinds(layer.model_dump() for layer in card.network)
+        if foreign:  # before anything is loaded: the package that brings a kind would be imported
+            raise CheckpointError(
+                f"the network has {few(sorted(foreign))}, no operators of lip-plugin; verify runs no others"
+            )
+        model = load_model(directory / MODEL)
+    with _readable(MANIFEST):
+        get_board(manifest.board)
+    with _readable(REPORT_JSON):
+        report = read_report(directory / REPORT_JSON)
+    with _readable(POINTS):
+        points = read_points(directory / POINTS, tuple(result.eps for result in report.eps))
+        if not len(points) == manifest.n == report.dataset.n:
+            raise CheckpointError(f"{len(points)} images, bundle.json says {manifest.n}, the report {report.dataset.n}")
+    with _readable(PERTURBATIONS):
+        stored = read_perturbations(
+            directory / PERTURBATIONS, images=manifest.n, image_shape=model.input_shape, dtype=model.dtype
         )
-    model = load_model(directory / MODEL)
-    get_board(manifest.board)
-    claims = read_claims(directory / REPORT_JSON, directory / _POINTS)
-    if len(claims.attack) != manifest.n:
-        raise CheckpointError(f"{_POINTS} has {len(claims.attack)} images, bundle.json says {manifest.n}")
-    stored = read_perturbations(
-        directory / PERTURBATIONS, images=manifest.n, image_shape=model.input_shape, dtype=model.dtype
-    )
-    return _Bundle(directory, manifest, card, model, claims, stored)
+    return _Bundle(directory, manifest, card, model, Claims(report, points), stored)
 
 
 def _network_checks(bundle: _Bundle) -> Iterator[Check]:
@@ -135,7 +159,7 @@ def _network_checks(bundle: _Bundle) -> Iterator[Check]:
     manifest, card = bundle.manifest, bundle.card
     yield check(MANIFEST, "name", manifest.name, card.name)
     yield check(MANIFEST, "data set", manifest.dataset, bundle.claims.report.dataset.name)
-    yield check(MANIFEST, "lip-plugin", manifest.lip_plugin, bundle.claims.environment["lip_plugin"])
+    yield check(MANIFEST, "lip-plugin", manifest.lip_plugin, bundle.claims.report.environment["lip_plugin"])
     yield from network_checks(bundle.claims, bundle.model)
     file = state_dict_file(card.name)
     yield saved_tensors_check(bundle.directory, file, "weights of the model", state_dict_bytes(bundle.model))
@@ -161,23 +185,28 @@ def _included_check(bundle: _Bundle) -> Iterator[Check]:
         yield check(IMAGES, "images (sha256)", bundle.manifest.images_sha256, measured)
 
 
-def _evaluation_checks(bundle: _Bundle, images: LabelledImages, progress: bool) -> Iterator[Check]:
+def _evaluation_checks(bundle: _Bundle, images: LabelledImages, found: Verification, progress: bool) -> Iterator[Check]:
+    claims, manifest = bundle.claims, bundle.manifest
     tried = tried_points(bundle.model, images, bundle.stored)
-    yield from point_checks(tried, bundle.claims)
-    proved = proved_report(bundle.model, bundle.card, images, bundle.claims, progress=progress)
-    report = measured_report(proved, tried, bundle.claims)
+    yield from point_checks(tried, claims)
+    report = measured_report(bundle.model, bundle.card, images, claims, tried, progress=progress)
+    yield check(REPORT_JSON, "status", claims.report.status, report.status, agrees=report.status == "ok")
     yield _plain_check(bundle, images, report)
-    yield from headline_checks(bundle.claims, report)
-    yield from trust_checks(bundle.claims, report)
-    submission = Submission(bundle.manifest.board, bundle.card, bundle.model, report, bundle.manifest.images_sha256)
-    for refusal in get_board(submission.board).refusals_after(submission):
-        yield check(
-            MANIFEST, f"board {submission.board}, {refusal.rule}", refusal.expected, refusal.found, agrees=False
-        )
-    derived = derived_files(submission)
+    yield from figure_checks(claims, report)
+    yield from trust_checks(claims, report)
+    claimed = Submission(
+        manifest.board, bundle.card, bundle.model, claims.report, claims.points, manifest.images_sha256
+    )
+    for refusal in get_board(manifest.board).refusals_after(claimed):
+        yield check(MANIFEST, f"board {manifest.board}, {refusal.rule}", refusal.expected, refusal.found, agrees=False)
+    derived = derived_files(claimed)
     yield from _unknown_files(bundle, derived)
-    yield from document_checks(bundle.directory, derived, written_by=bundle.manifest.lip_plugin)
-    yield from _picture_checks(bundle, images, report)
+    yield from document_checks(bundle.directory, derived, written_by=manifest.lip_plugin)
+    if ADVERSARIAL_IMAGES in manifest.files:
+        expected = adversarial_images(images, bundle.stored, report.points.distance)
+        yield saved_tensors_check(bundle.directory, ADVERSARIAL_IMAGES, "adversarial images", expected)
+    found.report = dataclasses.replace(report, adversarial=first_pictures(images, bundle.stored))
+    found.statement = certificate_statement(claimed)
 
 
 def _plain_check(bundle: _Bundle, images: LabelledImages, report: Report) -> Check:
@@ -191,21 +220,7 @@ def _plain_check(bundle: _Bundle, images: LabelledImages, report: Report) -> Che
 def _unknown_files(bundle: _Bundle, derived: Iterable[str]) -> Iterator[Check]:
     """Listed and hashed, but nothing that a bundle has."""
     known = {f"{MODEL}/{CARD_FILE}", f"{MODEL}/{WEIGHTS_FILE}", PERTURBATIONS, state_dict_file(bundle.card.name)}
-    known |= {*derived, _PAGE, CURVE_PLOT, IMAGES, ADVERSARIAL_IMAGES}
+    known |= {*derived, IMAGES, ADVERSARIAL_IMAGES}
     for file in bundle.manifest.files:
         if file not in known:
             yield check(file, "purpose", "listed in bundle.json", "no file of a bundle", agrees=False)
-
-
-def _picture_checks(bundle: _Bundle, images: LabelledImages, report: Report) -> Iterator[Check]:
-    """What is there only with the extra ``report``, or only where images were included."""
-    present = bundle.manifest.files
-    pictures = first_pictures(images, bundle.stored) if IMAGES in present else ()
-    shown = dataclasses.replace(report, adversarial=pictures)
-    drawn = {_PAGE: lambda: html(shown, gallery=bool(pictures)), CURVE_PLOT: lambda: curve_svg(shown)}
-    for file, draw in drawn.items():
-        if file in present:
-            yield drawing_check(bundle.directory, file, draw)
-    if ADVERSARIAL_IMAGES in present:
-        expected = adversarial_images(images, bundle.stored, report.points.distance)
-        yield saved_tensors_check(bundle.directory, ADVERSARIAL_IMAGES, "adversarial images", expected)

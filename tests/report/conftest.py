@@ -14,7 +14,7 @@ import torch
 import lip_plugin as lp
 from lip_plugin.certificates import LayerBound
 from lip_plugin.evaluate import AuditResult, DatasetSummary, EpsResult, ModelSummary
-from lip_plugin.evaluate.results import AdversarialImage, Cost, Difference, Points, Request, StageRecord
+from lip_plugin.evaluate.results import AdversarialImage, Cost, Difference, Options, Points, Request, StageRecord
 from lip_plugin.report import html
 
 EPS = 36 / 255
@@ -80,7 +80,7 @@ def hostile_report(report: lp.Report) -> lp.Report:
         lipschitz=lp.LipschitzBound(2.0, (layer,), HOSTILE),
         points=dataclasses.replace(report.points, attack=("", "", HOSTILE, "")),
         environment={**report.environment, HOSTILE: HOSTILE},
-        command=HOSTILE,
+        options=Options(data=HOSTILE, device=HOSTILE),
         stages=(StageRecord(EPS, HOSTILE, 1, 0, 1),),
         status="failed",
         problems=(HOSTILE,),

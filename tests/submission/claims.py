@@ -13,9 +13,10 @@ import lip_plugin as lp
 from lip_plugin.certificates import Certificate, LipschitzBound
 from lip_plugin.data.images import ImageSet
 from lip_plugin.evaluate import AuditResult, DatasetSummary, EpsResult, Report
-from lip_plugin.evaluate.results import Cost, Points, summarise_model
+from lip_plugin.evaluate.results import Cost, Points, Status, summarise_model
 from lip_plugin.network import Flatten, Head
 from lip_plugin.network.record import dump_weights, technical_record
+from lip_plugin.report.document import points_table, report_values
 from lip_plugin.submission.submission import Submission
 from lip_plugin.types import ImageShape
 from lip_plugin.zoo import ModelCard
@@ -81,6 +82,8 @@ def submission(
     never = torch.zeros(count, dtype=torch.bool)
     certificate = Certificate(prediction, radius, radius, never, never, arithmetic, model.digest)
     distance = torch.full((count,), torch.inf, dtype=torch.float64)
+    words: tuple[Status, Status] = ("wrong", "certified")
+    status_at = {one: tuple(words[sure] for sure in (correct & (radius > one)).tolist()) for one in sorted(eps)}
     described = card(model, **{"dataset": dataset, **fields})
     report = Report(
         status=status,
@@ -96,9 +99,9 @@ def submission(
         attacks=attacks,
         cost=Cost(0.0, 0.0, 0),
         environment={"lip_plugin": "0.1.0", "torch": "2.13.0", "pyautoattack": "0.2.0", "seed": 0},
-        points=Points(target, certificate, distance, ("",) * count, ("",) * count, {}),
+        points=Points(target, certificate, distance, ("",) * count, ("",) * count, status_at),
     )
-    return Submission("robustbench", described, model, report, "0" * 64)
+    return Submission("robustbench", described, model, report_values(report), points_table(report), "0" * 64)
 
 
 def _result(eps: float, certified: torch.Tensor, attacks: tuple[str, ...]) -> EpsResult:

@@ -10,15 +10,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from lip_plugin.data import load_npz
-from lip_plugin.report import html
-from lip_plugin.submission.curve_plot import curve_svg
+import lip_plugin as lp
+from lip_plugin.schema import read_points, read_report
 from lip_plugin.submission.derived import derived_files
 from lip_plugin.submission.manifest import file_record, read_manifest
 from lip_plugin.submission.submission import Submission
-from lip_plugin.verification import verify
-from lip_plugin.verification.points import tried_points
-from lip_plugin.verification.recreate import measured_report, proved_report
+from lip_plugin.zoo import read_card
 
 
 def rehash(bundle: Path) -> None:
@@ -43,16 +40,13 @@ def edit_points(bundle: Path, change: Callable[[torch.Tensor, torch.Tensor], Non
     save_file(tensors, path)
 
 
-def derive(bundle: Path, data_file: Path) -> None:
-    """What a patient forger does: every other file is written again from the forged report."""
+def derive(bundle: Path) -> None:
+    """What a patient forger does: every text that follows from the forged figures is written again."""
     manifest = read_manifest(bundle)
-    read = verify._read(bundle, manifest)  # pyright: ignore[reportPrivateUsage]
-    images = load_npz(data_file)
-    tried = tried_points(read.model, images, read.stored)
-    report = measured_report(proved_report(read.model, read.card, images, read.claims), tried, read.claims)
-    submission = Submission(manifest.board, read.card, read.model, report, manifest.images_sha256)
-    for name, content in derived_files(submission).items():
+    card, model = read_card(bundle / "model"), lp.load_model(bundle / "model")
+    report = read_report(bundle / "report" / "report.json")
+    points = read_points(bundle / "report" / "points.csv", tuple(result.eps for result in report.eps))
+    forged = Submission(manifest.board, card, model, report, points, manifest.images_sha256)
+    for name, content in derived_files(forged).items():
         (bundle / name).write_text(content)
-    (bundle / "report" / "report.html").write_text(html(report, gallery=False))
-    (bundle / "curve.svg").write_text(curve_svg(report))
     rehash(bundle)

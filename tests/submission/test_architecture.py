@@ -41,9 +41,8 @@ from lip_plugin.submission.robustbench.architecture import (
     architecture_source,
     class_name,
     module_name,
-    validate_architecture,
 )
-from lip_plugin.submission.robustbench.state_dict import plain_state_dict, validate_state_dict
+from lip_plugin.submission.robustbench.state_dict import plain_state_dict
 
 SHIPPED = ("LipPlugin2026_LiResNet_Demo", "LipPlugin2026_LiResNet_S")
 
@@ -59,7 +58,6 @@ def as_robustbench_loads(content: bytes) -> dict[str, Tensor]:
 def rebuilt(model: CertifiedClassifier, name: str = "Toy2026Net") -> nn.Module:
     """From the source and the bytes alone: the random initial weights would show."""
     source = architecture_source(model, name)
-    validate_architecture(source, name)
     namespace: dict[str, Any] = {"__name__": "architecture"}
     exec(compile(source, "architecture.py", "exec"), namespace)
     network: nn.Module = namespace[class_name(name)]()
@@ -252,24 +250,6 @@ def test_the_state_dict_holds_every_weight_of_the_network() -> None:
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(stored, model.buffers(), strict=True))
 
 
-@pytest.mark.parametrize("key", ["model.weight", "submodel.weight", "module.weight", "a.module.b"])
-def test_names_that_robustbench_would_rewrite_are_refused(key: str) -> None:
-    state = {key: torch.ones(2)}
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    with pytest.raises(lp.ConfigError, match="RobustBench would read the names"):
-        validate_state_dict(buffer.getvalue(), state)
-
-
-def test_a_state_dict_of_other_weights_is_refused() -> None:
-    buffer = io.BytesIO()
-    torch.save({"head.weight": torch.ones(2)}, buffer)
-    validate_state_dict(buffer.getvalue(), {"head.weight": torch.ones(2)})
-    for other in (torch.zeros(2), torch.ones(2, dtype=torch.float64)):
-        with pytest.raises(lp.ConfigError, match=r"does not hold the weights of head\.weight"):
-            validate_state_dict(buffer.getvalue(), {"head.weight": other})
-
-
 # -- names ----------------------------------------------------------------------------------------
 
 
@@ -290,18 +270,3 @@ def test_a_hostile_name_stays_a_name() -> None:
 
     torch_alone = {"import torch", "import torch.nn.functional as F", "from torch import nn"}
     assert imported(name) == imported("Honest") == torch_alone
-
-
-@pytest.mark.parametrize(
-    ("source", "problem"),
-    [
-        ("class (", "is not Python"),
-        ("import os\nclass ToyNet: pass", "imports os"),
-        ("def f():\n    from lip_plugin import freeze\nclass ToyNet: pass", "imports lip_plugin"),
-        ("import torch\nclass OtherNet: pass", "expected ToyNet"),
-        ("import torch", "expected ToyNet"),
-    ],
-)
-def test_sources_that_break_the_rules(source: str, problem: str) -> None:
-    with pytest.raises(lp.ConfigError, match=problem):
-        validate_architecture(source, "Toy")

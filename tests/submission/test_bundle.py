@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 import re
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch
 
 import lip_plugin as lp
 from lip_plugin.data import load_npz
+from lip_plugin.submission.certificate_statement import certificate_statement
 from lip_plugin.submission.derived import derived_files
 from lip_plugin.submission.images_digest import images_sha256
 from lip_plugin.submission.layout import TOP_LEVEL
@@ -25,18 +24,14 @@ from lip_plugin.submission.optional_images import first_pictures
 from lip_plugin.submission.write import check_bundle_directory, write_bundle
 
 FILES = {
-    "README.md",
-    "CERTIFICATE.md",
     "CITATION.bib",
     "LICENSE.txt",
     "adversarial.safetensors",
     "attack.log",
-    "curve.csv",
     "model/card.json",
     "model/model.safetensors",
     "report/points.csv",
     "report/report.json",
-    "report/report.md",
 }
 
 
@@ -51,6 +46,7 @@ def test_the_manifest_lists_every_file_with_its_hash(bundle: Path, made: Any) ->
     manifest = read_manifest(bundle)
     on_disk = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*") if path.is_file()}
     assert set(manifest.files) == set(on_disk) - {"bundle.json"} >= FILES
+    assert not [name for name in manifest.files if name.endswith((".html", ".svg"))]  # numbers, nothing drawn
     for name, record in manifest.files.items():
         content = on_disk[name].read_bytes()
         assert (record.bytes, record.sha256) == (len(content), hashlib.sha256(content).hexdigest())
@@ -81,21 +77,6 @@ def test_the_images_digest_is_over_pixels_then_labels(data_file: Path) -> None:
     pixels = (torch.from_numpy(images["x"]).float() / 255).numpy()
     expected = hashlib.sha256(pixels.astype("<f4").tobytes() + images["y"].astype("<i8").tobytes()).hexdigest()
     assert images_sha256(load_npz(data_file)) == expected
-
-
-def test_the_curve_counts_points(bundle: Path) -> None:
-    points = list(csv.DictReader(io.StringIO((bundle / "report/points.csv").read_text("utf-8"))))
-    curve = list(csv.DictReader(io.StringIO((bundle / "curve.csv").read_text("utf-8"))))
-    assert {0.0, 0.02, 0.1, 0.5} <= {float(row["eps"]) for row in curve}
-    for row in curve:
-        eps = float(row["eps"])
-        right = [point for point in points if point["label"] == point["prediction"]]
-        proved = sum(float(point["radius"]) > eps for point in right)
-        standing = sum(float(point["adversarial_distance"] or "inf") > eps for point in right)
-        assert float(row["proved"]) == proved / 24
-        assert float(row["survives"]) == standing / 24
-        assert proved <= standing
-    assert float(curve[0]["proved"]) > float(curve[-1]["proved"])
 
 
 def test_the_attack_log_has_the_stages_seeds_and_versions(bundle: Path, made: Any) -> None:
@@ -130,12 +111,12 @@ def test_a_pipe_in_a_name_makes_no_cell(made: Any) -> None:
         ),
         stages=tuple(dataclasses.replace(stage, attack="a\tb\nc") for stage in report.stages),
     )
-    files = derived_files(dataclasses.replace(made.submission, report=named))
-    for name in ("README.md", "CERTIFICATE.md", "report/report.md"):
-        rows = [line for line in files[name].splitlines() if line.startswith("| eps") or line.startswith("| 0.")]
-        cells = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
-        assert len(rows) == 4 and len(cells) == 1, name
-    assert "step\\|?a=\\<b\\>" in files["README.md"]
+    renamed = dataclasses.replace(made.submission, report=named)
+    files, statement = derived_files(renamed), certificate_statement(renamed)
+    rows = [line for line in statement.splitlines() if line.startswith("| eps") or line.startswith("| 0.")]
+    cells = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
+    assert len(rows) == 4 and len(cells) == 1
+    assert "step\\|?a=\\<b\\>" in files["robustbench/new_model.md"]
     assert {line.count("\t") for line in files["attack.log"].split("\n\n")[1].splitlines()} == {5}
 
 
@@ -144,7 +125,7 @@ def test_derived_files_follow_from_the_submission_alone(make: Any, made: Any, bu
     for name, content in again.items():
         assert (bundle / name).read_bytes() == content.encode("utf-8"), name
     other = derived_files(dataclasses.replace(made.submission, images_sha256="0" * 64))
-    assert {name for name in again if again[name] != other[name]} >= {"CERTIFICATE.md", "attack.log"}
+    assert {name for name in again if again[name] != other[name]} == {"attack.log"}
 
 
 def test_two_bundles_of_one_submission_are_the_same_bytes(made: Any, bundle: Path, tmp_path: Path) -> None:
@@ -162,7 +143,7 @@ def test_images_come_where_they_are_asked_for(made: Any, data_file: Path, tmp_pa
     attacked = torch.load(directory / "robustbench/x_adv.pt", weights_only=True)
     x = torch.from_numpy(given["x"]).float() / 255
     moved = (attacked != x).flatten(1).any(1)
-    distance = made.submission.report.points.distance
+    distance = torch.tensor(made.submission.points.adversarial_distance, dtype=torch.float64)
     assert torch.equal(moved, distance <= 0.5) and bool(moved.any())
     apart = torch.linalg.vector_norm((attacked.double() - x.double()).flatten(1), dim=1)
     torch.testing.assert_close(apart[moved], distance[moved], rtol=1e-14, atol=0)
@@ -186,7 +167,7 @@ def test_overwrite_replaces_a_bundle_and_nothing_else(made: Any, tmp_path: Path)
     assert note.read_text() == "mine"
     other = tmp_path / "other"
     (other / "report").mkdir(parents=True)
-    (other / "README.md").write_text("mine")
+    (other / "attack.log").write_text("mine")
     with pytest.raises(lp.ConfigError, match="replaces bundles only"):
         check_bundle_directory(other, overwrite=True)
 

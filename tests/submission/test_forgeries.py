@@ -1,20 +1,16 @@
-"""Forged bundles whose files fit together, drawings and pictures with something added, text that is slow to read."""
+"""Forged bundles whose files fit together, and text that is slow to read."""
 
 from __future__ import annotations
 
-import base64
-import io
-import re
-import struct
-import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
+import lip_plugin as lp
 from lip_plugin.submission.write import write_bundle
 
 from .conftest import Made
@@ -26,7 +22,7 @@ DIFFERENCE = {"eps": 0.1, "index": 0, "certificate_aware": "wrong", "full": "wro
 
 
 def test_the_patient_forger_alone_changes_nothing(lip: Lip, bundle: Path, data_file: Path) -> None:
-    derive(bundle, data_file)
+    derive(bundle)
     assert lip("verify", bundle, "--data", data_file).code == 0
 
 
@@ -60,7 +56,9 @@ def test_what_is_taken_on_trust_must_fit_the_rest(
         document[last] = value
 
     edit_json(bundle / "report" / "report.json", change)
-    derive(bundle, data_file)
+    with suppress(lp.CheckpointError):  # where the report contradicts itself, nothing more follows from it
+        derive(bundle)
+    rehash(bundle)
     outcome = lip("verify", bundle, "--data", data_file)
     assert outcome.code == 1
     assert named in outcome.err
@@ -69,7 +67,7 @@ def test_what_is_taken_on_trust_must_fit_the_rest(
 def test_a_point_is_found_by_a_stage_that_ran(lip: Lip, bundle: Path, data_file: Path) -> None:
     path = bundle / "report" / "points.csv"
     path.write_text(path.read_text().replace("step-0.5", "proved minimal by MILP"))
-    derive(bundle, data_file)
+    derive(bundle)
     outcome = lip("verify", bundle, "--data", data_file)
     assert outcome.code == 1
     assert "attack: claimed proved minimal by MILP" in outcome.err
@@ -107,80 +105,6 @@ def test_a_reader_is_told_to_run_nothing_else(lip: Lip, bundle: Path, data_file:
     assert "report.json: /request/command" in outcome.err
 
 
-@pytest.mark.parametrize(
-    ("name", "before", "forged"),
-    [
-        ("report/report.html", "<body>", "<svg><text>PROVED 99.9 % ></text><script>alert(1)//></script></svg>"),
-        ("report/report.html", "<html", "<svg onload=alert(1)><style>main{display:none}/*></style></svg>"),
-        ("report/report.html", "</main>", "<!-- <p>99.9 %</p> -->"),
-        ("report/report.html", "</main>", "<p hidden>99.9 %</p>"),
-        ("curve.svg", "</svg>", "<text>PROVED 99.9 % ></text>"),
-        ("curve.svg", "</svg>", "<script>alert(1)</script>"),
-        ("curve.svg", "</svg>", '<g onload="alert(1)"/>'),
-        ("curve.svg", "</svg>", '<use href="https://elsewhere/x.svg#a"/>'),
-        ("curve.svg", "</svg>", '<image href="data:image/png;base64,AAAA"/>'),
-        ("curve.svg", "</svg>", "<foreignObject><p>99.9 %</p></foreignObject>"),
-        ("curve.svg", "</svg>", '<g style="background: url(https://elsewhere)"/>'),
-        ("curve.svg", "</svg>", "<![CDATA[99.9 %]]>"),
-    ],
-)
-def test_nothing_is_added_to_a_drawing(
-    lip: Lip, bundle: Path, data_file: Path, name: str, before: str, forged: str
-) -> None:
-    path = bundle / name
-    text = path.read_text()
-    assert before in text
-    path.write_text(text.replace(before, forged + before, 1))
-    rehash(bundle)
-    outcome = lip("verify", bundle, "--data", data_file)
-    assert outcome.code == 1
-    assert f"lip: {name}: " in outcome.err
-
-
-@pytest.mark.parametrize(
-    "forged", ["data:image/svg+xml;base64,PHN2Zy8+", "data:image/png;base64,AAAA", "https://x/y.png"]
-)
-def test_pictures_of_the_gallery_are_looked_at(lip: Lip, made: Made, tmp_path: Path, forged: str) -> None:
-    directory = tmp_path / "whole"
-    write_bundle(made.submission, made.perturbations, made.images, directory, include_images=True)
-    path = directory / "report" / "report.html"
-    path.write_text(re.sub(r'data:image/png[^"]*', forged, path.read_text(), count=1))
-    rehash(directory)
-    outcome = lip("verify", directory)
-    assert outcome.code == 1
-    assert "lip: report/report.html: " in outcome.err
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-@pytest.mark.parametrize("name", ["transparency", "gamma", "frames", "behind"])
-def test_what_a_browser_shows_beside_the_pixels_is_looked_at(lip: Lip, made: Made, tmp_path: Path, name: str) -> None:
-    """Pillow reads the same pixels out of all of these."""
-    directory = tmp_path / "whole"
-    write_bundle(made.submission, made.perturbations, made.images, directory, include_images=True)
-    path = directory / "report" / "report.html"
-    text = path.read_text()
-    address = re.findall(r'data:image/png;base64,([^"]*)', text)[0]
-    honest = base64.b64decode(address)
-    head, rest = honest[:33], honest[33:]  # the latter from the pixels on
-    colours = 1 if honest[25] == 0 else 3
-    forged = {
-        "transparency": head + _chunk(b"tRNS", b"\0\0" * colours) + rest,
-        "gamma": head + _chunk(b"gAMA", struct.pack(">I", 900_000)) + rest,
-        "frames": head + _chunk(b"acTL", struct.pack(">II", 1, 0)) + rest,
-        "behind": honest + b"more",
-    }[name]
-    seen, shown = (np.array(Image.open(io.BytesIO(content), formats=["PNG"])) for content in (honest, forged))
-    assert np.array_equal(seen, shown)
-    path.write_text(text.replace(address, base64.b64encode(forged).decode(), 1))
-    rehash(directory)
-    outcome = lip("verify", directory)
-    assert outcome.code == 1
-    assert "lip: report/report.html: " in outcome.err
-
-
 def test_included_images_are_looked_at_where_others_are_given(
     lip: Lip, made: Made, tmp_path: Path, data_file: Path
 ) -> None:
@@ -195,7 +119,7 @@ def test_included_images_are_looked_at_where_others_are_given(
 
 
 @pytest.mark.parametrize("content", ["1" * 60_000 + "x", "\n" * 60_000, "<svg " * 12_000, "a,\rb\n" * 9, "x" * 60_000])
-@pytest.mark.parametrize("name", ["README.md", "curve.csv", "report/report.html"])
+@pytest.mark.parametrize("name", ["attack.log", "report/points.csv", "robustbench/new_model.md"])
 def test_text_that_is_slow_to_read_is_read_all_the_same(
     lip: Lip, bundle: Path, data_file: Path, name: str, content: str
 ) -> None:

@@ -17,13 +17,9 @@ import pytest
 import torch
 import yaml
 
-import lip_plugin as lp
 from lip_plugin.submission.robustbench import robustbench_files
 from lip_plugin.submission.robustbench.architecture import class_name
-from lip_plugin.submission.robustbench.issue import validate_issue
-from lip_plugin.submission.robustbench.model_info import validate_model_info
 from lip_plugin.submission.robustbench.texts import percent_at_least, web_link
-from lip_plugin.submission.robustbench.zoo_entry import validate_zoo_entry
 
 from .claims import EPS, NAME, card, labels, network, submission
 
@@ -177,33 +173,6 @@ def test_a_proved_share_is_rounded_down(count: int, images: int, expected: str) 
     assert percent_at_least(count, images) == expected
 
 
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"eps": 0.5}, "eps"),
-        ({"eps": "8/255"}, "eps"),
-        ({"clean_acc": 98.0}, "clean_acc"),
-        ({"clean_acc": None}, "clean_acc"),
-        ({"clean_acc": "nan"}, "clean_acc"),
-        ({"autoattack_acc": "101"}, "autoattack_acc"),
-        ({"reported": "high"}, "reported"),
-        ({"additional_data": "false"}, "additional_data"),
-        ({"number_forward_passes": True}, "number_forward_passes"),
-        ({"number_forward_passes": "1"}, "number_forward_passes"),
-        ({"name": "<b>"}, "name"),
-        ({"venue": None}, "venue"),
-        ({"footnote": None}, "footnote"),
-    ],
-)
-def test_model_info_that_breaks_a_rule(change: dict[str, Any], problem: str) -> None:
-    info = info_of()
-    validate_model_info(json.dumps(info))
-    with pytest.raises(lp.ConfigError, match=problem):
-        validate_model_info(json.dumps({**info, **change}))
-    with pytest.raises(lp.ConfigError, match=f"lacks {problem}"):
-        validate_model_info(json.dumps({name: value for name, value in info.items() if name != problem}))
-
-
 # -- the issue ------------------------------------------------------------------------------------
 
 
@@ -257,20 +226,6 @@ def test_cifar100_has_no_leaderboard_yet_and_the_files_say_so() -> None:
     assert "L2, l2" not in robustbench_files(submission())["robustbench/zoo_entry.py"]
 
 
-def test_an_issue_that_breaks_a_rule() -> None:
-    issue = robustbench_files(submission())["robustbench/new_model.md"]
-    validate_issue(issue, NAME)
-    for broken in (
-        issue.replace("- **eps**: 0.5\n", ""),
-        issue.replace("- **eps**: 0.5\n", "- **eps**: \n"),
-        issue.replace("- **eps**: 0.5\n", "- **eps**: 0.5\n- **eps**: 1\n"),
-        issue.replace("[New Model] ", ""),
-        issue.replace("---\n", ""),
-    ):
-        with pytest.raises(lp.ConfigError, match=r"new_model\.md has the"):
-            validate_issue(broken, NAME)
-
-
 # -- the zoo entry --------------------------------------------------------------------------------
 
 
@@ -301,12 +256,6 @@ def test_the_zoo_entry_is_an_entry(name: str, monkeypatch: pytest.MonkeyPatch) -
     assert found[name]["gdrive_id"] is None  # which RobustBench refuses to load
     assert found[name]["model"].__name__ == class_name(name)
     assert found[name]["model"]()(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
-
-
-@pytest.mark.parametrize("source", ["l2 = (", "l2 = 1", "l2 = OrderedDict([('Other', {})])", "l2 = OrderedDict([])"])
-def test_a_zoo_entry_that_breaks_a_rule(source: str) -> None:
-    with pytest.raises(lp.ConfigError, match=r"zoo_entry\.py"):
-        validate_zoo_entry(source, NAME)
 
 
 # -- hostile text ---------------------------------------------------------------------------------

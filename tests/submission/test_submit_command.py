@@ -19,13 +19,14 @@ import torch
 import lip_plugin as lp
 from lip_plugin.data import LabelledImages, load_npz
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.schema import read_report
+from lip_plugin.schema.kinds import MOST_EPS
 from lip_plugin.submission.boards import registry
 from lip_plugin.submission.boards.board import Board, Refusal
-from lip_plugin.submission.evaluation import MOST_EPS, submission_eps
+from lip_plugin.submission.evaluation import submission_eps
 from lip_plugin.submission.manifest import read_manifest
 from lip_plugin.submission.perturbations import read_perturbations
 from lip_plugin.submission.submission import Submission
-from lip_plugin.verification.claims import read_claims
 from lip_plugin.zoo import ModelCard
 
 ATTACK = "autoattack:apgd-ce"
@@ -107,9 +108,9 @@ def test_a_bundle_from_end_to_end(submit: Any, model_dir: Path, data_file: Path,
     rows = list(csv.DictReader(io.StringIO((out / "report/points.csv").read_text("utf-8"))))
     found = read_perturbations(out / "adversarial.safetensors", images=20, image_shape=(1, 4, 4), dtype=torch.float32)
     assert found.index.tolist() == [i for i, row in enumerate(rows) if row["adversarial_distance"]]
-    readme = (out / "README.md").read_text("utf-8")
     for board in registry.BOARDS:
-        assert f"| {board.title} | {'yes' if board.name == 'own' else 'no'} |" in readme
+        said = "would take it" if board.name == "own" else "would refuse it: "
+        assert f"\n{board.title} {said}" in outcome.out
     assert not list(tmp_path.glob(".lip-*"))
 
 
@@ -221,8 +222,7 @@ def radii(count: int) -> list[float]:
 
 def test_as_many_radii_as_verify_reads(submit: Any, tmp_path: Path) -> None:
     assert submit("--eps", ",".join(map(repr, radii(MOST_EPS))), "--n", 2, "--audit", 0).code == 0
-    report = tmp_path / "out/report"
-    assert len(read_claims(report / "report.json", report / "points.csv").eps) == MOST_EPS
+    assert len(read_report(tmp_path / "out/report/report.json").eps) == MOST_EPS
 
 
 @pytest.mark.usefixtures("no_attack")

@@ -25,7 +25,7 @@ from lip_plugin.submission.write import write_bundle
 from lip_plugin.verification import Verification, verify_bundle
 
 from .conftest import Made
-from .forging import edit_json, edit_points, rehash
+from .forging import edit_points, rehash
 
 Lip = Any
 
@@ -96,9 +96,9 @@ def test_an_archive_that_claims_more_than_it_has_is_a_forgery(lip: Lip, made: Ma
         ("images.np.load", MemoryError()),
         ("binaries.torch.load", RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")),
         ("files.file_record", OSError(12, "Cannot allocate memory")),
-        ("verify.read_claims", CheckpointError("cannot read the report")),
-        ("verify.proved_report", CheckpointError("cannot be proved")),
-        ("documents.read_beside", OSError(12, "Cannot allocate memory")),
+        ("verify.read_report", CheckpointError("cannot read the report")),
+        ("verify.measured_report", CheckpointError("cannot be proved")),
+        ("documents.read_regular", OSError(12, "Cannot allocate memory")),
     ],
 )
 def test_a_lack_of_memory_accuses_nobody(
@@ -212,9 +212,6 @@ def test_every_value_of_the_report_is_held_against_something(
     bundle: Path, verified: Callable[[Path], Verification], part: int
 ) -> None:
     """With the hashes made to fit: words and numbers alike, one at a time."""
-    for drawn in ("report/report.html", "curve.svg"):  # they take most of the time, and there are bundles without them
-        (bundle / drawn).unlink()
-        edit_json(bundle / "bundle.json", lambda document, drawn=drawn: document["files"].pop(drawn))
     path = bundle / "report" / "report.json"
     document = json.loads(path.read_text())
     assert verified(bundle).failures == []
@@ -251,20 +248,12 @@ def test_every_column_of_the_points_is_held_against_something(
 @pytest.mark.parametrize(
     ("name", "written", "forged"),
     [
-        ("README.md", "83.3 %", "93.3 %"),
-        ("CERTIFICATE.md", " of 24 |", " of 25 |"),
-        ("curve.csv", "\n0.5,", "\n0.4999,"),
         ("attack.log", "at 0.5: 0.", "at 0.5: 0.9"),
-        ("report/report.md", "83.3 %", "93.3 %"),
-        ("report/report.html", "83.3 %", "93.3 %"),
-        ("report/report.html", ">clean accuracy<", ">true accuracy<"),
-        (
-            "report/report.html",
-            'aria-label="Accuracy against eps. Clean 83.3',
-            'aria-label="Accuracy against eps. Clean 93.3',
-        ),
-        ("report/report.html", "% of all images", "% of most images"),
-        ("curve.svg", "% of all images", "% of most images"),
+        ("robustbench/new_model.md", "83.33%", "93.33%"),
+        ("robustbench/model_info/images/L2/tiny.json", '"83.33"', '"93.33"'),
+        ("robustbench/architecture.py", "x.flatten(1)", "x.flatten(2)"),
+        ("LICENSE.txt", "MIT License", "MIT Licence"),
+        ("CITATION.bib", "tiny", "large"),
     ],
 )
 def test_a_number_changed_in_a_document_is_named(

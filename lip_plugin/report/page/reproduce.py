@@ -45,5 +45,5 @@ def _settings(report: Report) -> dict[str, Any]:
         settings |= {"attacks": report.attacks, "skip_certified": report.skipped_certified}
         settings |= {"seed": report.environment["seed"]}
         if request is not None:
-            settings["audit"] = "all" if request.audit is None else request.audit
+            settings["audit"] = request.audit
     return settings

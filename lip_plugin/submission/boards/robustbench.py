@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from lip_plugin.data import LabelledImages, find_dataset
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.evaluate import Report
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.schema import PointsTable, ReportValues
 from lip_plugin.submission.boards.board import Board, Refusal
 from lip_plugin.submission.boards.splits import Labels, split_refusals
 from lip_plugin.submission.robustbench.blocks import network_blocks
@@ -58,10 +59,10 @@ class RobustBenchBoard(Board):
         known = [*_of_card(submission.card), *_of_dataset(submission.card, report.dataset.name)]
         test_set = whole_split(find_dataset(report.dataset.name))
         if test_set is not None:
-            labels: Labels = report.points.labels.numpy()
+            labels: Labels = np.array(submission.points.label, dtype=np.int64)
             known += _of_network(submission.model, test_set)
             known += split_refusals(report.dataset.name, report.dataset.split, labels)
-            known += _of_clean_accuracy(_clean_accuracy_in(report), test_set)
+            known += _of_clean_accuracy(_clean_accuracy_in(submission.points), test_set)
         return (*known, *_of_protocol(report))
 
 
@@ -106,7 +107,7 @@ def _of_clean_accuracy(share: float, test_set: WholeSplit) -> Iterator[Refusal]:
         yield Refusal(rule, f"{percent} %", f"more than {test_set.clean_accuracy:g} %")
 
 
-def _of_protocol(report: Report) -> Iterator[Refusal]:
+def _of_protocol(report: ReportValues) -> Iterator[Refusal]:
     if report.attacks != (ATTACK,):
         found = printable(", ".join(report.attacks), longest=200) or "none"
         yield Refusal("attack", found, f"{ATTACK}, the standard version, alone")
@@ -125,10 +126,9 @@ def _clean_accuracy(model: CertifiedClassifier, images: LabelledImages) -> float
     return right / len(images)
 
 
-def _clean_accuracy_in(report: Report) -> float:
-    points = report.points
-    right = (points.certificate.prediction.cpu() == points.labels)[:FAST_TEST_IMAGES]
-    return float(right.double().mean())
+def _clean_accuracy_in(points: PointsTable) -> float:
+    first = list(zip(points.label, points.prediction, strict=True))[:FAST_TEST_IMAGES]
+    return sum(label == prediction for label, prediction in first) / len(first)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from lip_plugin.certificates.program import PROGRAMS
 from lip_plugin.data import LabelledImages, find_dataset, list_datasets
-from lip_plugin.evaluate import Report
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.schema import ReportValues
 from lip_plugin.submission.boards.board import Board, Refusal
 from lip_plugin.submission.boards.splits import Labels, split_refusals
 from lip_plugin.submission.sok import settings_of
@@ -32,11 +34,11 @@ class SokBoard(Board):
 
     def refusals_after(self, submission: Submission) -> tuple[Refusal, ...]:
         report = submission.report
-        dataset, labels = report.dataset, report.points.labels
-        array: Labels = labels.numpy()
+        dataset = report.dataset
+        labels: Labels = np.array(submission.points.label, dtype=np.int64)
         return (
             *_of_dataset(submission.card, dataset.name),
-            *_of_images(dataset.name, dataset.split, array),
+            *_of_images(dataset.name, dataset.split, labels),
             *_of_radii(report),
             *_of_certificate(report),
         )
@@ -56,7 +58,7 @@ def _of_images(dataset: str, split: str, labels: Labels) -> Iterator[Refusal]:
         yield from split_refusals(dataset, split, labels)
 
 
-def _of_radii(report: Report) -> Iterator[Refusal]:
+def _of_radii(report: ReportValues) -> Iterator[Refusal]:
     settings = settings_of(find_dataset(report.dataset.name))
     evaluated = [result.eps for result in report.eps]
     if settings and not set(settings) & set(evaluated):
@@ -64,12 +66,12 @@ def _of_radii(report: Report) -> Iterator[Refusal]:
         yield Refusal("radius", ", ".join(map(format_eps, evaluated)), f"at least one of {expected}")
 
 
-def _of_certificate(report: Report) -> Iterator[Refusal]:
+def _of_certificate(report: ReportValues) -> Iterator[Refusal]:
     """A proof about a function that is stated, not refuted, from a bound that is one."""
     if report.arithmetic not in PROGRAMS:
         yield Refusal("arithmetic", printable(report.arithmetic, longest=80), " or ".join(PROGRAMS))
-    if "estimate" in report.lipschitz.method or not math.isfinite(report.lipschitz.value):
-        found = f"{report.lipschitz.value!r} by {printable(report.lipschitz.method, longest=80)}"
+    if "estimate" in report.lipschitz.method or not math.isfinite(report.lipschitz.upper_bound):
+        found = f"{report.lipschitz.upper_bound!r} by {printable(report.lipschitz.method, longest=80)}"
         yield Refusal("certificate", found, "a proved, finite Lipschitz bound")
     if report.status != "ok":
         yield Refusal("certificate", f"an evaluation that ended as {report.status}", "one without contradictions")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import keyword
 import re
 from collections.abc import Iterator, Sequence
 
-from lip_plugin.errors import ConfigError
 from lip_plugin.network import CertifiedClassifier, PlainLayer
 from lip_plugin.network.operators.plain_layer import as_operand
 from lip_plugin.submission.robustbench.blocks import Block, network_blocks
@@ -109,22 +107,3 @@ def _run(layers: Sequence[PlainLayer], own: str) -> Iterator[str]:
             expressions.append(layer.code.format(x="x", self=own))
             alone = True
     yield from (f"x = {expression}" for expression in expressions)
-
-
-# -- the rules ------------------------------------------------------------------------------------
-
-
-def validate_architecture(source: str, name: str) -> None:
-    """Raise ConfigError unless this is Python that imports torch alone and defines the class. Nothing is executed."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        raise ConfigError(f"architecture.py is not Python: {error}") from error
-    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    foreign = sorted(module for module in imported if module.split(".")[0] != "torch")
-    if foreign:
-        raise ConfigError(f"architecture.py imports {', '.join(foreign)}; expected torch alone")
-    classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
-    if classes != [class_name(name)]:
-        raise ConfigError(f"architecture.py defines {classes}; expected {class_name(name)}")

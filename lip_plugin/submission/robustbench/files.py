@@ -1,13 +1,13 @@
-"""The text files of ``robustbench/``, each validated against the rules of whoever reads it."""
+"""The text files of ``robustbench/``."""
 
 from __future__ import annotations
 
 from lip_plugin.submission.layout import ROBUSTBENCH
-from lip_plugin.submission.robustbench.architecture import architecture_source, validate_architecture
+from lip_plugin.submission.robustbench.architecture import architecture_source
 from lip_plugin.submission.robustbench.datasets import test_set_of
-from lip_plugin.submission.robustbench.issue import new_model_issue, validate_issue
-from lip_plugin.submission.robustbench.model_info import model_info, validate_model_info
-from lip_plugin.submission.robustbench.zoo_entry import validate_zoo_entry, zoo_entry
+from lip_plugin.submission.robustbench.issue import new_model_issue
+from lip_plugin.submission.robustbench.model_info import model_info
+from lip_plugin.submission.robustbench.zoo_entry import zoo_entry
 from lip_plugin.submission.submission import Submission
 
 
@@ -19,19 +19,12 @@ def robustbench_files(submission: Submission) -> dict[str, str]:
     """
     card, report, model = submission.card, submission.report, submission.model
     name, dataset = card.name, report.dataset.name
-    source, info = architecture_source(model, name), model_info(submission)
     test_set = test_set_of(dataset, model.input_shape, model.num_classes)
-    issue = new_model_issue(submission, test_set)
-    validate_architecture(source, name)
-    validate_model_info(info)
-    validate_issue(issue, name)
     files = {
-        f"{ROBUSTBENCH}/architecture.py": source,
-        f"{ROBUSTBENCH}/model_info/{dataset}/L2/{name}.json": info,
-        f"{ROBUSTBENCH}/new_model.md": issue,
+        f"{ROBUSTBENCH}/architecture.py": architecture_source(model, name),
+        f"{ROBUSTBENCH}/model_info/{dataset}/L2/{name}.json": model_info(submission),
+        f"{ROBUSTBENCH}/new_model.md": new_model_issue(submission, test_set),
     }
     if test_set is not None:
-        entry = zoo_entry(submission, test_set)
-        validate_zoo_entry(entry, name)
-        files[f"{ROBUSTBENCH}/zoo_entry.py"] = entry
+        files[f"{ROBUSTBENCH}/zoo_entry.py"] = zoo_entry(submission, test_set)
     return files

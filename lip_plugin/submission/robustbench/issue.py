@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import yaml
 
-from lip_plugin.errors import ConfigError
 from lip_plugin.report.markdown import escaped
 from lip_plugin.submission.robustbench.datasets import EPS, WholeSplit
 from lip_plugin.submission.robustbench.model_info import autoattack_accuracy, footnote
@@ -15,19 +14,6 @@ from lip_plugin.submission.robustbench.texts import paper_title, percent, stated
 from lip_plugin.submission.submission import Submission
 from lip_plugin.types import format_eps
 
-_FIELDS = (
-    "Paper Title",
-    "Paper URL",
-    "Paper authors",
-    "Architecture",
-    "Threat Model",
-    "eps",
-    "Clean accuracy",
-    "Robust accuracy",
-    "Additional data",
-    "Evaluation method",
-    "Checkpoint and code",
-)
 _ARCHITECTURES = "https://github.com/RobustBench/robustbench/tree/master/robustbench/model_zoo/architectures"
 
 
@@ -38,7 +24,7 @@ def new_model_issue(submission: Submission, test_set: WholeSplit | None) -> str:
     """
     card = submission.card
     title = yaml.safe_dump(
-        {"title": issue_title(card.name), "labels": "new-model"}, allow_unicode=True, sort_keys=False, width=1000
+        {"title": f"[New Model] {card.name}", "labels": "new-model"}, allow_unicode=True, sort_keys=False, width=1000
     )
     parts = [
         f"---\n{title}---",
@@ -58,10 +44,6 @@ def new_model_issue(submission: Submission, test_set: WholeSplit | None) -> str:
         _boxes(card.licence),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def issue_title(name: str) -> str:
-    return f"[New Model] {name}"
 
 
 def _claim(submission: Submission) -> dict[str, str]:
@@ -123,20 +105,3 @@ def _boxes(licence: str | None) -> str:
 
 def _listed(fields: dict[str, str]) -> str:
     return "\n".join(f"- **{name}**: {value}" for name, value in fields.items())
-
-
-# -- the rules ------------------------------------------------------------------------------------
-
-
-def validate_issue(text: str, name: str) -> None:
-    """Raise ConfigError unless every field of the template is there, once, filled in, under the right title."""
-    pieces = text.split("---\n", 2)
-    title = yaml.safe_load(pieces[1]).get("title") if len(pieces) == 3 else None
-    if title != issue_title(name):
-        raise ConfigError(f"new_model.md has the title {title!r}; expected {issue_title(name)!r}")
-    lines = pieces[2].splitlines()
-    for field in _FIELDS:
-        label = f"- **{field}**: "
-        filled = [line for line in lines if line.startswith(label) and line.removeprefix(label).strip()]
-        if len(filled) != 1:
-            raise ConfigError(f"new_model.md has the field {field!r} {len(filled)} times; expected once")

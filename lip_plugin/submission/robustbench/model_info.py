@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lip_plugin.errors import ConfigError
-from lip_plugin.evaluate import EpsResult, Report
-from lip_plugin.report.document import finite
+from lip_plugin.schema.report import EpsResult, ReportValues
 from lip_plugin.submission.robustbench.datasets import ATTACK, EPS
 from lip_plugin.submission.robustbench.texts import (
     in_html,
-    is_percent,
     paper_title,
     percent,
     percent_at_least,
@@ -21,15 +19,10 @@ from lip_plugin.submission.robustbench.texts import (
 )
 from lip_plugin.submission.submission import Submission
 from lip_plugin.types import format_eps, parse_eps
-from lip_plugin.untrusted import parse_document, printable
 from lip_plugin.zoo import ModelCard
 
 _PROVED_AT = (EPS, *(parse_eps(f"{step}/255") for step in (36, 72, 108)))
 """Both conventions: RobustBench's, and that of the papers on Lipschitz networks."""
-
-_TEXTS = ("link", "name", "authors", "dataset", "venue", "architecture", "eps")
-_PERCENTAGES = ("clean_acc", "reported", "autoattack_acc")
-_REQUIRED = frozenset({*_TEXTS, *_PERCENTAGES, "additional_data", "number_forward_passes", "footnote"})
 
 
 def model_info(submission: Submission) -> str:
@@ -59,14 +52,14 @@ def model_info(submission: Submission) -> str:
         "certified_radius": "L2, pixels in [0,1], normalisation included; proved where radius > eps",
         "certificate": in_html(report.lipschitz.method),
         "certificate_arithmetic": report.arithmetic,
-        "lipschitz_upper_bound": finite(report.lipschitz.value),
+        "lipschitz_upper_bound": report.lipschitz.upper_bound,
         "network_digest": submission.model.digest,
         "images": report.dataset.n,
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def autoattack_accuracy(report: Report) -> str | None:
+def autoattack_accuracy(report: ReportValues) -> str | None:
     """Percent that survives standard AutoAttack at 0.5, None where that was not run."""
     result = result_at(report, EPS)
     share = None if result is None else result.empirical_robust_accuracy.get(ATTACK)
@@ -94,11 +87,11 @@ def _is_eps(text: object) -> bool:
         return False
 
 
-def result_at(report: Report, eps: float) -> EpsResult | None:
+def result_at(report: ReportValues, eps: float) -> EpsResult | None:
     return next((result for result in report.eps if result.eps == eps), None)
 
 
-def proved(report: Report, result: EpsResult) -> str:
+def proved(report: ReportValues, result: EpsResult) -> str:
     """Percent of all images, rounded down."""
     return percent_at_least(result.counts["certified"], report.dataset.n)
 
@@ -106,7 +99,7 @@ def proved(report: Report, result: EpsResult) -> str:
 # -- in words -------------------------------------------------------------------------------------
 
 
-def footnote(report: Report) -> str:
+def footnote(report: ReportValues) -> str:
     """What is proved, how, and how the attack was run: plain text."""
     results = [found for found in (result_at(report, eps) for eps in _PROVED_AT) if found is not None]
     listed = ", ".join(f"{proved(report, result)}% at {format_eps(result.eps)}" for result in results)
@@ -115,7 +108,7 @@ def footnote(report: Report) -> str:
     return f"{certified} ({report.lipschitz.method}, arithmetic {report.arithmetic}). {_attack_in_words(report)}"
 
 
-def _attack_in_words(report: Report) -> str:
+def _attack_in_words(report: ReportValues) -> str:
     if autoattack_accuracy(report) is None:
         return f"Standard AutoAttack was not run at eps={format_eps(EPS)}."
     if report.skipped_certified:
@@ -124,33 +117,3 @@ def _attack_in_words(report: Report) -> str:
             "except in an audit."
         )
     return "Robust accuracy by standard AutoAttack on every correctly classified image, certified ones included."
-
-
-# -- the rules ------------------------------------------------------------------------------------
-
-
-def validate_model_info(text: str) -> None:
-    """Raise ConfigError where RobustBench's `ModelInfo`, table or test could not read this."""
-    content = parse_document(text.encode("utf-8"), "model_info")
-    missing = sorted(_REQUIRED - set(content))
-    if missing:
-        raise ConfigError(f"model_info lacks {', '.join(missing)}")
-    rules = {
-        **{name: _is_text for name in (*_TEXTS, "footnote")},
-        **{name: _is_percent_or_null for name in _PERCENTAGES},
-        "clean_acc": is_percent,
-        "additional_data": lambda value: value is None or isinstance(value, bool),
-        "number_forward_passes": lambda value: type(value) is int and value == 1,
-        "eps": lambda value: value == format_eps(EPS),
-    }
-    for name, holds in rules.items():
-        if not holds(content[name]):
-            raise ConfigError(f"model_info: {name} is {printable(repr(content[name]), longest=80)}, not of its form")
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and "<" not in value and ">" not in value
-
-
-def _is_percent_or_null(value: object) -> bool:
-    return value is None or is_percent(value)

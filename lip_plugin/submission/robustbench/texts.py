@@ -54,11 +54,3 @@ def percent_at_least(count: int, images: int) -> str:
     """Two digits, never more than the share: for what is proved."""
     hundredths = 10_000 * count // images
     return f"{hundredths // 100}.{hundredths % 100:02d}"
-
-
-def is_percent(value: object) -> bool:
-    """Whether this is text that reads as a number from 0 to 100."""
-    try:
-        return isinstance(value, str) and 0 <= float(value) <= 100
-    except ValueError:
-        return False

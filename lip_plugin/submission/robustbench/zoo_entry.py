@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-
-from lip_plugin.errors import ConfigError
 from lip_plugin.submission.robustbench.architecture import class_name, module_name, shown_name
 from lip_plugin.submission.robustbench.datasets import WholeSplit
 from lip_plugin.submission.submission import Submission
@@ -42,17 +39,3 @@ l2 = OrderedDict([
     }}),
 ])
 {missing}'''
-
-
-def validate_zoo_entry(source: str, name: str) -> None:
-    """Raise ConfigError unless this is Python whose `l2` has one entry, under this name. Nothing is executed."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        raise ConfigError(f"zoo_entry.py is not Python: {error}") from error
-    assigned = [node.value for node in tree.body if isinstance(node, ast.Assign)]
-    calls = [node for node in assigned if isinstance(node, ast.Call) and len(node.args) == 1]
-    entries = [entry for call in calls for entry in getattr(call.args[0], "elts", ())]
-    keys = [ast.literal_eval(entry.elts[0]) for entry in entries if isinstance(entry, ast.Tuple)]
-    if keys != [name]:
-        raise ConfigError(f"zoo_entry.py has entries {keys}; expected {[name]}")

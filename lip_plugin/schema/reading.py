@@ -1,0 +1,32 @@
+"""``report.json`` as a stranger wrote it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from lip_plugin.errors import CheckpointError
+from lip_plugin.schema.consistency import problems
+from lip_plugin.schema.points import LARGEST_DOCUMENT
+from lip_plugin.schema.report import ReportValues
+from lip_plugin.untrusted import parse_document, printable, read_regular
+
+_REPORT = TypeAdapter(ReportValues)
+
+
+def read_report(path: Path) -> ReportValues:
+    """Raises CheckpointError, in one line that names file and field, for anything that we would not write; OSError."""
+    content = read_regular(path, limit=LARGEST_DOCUMENT)
+    parse_document(content, str(path))  # refuses what readers of JSON take for different things
+    try:
+        report = _REPORT.validate_json(content)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = "/".join(map(str, problem["loc"])) or "the document"
+        raise CheckpointError(
+            f"{path}: {printable(where, longest=200)}: {printable(problem['msg'], longest=300)}"
+        ) from error
+    for where, what in problems(report):
+        raise CheckpointError(f"{path}: {where}: {printable(what, longest=500)}")
+    return report

@@ -1,0 +1,255 @@
+"""The schema "lip-report/1": every value of ``report.json``, with its range."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from lip_plugin.schema.kinds import (
+    MOST_EPS,
+    Arithmetic,
+    AtLeastOne,
+    Count,
+    Device,
+    Environment,
+    Eps,
+    Line,
+    PlainName,
+    Positive,
+    ProgramName,
+    Share,
+    Status,
+)
+from lip_plugin.types import ImageShape
+
+SCHEMA = "lip-report/1"
+POINTS_FILE = "points.csv"
+
+
+class _Part:
+    """Read strictly: no field more or fewer, and no text in the place of a number."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+
+@dataclass(frozen=True)
+class ModelSummary(_Part):
+    """Which network was evaluated; ``sha256`` is that of its weights file, empty where there is none."""
+
+    name: Line
+    architecture: Line
+    params: Count
+    sha256: Line
+    digest: Line
+
+
+@dataclass(frozen=True)
+class DatasetSummary(_Part):
+    """Which images it was evaluated on. The name becomes a part of paths."""
+
+    name: PlainName
+    split: Line
+    n: AtLeastOne
+    source: Line
+
+
+@dataclass(frozen=True)
+class LayerValues(_Part):
+    """What was proved of one operator."""
+
+    name: Line
+    upper_bound: Positive
+    method: Line
+
+
+@dataclass(frozen=True, kw_only=True)
+class LipschitzValues(_Part):
+    """The bound of the map into features, and what a search and the gradients say of it where somebody looked."""
+
+    upper_bound: Positive
+    method: Line
+    lower_bound: Positive | None = None
+    audit_forwards: Count | None = None
+    median_gradient_over_pair_bound: Positive | None = None
+    gradient_images: Count | None = None
+    layers: tuple[LayerValues, ...]
+
+
+@dataclass(frozen=True)
+class EpsResult(_Part):
+    """One radius. Accuracies are shares of all images; ``empirical_robust_accuracy`` is keyed by attack."""
+
+    eps: Eps
+    verified_robust_accuracy: Share
+    vra_interval95: tuple[Share, Share]
+    empirical_robust_accuracy: dict[Line, Share]
+    counts: dict[Status, Count]
+
+
+@dataclass(frozen=True)
+class EpsStatistics(_Part):
+    """One radius. ``linf_eps``: a Linf ball of this radius lies in the L2 ball of radius ``eps``; None if unknown."""
+
+    eps: Eps
+    linf_eps: Positive | None
+    empirical_interval95: dict[Line, tuple[Share, Share]]
+
+
+@dataclass(frozen=True)
+class ClassStatistics(_Part):
+    """The images of one class. Accuracies are per eps; what survives, survives all attacks together."""
+
+    label: Count
+    n: AtLeastOne
+    clean_accuracy: Share
+    average_certified_radius: Positive | None
+    verified_robust_accuracy: tuple[Share, ...]
+    empirical_robust_accuracy: tuple[Share, ...]
+
+
+@dataclass(frozen=True)
+class Statistics(_Part):
+    """``average_certified_radius`` is over all images, 0 where the prediction is wrong (ACR of MACER, ICLR 2020).
+
+    None where it is infinite, in a report that was read.
+    """
+
+    clean_interval95: tuple[Share, Share]
+    average_certified_radius: Positive | None
+    input_dimensions: AtLeastOne | None
+    eps: tuple[EpsStatistics, ...]
+    classes: tuple[ClassStatistics, ...]
+
+
+@dataclass(frozen=True)
+class AuditResult(_Part):
+    """How hard the certificates were tried, and the closest call.
+
+    ``attacked_certified`` counts (image, eps) pairs; ``broken`` the images whose radius an attack contradicted;
+    ``smallest_distance_over_radius`` is over the images' closest points at any eps, as far as they say something
+    about what the radius speaks of, None without one.
+    """
+
+    attacked_certified: Count
+    broken: Count
+    smallest_distance_over_radius: Positive | None
+
+
+@dataclass(frozen=True)
+class Difference(_Part):
+    """An image whose status at eps differs between the certificate-aware and the full protocol."""
+
+    eps: Eps
+    index: Count
+    certificate_aware: Status
+    full: Status
+
+
+@dataclass(frozen=True)
+class StageRecord(_Part):
+    """One attack stage at one eps, as it ran. ``attack`` begins with "audit " where certified images were tried.
+
+    ``broken`` of its ``images`` were misclassified within eps afterwards, which its own attack had not yet achieved.
+    ``program`` is what it attacked: ``model(x)`` ("forward") or its operators in float64.
+    """
+
+    eps: Eps
+    attack: Line
+    images: Count
+    broken: Count
+    forwards: Count
+    program: ProgramName = "forward"
+
+
+@dataclass(frozen=True)
+class Cost(_Part):
+    """Wall-clock seconds and image-forwards."""
+
+    certify_seconds: Positive
+    attack_seconds: Positive
+    attack_forwards: Count
+
+
+@dataclass(frozen=True)
+class Options(_Part):
+    """What a command line named beside what a report says elsewhere; of paths no more than a file's name."""
+
+    model_dir: bool = False
+    dataset: Line | None = None
+    data: Line | None = None
+    data_dir: bool = False
+    device: Device | None = None
+
+
+@dataclass(frozen=True)
+class RequestValues(_Part):
+    """What to ask for to get the report again; ``command`` follows from the rest of it (`command_line`)."""
+
+    command: Annotated[str, Field(max_length=10_000)]
+    input_shape: ImageShape | None
+    audit: Count | Literal["all"] | None
+    batch_size: Annotated[int, Field(ge=1, le=2**20)] | None
+
+
+def _ascending(grid: tuple[EpsResult, ...]) -> tuple[EpsResult, ...]:
+    if any(second.eps <= first.eps for first, second in pairwise(grid)):
+        raise ValueError("expected ascending radii")
+    return grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportValues(_Part):
+    """A whole report but for its points. ``status`` is "failed" where a certificate was contradicted."""
+
+    schema: Literal["lip-report/1"] = SCHEMA
+    status: Literal["ok", "failed"]
+    problems: tuple[Line, ...]
+    model: ModelSummary
+    dataset: DatasetSummary
+    threat_model: Literal["L2"] = "L2"
+    lipschitz: LipschitzValues
+    arithmetic: Arithmetic
+    disagrees: Count
+    clean_accuracy: Share
+    eps: Annotated[tuple[EpsResult, ...], Field(min_length=1, max_length=MOST_EPS), AfterValidator(_ascending)]
+    attacks: Annotated[tuple[Line, ...], Field(max_length=64)]
+    statistics: Statistics
+    audit: AuditResult
+    skipped_certified: bool
+    protocol_differences: tuple[Difference, ...]
+    stages: tuple[StageRecord, ...]
+    cost: Cost
+    environment: Environment
+    options: Options | None
+    request: RequestValues
+    points: Literal["points.csv"] = POINTS_FILE
+
+
+_LEFT_OUT = ("lower_bound", "audit_forwards", "median_gradient_over_pair_bound", "gradient_images")
+
+
+def report_json(report: ReportValues) -> dict[str, Any]:
+    """JSON values only: infinite or missing numbers are None, and what nobody looked for is not there."""
+    document = _json(dataclasses.asdict(report))
+    lipschitz = document["lipschitz"]
+    document["lipschitz"] = {name: of for name, of in lipschitz.items() if of is not None or name not in _LEFT_OUT}
+    return document
+
+
+def report_text(report: ReportValues) -> str:
+    """The file ``report.json``. Raises ValueError and TypeError for what JSON cannot say."""
+    return json.dumps(report_json(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _json(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

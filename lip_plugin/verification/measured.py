@@ -1,0 +1,63 @@
+"""The report of a bundle, measured again: proofs from the weights, distances from the stored adversarial points."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lip_plugin.data import LabelledImages
+from lip_plugin.evaluate import DatasetSummary, Report, certify_images
+from lip_plugin.evaluate.restated import restated
+from lip_plugin.evaluate.results import Request, summarise_model
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.verification.claims import Claims
+from lip_plugin.verification.points import TriedPoints
+from lip_plugin.zoo import ModelCard
+
+
+def measured_report(
+    model: CertifiedClassifier,
+    card: ModelCard,
+    images: LabelledImages,
+    claims: Claims,
+    tried: TriedPoints,
+    *,
+    progress: bool = False,
+) -> Report:
+    """Bound, certificate and accuracies from weights and images, distances of the points that were tried.
+
+    What cannot be measured is that of the claim. Raises as `certify_images`.
+    """
+    claim = claims.report
+    proved = certify_images(
+        model,
+        images,
+        eps=tuple(result.eps for result in claim.eps),
+        arithmetic=claim.arithmetic,
+        batch_size=claim.request.batch_size,
+        progress=progress,
+    )
+    survived = [result.empirical_robust_accuracy for result in claim.eps]
+    audit, batch_size = claim.request.audit, claim.request.batch_size
+    asked = dataclasses.replace(
+        proved,
+        model=summarise_model(model, name=card.name, architecture=card.architecture or "", sha256=card.sha256),
+        dataset=DatasetSummary(claim.dataset.name, claim.dataset.split, len(images), claim.dataset.source),
+        eps=tuple(
+            dataclasses.replace(result, empirical_robust_accuracy=shares)
+            for result, shares in zip(proved.eps, survived, strict=True)
+        ),
+        attacks=claim.attacks,
+        skipped_certified=claim.skipped_certified,
+        cost=claim.cost,
+        environment=claim.environment,
+        options=claim.options,
+        request=None if audit is None or batch_size is None else Request(audit, batch_size),
+        differences=claim.protocol_differences,
+        stages=claim.stages,
+    )
+    distance = tried.distance(len(images))
+    attack = [
+        name if found else "" for name, found in zip(claims.points.attack, distance.isfinite().tolist(), strict=True)
+    ]
+    attacked = claim.audit.attacked_certified
+    return restated(asked, distance, attack, tried.program(len(images)), attacked_certified=attacked)
