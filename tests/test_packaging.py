@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "progress": set(),
     "ranks": {"errors"},
     "scratch": set(),
+    "schema": {"errors", "types", "untrusted"},
     "untrusted": {"errors"},
     "version": set(),
     "bounds": _COMMON,
@@ -57,12 +58,13 @@ ALLOWED: dict[str, set[str]] = {
     "losses": set(),
     "data": _COMMON,
     "zoo": {"certificates", "network"} | _COMMON,
-    "evaluate": {"certificates", "zoo", "network", "data"} | _COMMON,
-    "report": {"evaluate", "certificates", "zoo", "network", "data"} | _COMMON,
-    "leaderboard": {"zoo", "data"} | _COMMON,
-    "verification": {"submission", "report", "evaluate", "certificates", "data", "zoo", "network"} | _COMMON,
-    "submission": {"report", "evaluate", "certificates", "zoo", "network", "data"} | _COMMON,
-    "train": {"losses", "models", "data", "certificates", "report", "zoo", "network", "bounds", "evaluate"} | _COMMON,
+    "evaluate": {"certificates", "zoo", "network", "data", "schema"} | _COMMON,
+    "report": {"evaluate", "certificates", "zoo", "network", "data", "schema"} | _COMMON,
+    "leaderboard": {"zoo", "data", "schema"} | _COMMON,
+    "verification": {"submission", "report", "evaluate", "certificates", "data", "zoo", "network", "schema"} | _COMMON,
+    "submission": {"report", "evaluate", "certificates", "zoo", "network", "data", "schema"} | _COMMON,
+    "train": {"losses", "models", "data", "certificates", "report", "schema", "zoo", "network", "bounds", "evaluate"}
+    | _COMMON,
 }
 ALLOWED["testing"] = {
     "data",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,7 +42,7 @@ class PointsTable:
     attack: tuple[str, ...]
     disagrees: tuple[int, ...]
     program: tuple[str, ...]
-    status: dict[float, tuple[str, ...]]
+    status: Mapping[float, tuple[str, ...]]
 
     def __len__(self) -> int:
         return len(self.label)

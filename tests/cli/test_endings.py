@@ -209,3 +209,9 @@ def test_a_closed_stdout_is_not_success() -> None:
 @posix
 def test_a_closed_stderr_keeps_the_code() -> None:
     assert started("", "info", "nobody", stderr=None, preexec_fn=lambda: os.close(2)).returncode == 2
+
+
+def test_a_limit_on_time_ends_the_process_in_one_line() -> None:
+    block = "from lip_plugin.cli.time_limit import limited\nimport time\nwith limited(0.1, 'late'):\n    time.sleep(60)"
+    ended = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, timeout=50)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", "lip: late\n")

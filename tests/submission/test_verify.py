@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import math
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from lip_plugin.data import load_npz
 from lip_plugin.errors import CheckpointError
 from lip_plugin.submission.write import write_bundle
 from lip_plugin.verification import Verification, verify_bundle
+from lip_plugin.verification.agreement import numbers_agree
 
 from .conftest import Made
 from .forging import edit_points, rehash
@@ -267,6 +269,42 @@ def test_a_number_changed_in_a_document_is_named(
     outcome = lip("verify", bundle, "--data", data_file)
     assert outcome.code == 1
     assert f"lip: {name}: " in outcome.err
+
+
+@pytest.mark.parametrize("factor", [1 - 1e-11, 1 + 1e-8, 0.0])
+def test_a_bound_is_proved_or_it_differs(lip: Lip, bundle: Path, data_file: Path, factor: float) -> None:
+    """Below the proved one by less than numbers may differ, above it by more, and nothing at all."""
+
+    def change(document: Any) -> None:
+        document["lipschitz"]["upper_bound"] *= factor
+
+    edit_json(bundle / "report" / "report.json", change)
+    derive(bundle)
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert "report/report.json: Lipschitz upper bound: claimed" in outcome.err
+
+
+def test_zero_equals_only_zero() -> None:
+    assert numbers_agree(0.0, 0.0)
+    assert not numbers_agree(0.0, 1e-300) and not numbers_agree(1e-300, 0.0)
+    assert numbers_agree(1e-300 * (1 + 1e-10), 1e-300) and not numbers_agree(1e-300 * (1 + 1e-8), 1e-300)
+    assert not numbers_agree(math.nan, math.nan) and numbers_agree(math.inf, math.inf)
+    assert not numbers_agree(math.inf, 1e308)
+
+
+def test_the_page_is_drawn_from_what_was_measured(
+    lip: Lip, bundle: Path, data_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "page"
+    assert lip("verify", bundle, "--data", data_file, "--out", out).code == 0
+    assert {"report.json", "points.csv", "report.md", "CERTIFICATE.md"} <= {path.name for path in out.iterdir()}
+    assert (out / "points.csv").read_text() == (bundle / "report" / "points.csv").read_text()
+    assert "every tensor x' with ||x' - x||_2 < r" in (out / "CERTIFICATE.md").read_text()
+    (bundle / "attack.log").write_text("forged")
+    rehash(bundle)
+    assert lip("verify", bundle, "--data", data_file, "--out", tmp_path / "other").code == 1
+    assert not (tmp_path / "other").exists()
 
 
 # --- changed perturbations ---------------------------------------------------------------------------------------
