@@ -28,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lip_plugin.losses import emma_loss
 from lip_plugin.models import LiResNetPP
 from lip_plugin.models.architecture import architecture_class
+from lip_plugin.models.layers.stem import Stem
 from lip_plugin.network import Conv
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.estimates import STEPS_PER_UPDATE, feature_lipschitz_estimate
@@ -48,6 +49,7 @@ def plain_minmax(x: Tensor) -> Tensor:
 def plain_features(model: LiResNetPP, x: Tensor) -> Tensor:
     """The feature path in training mode, branch and skip apart."""
     stack, stem, neck = model.backbone, model.stem, model.neck
+    assert isinstance(stem, Stem)
     x = plain_minmax(F.conv2d(x - 0.5, stem.conv.weight, stem.conv.bias, stem.conv.stride, stem.conv.padding))
     for block in range(stack.depth):
         gain = stack.depth**-0.5 * stack.gamma[block].flatten()[:, None, None]
