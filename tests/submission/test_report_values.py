@@ -35,7 +35,10 @@ def test_it_reads_back_as_it_was_written(honest: Path) -> None:
         (lambda report: report.update(clean_accuracy=1.5), "clean_accuracy"),
         (lambda report: report.update(skipped_certified=1), "skipped_certified"),
         (lambda report: report["dataset"].update(n=24.0), "dataset/n"),
-        (lambda report: report["dataset"].update(n=10_000), "/eps/0/counts: expected four numbers that add up to 10000"),
+        (
+            lambda report: report["dataset"].update(n=10_000),
+            "/eps/0/counts: expected four numbers that add up to 10000",
+        ),
         (lambda report: report["lipschitz"].update(upper_bound=-1.0), "lipschitz/upper_bound"),
         (lambda report: report.update(clean_accuracy=0.999), "/clean_accuracy: expected 20 of 24"),
         (lambda report: report["eps"][0].update(verified_robust_accuracy=0.998), "/eps/0/verified_robust_accuracy"),

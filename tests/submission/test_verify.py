@@ -27,7 +27,7 @@ from lip_plugin.verification import Verification, verify_bundle
 from lip_plugin.verification.agreement import numbers_agree
 
 from .conftest import Made
-from .forging import edit_points, rehash
+from .forging import derive, edit_json, edit_points, rehash
 
 Lip = Any
 
@@ -293,9 +293,7 @@ def test_zero_equals_only_zero() -> None:
     assert not numbers_agree(math.inf, 1e308)
 
 
-def test_the_page_is_drawn_from_what_was_measured(
-    lip: Lip, bundle: Path, data_file: Path, tmp_path: Path
-) -> None:
+def test_the_page_is_drawn_from_what_was_measured(lip: Lip, bundle: Path, data_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "page"
     assert lip("verify", bundle, "--data", data_file, "--out", out).code == 0
     assert {"report.json", "points.csv", "report.md", "CERTIFICATE.md"} <= {path.name for path in out.iterdir()}
