@@ -26,7 +26,7 @@ from lip_plugin.submission.write import write_bundle
 from lip_plugin.verification import Verification, verify_bundle
 from lip_plugin.verification.agreement import numbers_agree
 
-from .conftest import Made
+from .conftest import Made, Make, Step, TwoSteps
 from .forging import derive, edit_json, edit_points, rehash
 
 Lip = Any
@@ -49,6 +49,19 @@ def test_every_number_of_the_report_was_measured(honest: Path, verified: Callabl
     listed = set(json.loads((honest / "bundle.json").read_text())["files"])
     # Weights and card were read: they are what all else is made from.
     assert listed - files == {"model/card.json", "model/model.safetensors"}
+
+
+@pytest.mark.parametrize(
+    "settings", [{"skip_certified": False}, {"attacks": [Step(0.5), TwoSteps()], "audit": 2}], ids=["full", "two"]
+)
+def test_every_protocol_verifies(
+    make: Make, verified: Callable[[Path], Verification], tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    made = make(**settings)
+    write_bundle(made.submission, made.perturbations, made.images, tmp_path / "bundle")
+    found = verified(tmp_path / "bundle")
+    assert [one.line() for one in (*found.failures, *found.gaps)] == []
+    assert made.report.audit.attacked_certified > 0
 
 
 def test_json_has_every_check(lip: Lip, honest: Path, data_file: Path) -> None:
