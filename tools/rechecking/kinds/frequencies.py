@@ -29,6 +29,11 @@ class FrequencyConv(Layer, kind="frequency_conv"):
         factor = self.tensors["factor"]
         if factor.ndim != 4 or 0 in factor.shape or factor.shape[2] % 2:
             raise ValueError(f"card.json: frequency_conv with factor {factor.shape}")
+        padding, crop = self.integers("padding", 4, 0), self.integers("crop", 4, 0)
+        for axis, side in enumerate(self.shape[1:]):
+            ends = slice(2 * axis, 2 * axis + 2)
+            if sum(crop[ends]) >= side + sum(padding[ends]):  # a slice would count from the other end
+                raise ValueError(f"card.json: frequency_conv crops {crop} and leaves nothing of {self.shape}")
 
     def stored(self) -> Array:
         """U (height, width // 2 + 1, C, r)"""
