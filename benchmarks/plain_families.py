@@ -10,10 +10,11 @@ from plain_layers import PLAIN_BLOCKS, block_reflector, by_frequency, cholesky, 
 from torch import Tensor
 
 from lip_plugin.models import BRONet, CertifiableModel, LipNeXt, LiResNetPP
-from lip_plugin.models.comparison import Comparison, Patches
+from lip_plugin.models.comparison import Comparison
 from lip_plugin.models.layers.blocks import Block
 from lip_plugin.models.layers.neck import OrthogonalNeck
 from lip_plugin.models.layers.patch_neck import PatchNeck
+from lip_plugin.models.layers.patches import Patches
 from lip_plugin.models.layers.residual import OrthogonalDenseStack
 from lip_plugin.models.layers.stem import Stem
 from lip_plugin.network import Conv
@@ -38,7 +39,7 @@ def _neck_and_dense(neck: OrthogonalNeck | PatchNeck, dense: OrthogonalDenseStac
 
 def liresnet_pp(model: CertifiableModel, x: Tensor) -> Tensor:
     """Branch and skip apart: x + scale * gamma * conv(x, K) less the branch's mean."""
-    assert isinstance(model, LiResNetPP)
+    assert isinstance(model, LiResNetPP) and isinstance(model.stem, Stem)
     stack = model.backbone
     x = _stem(model.stem, x)
     for block in range(stack.depth):

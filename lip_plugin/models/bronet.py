@@ -14,7 +14,6 @@ from lip_plugin.models.freezing import (
     freeze_dense_stack,
     freeze_patch_neck,
     freeze_reflector_convs,
-    freeze_stem,
 )
 from lip_plugin.models.layers.head import NormalizedHead
 from lip_plugin.models.layers.minmax import require_even
@@ -132,7 +131,7 @@ class BRONet(CertifiableModel):
 
     def _bounded(self) -> tuple[Operator, ...]:
         """What has no norm of its own by nature."""
-        return (*freeze_stem(self.stem), *(() if self.plain is None else freeze_conv_stack(self.plain)))
+        return (*self.stem.freeze(), *(() if self.plain is None else freeze_conv_stack(self.plain)))
 
     def estimated_maps(self) -> tuple[EstimatedMap, ...]:
         return maps_along(self._bounded(), self.input_shape)

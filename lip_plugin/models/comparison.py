@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch
-import torch.nn.functional as F
-from einops import rearrange
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -18,41 +15,13 @@ from lip_plugin.errors import ConfigError
 from lip_plugin.models.architecture import ArchitectureConfig, Citation, require_storable
 from lip_plugin.models.base import CertifiableModel, EstimatedMap, maps_along
 from lip_plugin.models.layers.blocks import BLOCKS, Block
-from lip_plugin.models.layers.cholesky import cholesky_orthogonal
 from lip_plugin.models.layers.head import NormalizedHead
 from lip_plugin.models.layers.minmax import require_even
-from lip_plugin.models.layers.neck import patch_padding
-from lip_plugin.network import Conv, Flatten, MinMax, Offset, Operator, minmax
+from lip_plugin.models.layers.patches import Patches
+from lip_plugin.network import Flatten, Offset, Operator
 
 BlockName = Literal["aol", "cayley", "cpl", "gloro", "lot", "sll", "soc"]
 _OFFSET = -0.5
-
-
-class Patches(nn.Module):
-    """Disjoint patches of p x p pixels, each through one matrix, then MinMax: orthonormal rows, or columns if fewer.
-
-    Space-to-depth and a 1x1 convolution in one. Where patches do not tile the map it is zero-padded first.
-    """
-
-    def __init__(self, channels: int, size: int, outputs: int, patch: int) -> None:
-        super().__init__()
-        self.patch, self.padding = patch, patch_padding(size, patch)
-        self.output_size = (size + sum(self.padding)) // patch
-        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(outputs, channels * patch**2)))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-
-    def merged_kernel(self) -> Tensor:
-        """(O, I, p, p)"""
-        tall = self.weight.shape[0] > self.weight.shape[1]
-        matrix = cholesky_orthogonal(self.weight.mT).mT if tall else cholesky_orthogonal(self.weight)
-        return rearrange(matrix, "o (i kh kw) -> o i kh kw", kh=self.patch, kw=self.patch)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return minmax(F.conv2d(F.pad(x, self.padding * 2), self.merged_kernel(), self.bias, stride=self.patch))
-
-    def freeze(self) -> tuple[Operator, ...]:
-        stride = (self.patch, self.patch)
-        return Conv(self.merged_kernel(), self.bias, stride=stride, padding=(*self.padding, *self.padding)), MinMax()
 
 
 class Comparison(CertifiableModel):

@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-
 from lip_plugin.models.layers.neck import OrthogonalNeck
 from lip_plugin.models.layers.patch_neck import PatchNeck
 from lip_plugin.models.layers.reflector import ReflectorConvStack, ReflectorDenseStack
 from lip_plugin.models.layers.residual import OrthogonalDenseStack, ResidualConvStack
-from lip_plugin.models.layers.stem import Stem
 from lip_plugin.network import Conv, Dense, Flatten, FrequencyConv, L2Pool, MinMax, Offset, Operator, Pad
-
-
-def freeze_stem(stem: Stem) -> tuple[Operator, ...]:
-    conv, geometry = stem.conv, stem.geometry
-    offset = torch.tensor(stem.offset, dtype=conv.weight.dtype, device=conv.weight.device)
-    return (
-        Offset(offset),
-        Conv(
-            conv.weight,
-            conv.bias,
-            stride=(geometry.stride, geometry.stride),
-            padding=(geometry.padding, geometry.padding, geometry.padding, geometry.padding),
-        ),
-        MinMax(),
-    )
 
 
 def freeze_conv_stack(stack: ResidualConvStack) -> tuple[Operator, ...]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lip_plugin.models.architecture import ArchitectureConfig, Citation, require_storable
 from lip_plugin.models.base import CertifiableModel, EstimatedMap, maps_along
-from lip_plugin.models.freezing import freeze_conv_stack, freeze_stem
+from lip_plugin.models.freezing import freeze_conv_stack
 from lip_plugin.models.layers.head import NormalizedHead
 from lip_plugin.models.layers.minmax import require_even
 from lip_plugin.models.layers.neck import PlainNeck
@@ -50,7 +50,7 @@ class LiResNet(CertifiableModel):
     def freeze_operators(self) -> tuple[Operator, ...]:
         conv, linear = self.neck.conv, self.neck.linear
         return (
-            *freeze_stem(self.stem),
+            *self.stem.freeze(),
             *freeze_conv_stack(self.backbone),
             Conv(conv.weight, conv.bias, stride=(PlainNeck.patch, PlainNeck.patch)),
             MinMax(),

@@ -13,14 +13,15 @@ from lip_plugin.models.freezing import (
     freeze_conv_stack,
     freeze_dense_stack,
     freeze_orthogonal_neck,
-    freeze_stem,
 )
 from lip_plugin.models.layers.head import NormalizedHead
 from lip_plugin.models.layers.minmax import require_even
 from lip_plugin.models.layers.neck import OrthogonalNeck
 from lip_plugin.models.layers.residual import OrthogonalDenseStack, ResidualConvStack
-from lip_plugin.models.layers.stem import Stem, stem_geometry
+from lip_plugin.models.layers.stem import PatchStem, Stem, stem_geometry
 from lip_plugin.network import Operator
+
+StemKind = Literal["conv", "patches"]
 
 
 class LiResNetPP(CertifiableModel):
@@ -39,13 +40,18 @@ class LiResNetPP(CertifiableModel):
         dense_width: int = 2048,
         dense_depth: int = 8,
         neck_patch: int = 4,
+        stem: StemKind = "conv",
     ) -> None:
         super().__init__()
         require_even(width=width, dense_width=dense_width)
         self.input_shape = input_shape
         geometry = stem_geometry(input_shape, width, stride_4_at_64=False)
-        self.map_size = geometry.output_size(input_shape[1])
-        self.stem = Stem(input_shape[0], width, geometry)
+        self.stem: Stem | PatchStem
+        if stem == "conv":
+            self.stem, self.map_size = Stem(input_shape[0], width, geometry), geometry.output_size(input_shape[1])
+        else:
+            self.stem = PatchStem(input_shape[0], input_shape[1], width, geometry.stride)
+            self.map_size = self.stem.patches.output_size
         self.backbone = ResidualConvStack(depth, width, centering=True)
         self.neck = OrthogonalNeck(width, self.map_size, dense_width, patch=neck_patch)
         self.dense = OrthogonalDenseStack(dense_depth, dense_width)
@@ -57,14 +63,17 @@ class LiResNetPP(CertifiableModel):
 
     def freeze_operators(self) -> tuple[Operator, ...]:
         return (
-            *freeze_stem(self.stem),
+            *self.stem.freeze(),
             *freeze_conv_stack(self.backbone),
             *freeze_orthogonal_neck(self.neck),
             *freeze_dense_stack(self.dense),
         )
 
     def estimated_maps(self) -> tuple[EstimatedMap, ...]:
-        return maps_along((*freeze_stem(self.stem), *freeze_conv_stack(self.backbone)), self.input_shape)
+        backbone = freeze_conv_stack(self.backbone)
+        if self.stem.estimated:
+            return maps_along((*self.stem.freeze(), *backbone), self.input_shape)
+        return maps_along(backbone, (self.backbone.width, self.map_size, self.map_size))
 
 
 class LiResNetPPConfig(ArchitectureConfig):
@@ -76,6 +85,8 @@ class LiResNetPPConfig(ArchitectureConfig):
     dense_width: int = Field(default=512, ge=2, multiple_of=2)
     dense_depth: int = Field(default=2, ge=0)
     neck_patch: int = Field(default=4, ge=1, le=1024)
+    stem: StemKind = "conv"
+    """``patches``: disjoint patches as large as the stride, through orthonormal columns, instead of a convolution."""
 
     citation: ClassVar[Citation] = Citation(
         based_on="LiResNet++ (Hu, Leino, Wang, Fredrikson, ICLR 2024) trained with EMMA (Hu et al., NeurIPS 2023)",
@@ -102,7 +113,9 @@ class LiResNetPPConfig(ArchitectureConfig):
             dense_width=self.dense_width,
             dense_depth=self.dense_depth,
             neck_patch=self.neck_patch,
+            stem=self.stem,
         )
 
     def description(self) -> str:
-        return f"{self.architecture} L{self.depth} W{self.width}, {self.dense_depth} dense of {self.dense_width}"
+        stem = "" if self.stem == "conv" else ", stem of patches"
+        return f"{self.architecture} L{self.depth} W{self.width}{stem}, {self.dense_depth} dense of {self.dense_width}"

@@ -20,6 +20,15 @@ class TestLiResNetPP(ArchitectureTests):
         return LiResNetPPConfig(depth=2, width=4, dense_width=6, dense_depth=2, neck_patch=2)
 
 
+class TestLiResNetPPBehindPatches(ArchitectureTests):
+    """A stem that keeps norms, of a map that its patches do not tile."""
+
+    input_shape = (1, 9, 9)
+
+    def make(self) -> ArchitectureConfig:
+        return LiResNetPPConfig(depth=2, width=6, dense_width=6, dense_depth=1, neck_patch=2, stem="patches")
+
+
 class TestLipNeXt(ArchitectureTests):
     def make(self) -> ArchitectureConfig:
         return LipNeXtConfig(depth=2, width=10, patch=2, shift=0.2)

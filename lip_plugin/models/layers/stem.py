@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lip_plugin import network
 from lip_plugin.errors import ConfigError
 from lip_plugin.models.layers.minmax import MinMax
+from lip_plugin.models.layers.patches import Patches
+from lip_plugin.network import Conv, Offset, Operator
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Stem(nn.Module):
     """x (B, C, H, W) in [0,1] -> (B, width, H', W'): subtract 0.5, convolve, MinMax."""
 
     offset = -0.5
+    estimated = True
+    """Training estimates its norm; where not it counts as 1."""
 
     def __init__(self, channels: int, width: int, geometry: StemGeometry) -> None:
         super().__init__()
@@ -57,3 +63,34 @@ class Stem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         conv = self.conv
         return self.activation(F.conv2d(x + self.offset, conv.weight, conv.bias, conv.stride, conv.padding))
+
+    def freeze(self) -> tuple[Operator, ...]:
+        """The same map as plain operators; gradient flows to the parameters."""
+        conv, stride, border = self.conv, self.geometry.stride, self.geometry.padding
+        kernel = Conv(conv.weight, conv.bias, stride=(stride, stride), padding=(border, border, border, border))
+        return _offset(self.offset, conv.weight), kernel, network.MinMax()
+
+
+class PatchStem(nn.Module):
+    """x (B, C, H, W) in [0,1] -> (B, width, H / p, W / p): subtract 0.5, space-to-depth, orthonormal columns, MinMax.
+
+    Where `Stem` mixes overlapping windows and shortens most directions, this one keeps all norms (width >= C p^2).
+    """
+
+    offset = -0.5
+    estimated = False
+
+    def __init__(self, channels: int, size: int, width: int, patch: int) -> None:
+        super().__init__()
+        self.patches = Patches(channels, size, width, patch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.patches(x + self.offset)
+        return out
+
+    def freeze(self) -> tuple[Operator, ...]:
+        return _offset(self.offset, self.patches.weight), *self.patches.freeze()
+
+
+def _offset(value: float, like: Tensor) -> Offset:
+    return Offset(torch.full((), value, dtype=like.dtype, device=like.device))
