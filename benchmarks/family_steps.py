@@ -32,7 +32,7 @@ from lip_plugin.train.estimates import label_lipschitz_estimate
 from lip_plugin.train.state import TrainState, initial_state
 from lip_plugin.train.step import train_step
 
-BLOCKS = ("gloro", "aol", "sll", "cpl", "cayley", "soc", "lot")
+BLOCKS = ("gloro", "aol", "sll", "cpl", "cayley", "soc", "lot", "aoc")
 FAMILIES: dict[str, tuple[str, ...]] = {
     "LiResNet++": ("cifar10_small",),
     "BRONet": ("cifar10_small_bronet",),

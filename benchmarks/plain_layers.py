@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lip_plugin.models.layers.blocks.aoc import AocBlock
 from lip_plugin.models.layers.blocks.aol import AolBlock
 from lip_plugin.models.layers.blocks.base import Block
 from lip_plugin.models.layers.blocks.cayley import CayleyBlock
@@ -149,6 +150,28 @@ def soc(block: Block, x: Tensor) -> Tensor:
     return _activated(block, total)
 
 
+def bjorck(x: Tensor) -> Tensor:
+    """The nearest matrix with orthonormal rows, or columns if fewer."""
+    gram = x.T @ x if len(x) > x.shape[1] else x @ x.T
+    y = x / gram.abs().sum(1).max().sqrt()
+    for _ in range(15):
+        y = 1.5 * y - 0.5 * y @ (y.T @ y)
+    return y
+
+
+def aoc(block: Block, x: Tensor) -> Tensor:
+    """P x(p) + (I - P) x(p + 1) along one axis and the other in turn, then a matrix."""
+    assert isinstance(block, AocBlock)
+    conv = block.conv
+    for index, basis in reversed([*enumerate(conv.bases)]):
+        q = bjorck(basis)
+        projection = (q @ q.T)[:, :, None, None]
+        following = x.roll(-1, 3 - index % 2)
+        x = F.conv2d(x, projection) + following - F.conv2d(following, projection)
+    x = x.roll((conv.kernel // 2, conv.kernel // 2), (2, 3))
+    return minmax(F.conv2d(x, bjorck(conv.weight)[:, :, None, None], conv.bias))
+
+
 PLAIN_BLOCKS: dict[type[Block], Callable[[Block, Tensor], Tensor]] = {
     AolBlock: aol,
     SllBlock: sll,
@@ -156,5 +179,6 @@ PLAIN_BLOCKS: dict[type[Block], Callable[[Block, Tensor], Tensor]] = {
     CayleyBlock: cayley,
     SocBlock: soc,
     LotBlock: lot,
+    AocBlock: aoc,
     GloroBlock: gloro,
 }

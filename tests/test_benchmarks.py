@@ -15,7 +15,7 @@ SMALL = {
     "BRONet": ["model.width=8", "model.depth=2", "model.dense_width=16", "model.dense_depth=1"],
     "LipNeXt": ["model.width=48", "model.depth=2"],
 }
-FAMILIES = (*SMALL, "gloro", "aol", "sll", "cpl", "cayley", "soc", "lot")
+FAMILIES = (*SMALL, "gloro", "aol", "sll", "cpl", "cayley", "soc", "lot", "aoc")
 
 
 @pytest.fixture

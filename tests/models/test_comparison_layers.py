@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lip_plugin.certificates import lipschitz_upper_bound
-from lip_plugin.models import freeze
+from lip_plugin.models import freeze, maps_along
 from lip_plugin.models.comparison import Comparison, ComparisonConfig
 from lip_plugin.models.layers.blocks import BLOCKS
 from lip_plugin.models.layers.blocks.aol import AolBlock
@@ -20,7 +20,7 @@ from lip_plugin.models.layers.blocks.gram import conv_norm_from_above, norm_from
 from lip_plugin.models.layers.blocks.lot import LotBlock
 from lip_plugin.models.layers.blocks.potential import CplBlock, PotentialBlock, SllBlock
 from lip_plugin.models.layers.blocks.soc import REST, SocBlock
-from lip_plugin.network import Conv, ConvexPotential, LinearOperator
+from lip_plugin.network import CertifiedClassifier, Conv, ConvexPotential, LinearOperator
 from lip_plugin.testing.jacobians import largest_singular_value, linear_matrix
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.state import initial_state
@@ -236,14 +236,13 @@ def test_a_step_without_weights_is_the_identity(kind: type[PotentialBlock]) -> N
     assert torch.equal(step.apply(x), x) and step.lipschitz_upper_bound((CHANNELS, 4, 4)).value == 1.0
 
 
-@pytest.mark.parametrize("block", sorted(BLOCKS.keys() - {"gloro"}))
-def test_proved_bound_after_training_is_one(block: str) -> None:
-    """Ten steps at a large learning rate on noise; the bound comes from the stored float32 weights alone."""
+def trained(words: dict[str, str]) -> CertifiedClassifier:
+    """Ten steps at a large learning rate on noise, frozen: the stored float32 weights alone."""
     sizes = {"depth": 2, "width": 16, "stages": 2, "patch": 2, "dense_width": 32, "dense_depth": 1}
     config = TrainConfig.model_validate(
         {
             "dataset": "cifar10",
-            "model": ComparisonConfig.model_validate({"block": block, **sizes}),
+            "model": ComparisonConfig.model_validate({**words, **sizes}),
             "eps": 0.1,
             "epochs": 1,
             "learning_rate": 0.02,
@@ -254,7 +253,22 @@ def test_proved_bound_after_training_is_one(block: str) -> None:
     for _ in range(10):
         train_step(config, state, x, y, config.eps)
     assert isinstance(state.model, Comparison)
-    network = freeze(state.model)
-    bound = lipschitz_upper_bound(network)
+    return freeze(state.model)
+
+
+@pytest.mark.parametrize("block", sorted(BLOCKS.keys() - {"gloro"}))
+def test_proved_bound_after_training_is_one(block: str) -> None:
+    bound = lipschitz_upper_bound(trained({"block": block}))
     assert bound.value <= 1.01
     assert block == "aol" or bound.value >= 0.99
+
+
+@pytest.mark.parametrize("matrix", ["bjorck", "cayley", "exponential"])
+def test_orthogonal_parts_stay_within_a_ten_thousandth(matrix: str) -> None:
+    """All eight together by the proof, and each one's smallest and largest singular values."""
+    network = trained({"block": "aoc", "downsampling": "aoc", "matrix": matrix})
+    assert 1 - 1e-4 < lipschitz_upper_bound(network).value < 1 + 1e-4
+    maps = maps_along(network.operators, network.input_shape)
+    values = [torch.linalg.svdvals(linear_matrix(one.operator, one.input_shape)) for one in maps]
+    assert len(values) == 8
+    assert all(1 - 1e-4 < float(own.min()) <= float(own.max()) < 1 + 1e-4 for own in values)
