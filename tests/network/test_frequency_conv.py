@@ -131,6 +131,20 @@ def test_bounds_of_factors_against_svd(seed: int) -> None:
     assert of_absolute * (1 - 1e-12) <= absolute_norms_upper_bound(scale * factor)
 
 
+def test_factors_with_more_columns_than_channels_take_no_more_room_than_they_have() -> None:
+    """A Gram matrix of the 2^17 columns would have 137 GB; on few columns the bound is that of the rows, and tight."""
+    rows = torch.linalg.qr(torch.complex(_draw(7, 5, 2, seed=1), _draw(7, 5, 2, seed=2)))[0].mH  # (7, 2, 5)
+    bound = factor_norm_upper_bound(torch.cat([rows.real, rows.imag], 1))
+    assert 1.0 - 1e-12 <= bound <= 1.0 + 1e-7
+    factor = _draw(1, 1, 2, 2**17, seed=3)
+    operator, norm = FrequencyConv(factor), float(factor.square().sum().sqrt())
+    assert norm * (1 - 1e-12) <= factor_norm_upper_bound(factor.flatten(0, 1)) <= norm * (1 + 1e-7)
+    exact = 1.0 - norm**2
+    x = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    term = operator.rounding_term((1, 1, 1), 2.0**-53)
+    assert abs(float(operator.apply(x)) - exact) <= 2 * term.relative
+
+
 def test_a_factor_that_is_slightly_too_long_is_seen() -> None:
     """||U||^2 = 2 + d gives 1 + d and no less."""
     for excess in (1e-9, 1e-6, 1e-3, 1.0):

@@ -50,6 +50,11 @@ class FrequencyConv(Layer, kind="frequency_conv"):
 
     def check(self) -> None:
         check_matrices(self, "factor")
+        padding, crop = self.integers("padding", 4, 0), self.integers("crop", 4, 0)
+        for axis, side in enumerate(self.shape[1:]):
+            ends = slice(2 * axis, 2 * axis + 2)
+            if sum(crop[ends]) >= side + sum(padding[ends]):  # a slice would count from the other end
+                raise ValueError(f"card.json: frequency_conv crops {crop} and leaves nothing of {self.shape}")
 
     def norm(self) -> Bound:
         """I - U U^H is Hermitian, with eigenvalues from 1 - ||U||^2 to 1; transform, padding, cropping have norm 1."""
