@@ -90,7 +90,7 @@ class Comparison(CertifiableModel):
 class ComparisonConfig(ArchitectureConfig):
     """Sizes of a `Comparison`, and its layer: one word. Widths are even, kernels odd.
 
-    The layers that are orthogonal in the Fourier domain (cayley, lot, soc) freeze into kernels as large as the map.
+    The layers that are orthogonal in the Fourier domain (cayley, lot, soc) freeze into a matrix per frequency.
     ``downsampling`` is how stages after the first begin, ``matrix`` how the matrices of patches are made orthogonal.
     """
 
