@@ -60,6 +60,7 @@ test: install
 bench: install
 	$(BIN)/python benchmarks/minmax.py
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/family_steps.py
 	$(BIN)/python benchmarks/label_rows.py
 	$(BIN)/python benchmarks/certificate_aware.py
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -12,20 +13,31 @@ Step = Callable[[], object]
 
 
 def seconds_per_step(step: Step, device: torch.device, seconds: float) -> float:
-    """Median after a warm-up. A GPU is waited for every tenth step only: a training loop does not wait at all."""
-    steps = 10 if device.type == "cuda" else 1
-    for _ in range(3):
-        step()
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 5:
-        _wait(device)
-        started = time.perf_counter()
-        for _ in range(steps):
+    """Median after a warm-up."""
+    (times,) = seconds_in_turns([step], device, seconds)
+    return median(times)
+
+
+def seconds_in_turns(steps: Sequence[Step], device: torch.device, seconds: float) -> list[list[float]]:
+    """Per step, its times after a warm-up, all taking turns: what else the machine does meets all of them.
+
+    A GPU is waited for every tenth step only: a training loop does not wait at all.
+    """
+    repeated = 10 if device.type == "cuda" else 1
+    for step in steps:
+        for _ in range(3):
             step()
-        _wait(device)
-        times.append((time.perf_counter() - started) / steps)
-    return sorted(times)[len(times) // 2]
+    times: list[list[float]] = [[] for _ in steps]
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times[-1]) < 5:
+        for step, taken in zip(steps, times, strict=True):
+            _wait(device)
+            started = time.perf_counter()
+            for _ in range(repeated):
+                step()
+            _wait(device)
+            taken.append((time.perf_counter() - started) / repeated)
+    return times
 
 
 def busy_share(step: Step, device: torch.device, step_seconds: float) -> float:

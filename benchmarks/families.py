@@ -4,7 +4,7 @@
 
 One thread. Batches come in the same order for all; radius ramp and learning rate follow the CPU time that is used up,
 so that a slow family sees fewer images and ends with the same schedule. 10,000 training images are kept aside: one
-half chooses the temperature (quarters and fourfolds of 0.25, by hill climbing, in runs of ``--choose-minutes``, with
+half chooses the temperature (quarters and fourfolds of 1, by hill climbing, in runs of ``--choose-minutes``, with
 the proved bound in float32), the other half is certified and reported. Every run leaves one JSON file in ``--out`` and
 is not repeated; several processes may share the families among themselves. The table is of the files that are there:
 ``--table`` prints it alone.
@@ -50,7 +50,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     **{block: ("cifar10_comparison", f"model.block={block}") for block in ("sll", "cpl", "aol", "cayley", "soc")},
 }
 """A recipe and what is changed in it. Each has its own width, rates and weight decay, all the same images and loss."""
-FIRST_TEMPERATURE = 0.25
+FIRST_TEMPERATURE = 1.0
 STEP = 4.0
 
 

@@ -22,16 +22,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from device_time import busy_share, seconds_per_step
+from plain_families import feature_norm, liresnet_pp, start_vectors
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from lip_plugin.losses import emma_loss
 from lip_plugin.models import LiResNetPP
 from lip_plugin.models.architecture import architecture_class
-from lip_plugin.models.layers.stem import Stem
-from lip_plugin.network import Conv
 from lip_plugin.train.config import TrainConfig
-from lip_plugin.train.estimates import STEPS_PER_UPDATE, feature_lipschitz_estimate
+from lip_plugin.train.estimates import feature_lipschitz_estimate
 from lip_plugin.train.precision import computes_in_bfloat16
 from lip_plugin.train.state import TrainState, initial_state
 from lip_plugin.train.step import train_step
@@ -40,53 +39,12 @@ EPS = 36 / 255
 STEPS = ("plain float32", "ours float32", "ours bfloat16")
 
 
-def plain_minmax(x: Tensor) -> Tensor:
-    a, b = x.split(x.shape[1] // 2, dim=1)
-    larger = a > b
-    return torch.cat([torch.where(larger, a, b), torch.where(larger, b, a)], dim=1)
-
-
-def plain_features(model: LiResNetPP, x: Tensor) -> Tensor:
-    """The feature path in training mode, branch and skip apart."""
-    stack, stem, neck = model.backbone, model.stem, model.neck
-    assert isinstance(stem, Stem)
-    x = plain_minmax(F.conv2d(x - 0.5, stem.conv.weight, stem.conv.bias, stem.conv.stride, stem.conv.padding))
-    for block in range(stack.depth):
-        gain = stack.depth**-0.5 * stack.gamma[block].flatten()[:, None, None]
-        branch = gain * F.conv2d(x, stack.weights[block], padding=1)
-        branch = branch - branch.mean((0, 2, 3), keepdim=True)
-        x = plain_minmax(x + branch + stack.bias[block][:, None, None])
-    x = F.conv2d(x, neck.merged_kernel(), stride=neck.patch)
-    x = plain_minmax(F.linear(x.flatten(1), neck.merged_weight(), neck.bias))
-    for weight, bias in zip(model.dense.merged_weights(), model.dense.bias, strict=True):
-        x = plain_minmax(F.linear(x, weight, bias))
-    return x
-
-
-def plain_feature_norm(model: LiResNetPP, vectors: list[Tensor]) -> Tensor:
-    """Warm-started power iteration, one map after the other."""
-    product = torch.ones((), device=vectors[0].device)
-    for index, linear_map in enumerate(model.estimated_maps()):
-        operator = linear_map.operator
-        assert isinstance(operator, Conv)
-        weight, stride, padding = operator.weight, operator.stride[0], operator.padding[0]
-        with torch.no_grad():
-            for _ in range(STEPS_PER_UPDATE):
-                image = F.conv2d(vectors[index], weight, stride=stride, padding=padding)
-                extra = vectors[index].shape[-1] - ((image.shape[-1] - 1) * stride - 2 * padding + weight.shape[-1])
-                back = F.conv_transpose2d(image, weight, None, stride, padding, extra)
-                vectors[index] = back / back.norm()
-        image = F.conv2d(vectors[index], weight, stride=stride, padding=padding)
-        product = product * image.norm()
-    return product
-
-
 def plain_step(config: TrainConfig, state: TrainState, vectors: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
     model = state.model
     assert isinstance(model, LiResNetPP)
     rows = model.head.merged_weight()
-    logits = F.linear(plain_features(model, x), rows, model.head.bias)
-    pair = plain_feature_norm(model, vectors) * (rows[:, None] - rows + 1e-12).norm(dim=2)
+    logits = F.linear(liresnet_pp(model, x), rows, model.head.bias)
+    pair = feature_norm(model, vectors) * (rows[:, None] - rows + 1e-12).norm(dim=2)
     loss = emma_loss(logits, y, pair_lipschitz=pair, eps=EPS)
     state.optimiser.zero_grad()
     loss.backward()
@@ -111,9 +69,7 @@ def measured(options: argparse.Namespace, name: str, x: Tensor, y: Tensor) -> di
     config, state = fresh(options, name)
     step = partial(train_step, config, state, x, y, EPS)
     if name.startswith("plain"):
-        maps = state.model.estimated_maps()
-        vectors = [torch.randn(1, *linear_map.input_shape, device=x.device) for linear_map in maps]
-        step = partial(plain_step, config, state, vectors, x, y)
+        step = partial(plain_step, config, state, start_vectors(state.model), x, y)
     with FlopCounterMode(display=False) as counter:
         loss = float(step().flatten()[0])
     seconds = seconds_per_step(step, x.device, options.seconds)

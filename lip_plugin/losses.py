@@ -17,6 +17,7 @@ from torch import Tensor
 
 _SMALLEST_DENOMINATOR = 1e-8
 _SMALLEST_RHO = 0.01
+_SMALLEST_DOUBT = 1e-30
 
 
 def _label_rows(pair_lipschitz: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
@@ -90,4 +91,6 @@ def logit_annealing_loss(
     shifted = _emma_shift(logits, labels, pair_lipschitz, eps)
     shifted = shifted - offset * F.one_hot(labels, logits.shape[1])
     log_p = F.log_softmax(shifted / temperature, dim=1).gather(1, labels[:, None]).squeeze(1)
-    return (-temperature * (1 - log_p.exp()).pow(beta) * log_p).mean()
+    # Where p rounds to 1 a power below 1 has an infinite slope, and a gradient of infinity times 0.
+    doubt = (1 - log_p.exp()).clamp_min(_SMALLEST_DOUBT)
+    return (-temperature * doubt.pow(beta) * log_p).mean()

@@ -203,3 +203,19 @@ def test_wrong_shapes_are_named(randn: Randn) -> None:
                 ALL[name](logits, labels, pair_lipschitz=bad, eps=0.1)
     with pytest.raises(ValueError, match=r"expected \(4, 4\)"):
         gloro_trades_loss(logits, labels, pair_lipschitz=pair[labels], eps=0.1)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0, 5.0])
+def test_annealing_has_a_gradient_where_the_label_is_certain(beta: float) -> None:
+    """A power below 1 has an infinite slope where p rounds to 1; the image beside it keeps its gradient."""
+    logits, labels = torch.tensor([[60.0, 0.0, 0.0], [1.0, 0.0, 0.0]]), torch.tensor([0, 0])
+    pair = torch.ones(3, 3) - torch.eye(3)
+
+    def gradient(images: slice) -> torch.Tensor:
+        z = logits[images].clone().requires_grad_()
+        loss = logit_annealing_loss(z, labels[images], pair_lipschitz=pair, eps=0.1, beta=beta)
+        return torch.autograd.grad(loss, z)[0]
+
+    both = gradient(slice(None))
+    assert both[0].abs().max() < 1e-20
+    assert torch.allclose(both[1], gradient(slice(1, None))[0] / 2)

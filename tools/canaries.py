@@ -172,6 +172,13 @@ def by_frequency(rank: int, scale: float, **settings: Any) -> Canary:
     return before_head([ops.FrequencyConv(factor, **settings)], sides(3, 6, 6))
 
 
+def by_matrices(outputs: int, *map_sides: int) -> Canary:
+    """Matrices of random taps: those of opposite frequencies are conjugate."""
+    spectrum = torch.fft.rfft2(draw(outputs, 3, *map_sides, seed=8)).permute(2, 3, 0, 1)
+    matrix = torch.cat([spectrum.real, spectrum.imag], 2).contiguous()
+    return before_head([ops.FrequencyMatrix(matrix)], sides(3, *map_sides))
+
+
 SAME = (1, 1, 1, 1)
 CANARIES: dict[str, Callable[[], Canary]] = {
     "head": linear_head,
@@ -217,6 +224,8 @@ CANARIES: dict[str, Callable[[], Canary]] = {
     "residual": lambda: before_head([ops.Residual((ops.Scale(torch.tensor(2.5).double()),))], sides(2, 4, 4)),
     "frequency_conv": lambda: by_frequency(2, 0.5),
     "frequency_conv, isometry": lambda: by_frequency(1, 1e-3),
+    "frequency_matrix": lambda: by_matrices(3, 6, 6),
+    "frequency_matrix, odd sides, fewer channels": lambda: by_matrices(2, 5, 3),
     "conv, patches": lambda: conv(5, 3, 2, 2, stride=(2, 2)),
     "conv, same": lambda: conv(3, 2, 3, 3, padding=SAME),
     "conv, stride 2": lambda: conv(4, 2, 3, 3, size=7, stride=(2, 2), padding=SAME),

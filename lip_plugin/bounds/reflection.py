@@ -62,12 +62,16 @@ def factor_norm_upper_bound(factor: Tensor) -> float:
 
     Tight where the columns of every U are nearly orthogonal. Entries of U^H U are real dot products of 2 C terms, so
     that it is off by at most 2 gamma(2 C) |U|^H |U| entry by entry, hence in the norm by 2 gamma(2 C) ||U||_F^2.
+    Where r > C it is U U^H, which has the same norm: nothing is built that is larger than what was stored.
     """
     scaled, exponent = unit_scaled(exact_float64(factor))
     real, imaginary = scaled.chunk(2, dim=1)
+    if real.shape[2] > real.shape[1]:
+        real, imaginary = real.mT, -imaginary.mT
+        scaled = torch.cat([real, imaginary], dim=1)
     turned = torch.cat([imaginary, -real], dim=1)
     gram = (scaled.mT @ scaled).abs() + (scaled.mT @ turned).abs()
-    sums = float(gram.sum(dim=2).max()) * up(1.0 + gamma(factor.shape[2] + 4))
+    sums = float(gram.sum(dim=2).max()) * up(1.0 + gamma(scaled.shape[2] + 4))
     frobenius = float(frobenius_upper_bounds(scaled).max())
-    error = mul_up(2.0, gamma(factor.shape[1] + 4), frobenius, frobenius)
+    error = mul_up(2.0, gamma(scaled.shape[1] + 4), frobenius, frobenius)
     return ldexp_up(add_up(sqrt_up(add_up(up(sums), error)), UNDERFLOW), exponent)

@@ -14,13 +14,17 @@ from torch import Tensor, nn
 from lip_plugin.errors import ConfigError
 from lip_plugin.models.architecture import ArchitectureConfig, Citation, require_storable
 from lip_plugin.models.base import CertifiableModel, EstimatedMap, maps_along
+from lip_plugin.models.layers.adaptive_conv import AdaptiveOrthogonalConv
 from lip_plugin.models.layers.blocks import BLOCKS, Block
 from lip_plugin.models.layers.head import NormalizedHead
 from lip_plugin.models.layers.minmax import require_even
+from lip_plugin.models.layers.orthogonal import MatrixName
 from lip_plugin.models.layers.patches import Patches
 from lip_plugin.network import Flatten, Offset, Operator
 
-BlockName = Literal["aol", "cayley", "cpl", "gloro", "lot", "sll", "soc"]
+BlockName = Literal["aoc", "aol", "cayley", "cpl", "gloro", "lot", "sll", "soc"]
+DownsamplingName = Literal["patches", "aoc"]
+_DOWNSAMPLING: dict[DownsamplingName, type[Patches]] = {"patches": Patches, "aoc": AdaptiveOrthogonalConv}
 _OFFSET = -0.5
 
 
@@ -40,6 +44,8 @@ class Comparison(CertifiableModel):
         kernel: int,
         dense_width: int,
         dense_depth: int,
+        downsampling: DownsamplingName,
+        matrix: MatrixName,
     ) -> None:
         super().__init__()
         require_even(width=width, dense_width=dense_width)
@@ -50,10 +56,12 @@ class Comparison(CertifiableModel):
         make = BLOCKS[block]
         parts: list[Patches | Block] = []
         for stage in range(stages):
-            patches = Patches(channels, size, width, patch if stage == 0 else 2)
+            kind, stride = (Patches, patch) if stage == 0 else (_DOWNSAMPLING[downsampling], 2)
+            patches = kind(channels, size, width, stride, matrix=matrix)
             channels, size = width, patches.output_size
             parts += [patches, *(make(width, size, kernel) for _ in range(depth))]
-        parts += [Patches(width, size, dense_width, size), *(make(dense_width, 1, 1) for _ in range(dense_depth))]
+        parts.append(Patches(width, size, dense_width, size, matrix=matrix))
+        parts += [make(dense_width, 1, 1) for _ in range(dense_depth)]
         self.parts = nn.ModuleList(parts)
         self.head = NormalizedHead(dense_width, num_classes)
 
@@ -82,7 +90,8 @@ class Comparison(CertifiableModel):
 class ComparisonConfig(ArchitectureConfig):
     """Sizes of a `Comparison`, and its layer: one word. Widths are even, kernels odd.
 
-    The layers that are orthogonal in the Fourier domain (cayley, lot, soc) freeze into kernels as large as the map.
+    The layers that are orthogonal in the Fourier domain (cayley, lot, soc) freeze into a matrix per frequency.
+    ``downsampling`` is how stages after the first begin, ``matrix`` how the matrices of patches are made orthogonal.
     """
 
     architecture: Literal["comparison"] = "comparison"
@@ -94,6 +103,8 @@ class ComparisonConfig(ArchitectureConfig):
     kernel: Literal[1, 3, 5, 7] = 3
     dense_width: int = Field(default=256, ge=2, multiple_of=2)
     dense_depth: int = Field(default=1, ge=0)
+    downsampling: DownsamplingName = "patches"
+    matrix: MatrixName = "cholesky"
 
     citation: ClassVar[Citation] = Citation(
         based_on="one architecture for many 1-Lipschitz layers (Prach, Brau, Buttazzo, Lampert, CVPR 2024)",

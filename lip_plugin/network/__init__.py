@@ -22,6 +22,7 @@ from lip_plugin.network.operators import Dense as Dense
 from lip_plugin.network.operators import Entrywise as Entrywise
 from lip_plugin.network.operators import Flatten as Flatten
 from lip_plugin.network.operators import FrequencyConv as FrequencyConv
+from lip_plugin.network.operators import FrequencyMatrix as FrequencyMatrix
 from lip_plugin.network.operators import Gather as Gather
 from lip_plugin.network.operators import GroupSort as GroupSort
 from lip_plugin.network.operators import Head as Head

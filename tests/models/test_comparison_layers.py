@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lip_plugin.certificates import lipschitz_upper_bound
-from lip_plugin.models import freeze
+from lip_plugin.models import freeze, maps_along
 from lip_plugin.models.comparison import Comparison, ComparisonConfig
 from lip_plugin.models.layers.blocks import BLOCKS
 from lip_plugin.models.layers.blocks.aol import AolBlock
@@ -20,7 +20,7 @@ from lip_plugin.models.layers.blocks.gram import conv_norm_from_above, norm_from
 from lip_plugin.models.layers.blocks.lot import LotBlock
 from lip_plugin.models.layers.blocks.potential import CplBlock, PotentialBlock, SllBlock
 from lip_plugin.models.layers.blocks.soc import REST, SocBlock
-from lip_plugin.network import Conv, ConvexPotential
+from lip_plugin.network import CertifiedClassifier, Conv, ConvexPotential, LinearOperator
 from lip_plugin.testing.jacobians import largest_singular_value, linear_matrix
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.state import initial_state
@@ -41,6 +41,13 @@ def circular_matrix(weight: Tensor, size: int) -> Tensor:
     basis = torch.eye(weight.shape[1] * size**2, dtype=weight.dtype).view(-1, weight.shape[1], size, size)
     images = F.conv2d(F.pad(basis, (before, after, before, after), mode="circular"), weight)
     return images.flatten(1).T
+
+
+def frozen_matrix(block: CircularBlock) -> Tensor:
+    """Of what it freezes into, bias and MinMax left out."""
+    linear = block.freeze()[0]
+    assert isinstance(linear, LinearOperator)
+    return linear_matrix(linear, (block.channels, block.size, block.size))
 
 
 def polar(matrix: Tensor) -> Tensor:
@@ -76,10 +83,7 @@ def test_circular_layers_are_their_formula(kind: type[CircularBlock], size: int)
         noise = scale * draw(*block.weight.shape)
         block.weight.copy_(block.weight + noise if kind is LotBlock else noise)
         expected = formula(block, circular_matrix(block.weight, size))
-        conv, _ = block.freeze()
-        assert isinstance(conv, Conv)
-        found = linear_matrix(conv, (CHANNELS, size, size))
-        assert torch.allclose(found, expected, atol=tolerance)
+        assert torch.allclose(frozen_matrix(block), expected, atol=tolerance)
         assert torch.allclose(expected @ expected.T, torch.eye(len(expected), dtype=torch.float64), atol=1e-10)
         x = draw(2, CHANNELS, size, size, seed=1)
         middle = len(x[0]) // 2
@@ -93,7 +97,7 @@ def test_soc_stays_orthogonal_where_it_is_scaled_down() -> None:
     block = SocBlock(CHANNELS, 5, 3).double()
     with torch.no_grad():
         block.weight.copy_(20 * draw(*block.weight.shape))
-        values = torch.linalg.svdvals(circular_matrix(block.merged_kernel(), 5))
+        values = torch.linalg.svdvals(frozen_matrix(block))
     assert 1 - REST <= float(values.min()) <= float(values.max()) <= 1 + REST
 
 
@@ -102,7 +106,7 @@ def test_lot_never_exceeds_one() -> None:
     block = LotBlock(CHANNELS, 5, 3).double()
     with torch.no_grad():
         block.weight.copy_(draw(*block.weight.shape) + 30.0)
-        values = torch.linalg.svdvals(circular_matrix(block.merged_kernel(), 5))
+        values = torch.linalg.svdvals(frozen_matrix(block))
     assert float(values.min()) < 0.5 and float(values.max()) <= 1 + 1e-12
 
 
@@ -232,14 +236,13 @@ def test_a_step_without_weights_is_the_identity(kind: type[PotentialBlock]) -> N
     assert torch.equal(step.apply(x), x) and step.lipschitz_upper_bound((CHANNELS, 4, 4)).value == 1.0
 
 
-@pytest.mark.parametrize("block", sorted(BLOCKS.keys() - {"gloro"}))
-def test_proved_bound_after_training_is_one(block: str) -> None:
-    """Ten steps at a large learning rate on noise; the bound comes from the stored float32 weights alone."""
+def trained(words: dict[str, str]) -> CertifiedClassifier:
+    """Ten steps at a large learning rate on noise, frozen: the stored float32 weights alone."""
     sizes = {"depth": 2, "width": 16, "stages": 2, "patch": 2, "dense_width": 32, "dense_depth": 1}
     config = TrainConfig.model_validate(
         {
             "dataset": "cifar10",
-            "model": ComparisonConfig.model_validate({"block": block, **sizes}),
+            "model": ComparisonConfig.model_validate({**words, **sizes}),
             "eps": 0.1,
             "epochs": 1,
             "learning_rate": 0.02,
@@ -250,7 +253,22 @@ def test_proved_bound_after_training_is_one(block: str) -> None:
     for _ in range(10):
         train_step(config, state, x, y, config.eps)
     assert isinstance(state.model, Comparison)
-    network = freeze(state.model)
-    bound = lipschitz_upper_bound(network)
+    return freeze(state.model)
+
+
+@pytest.mark.parametrize("block", sorted(BLOCKS.keys() - {"gloro"}))
+def test_proved_bound_after_training_is_one(block: str) -> None:
+    bound = lipschitz_upper_bound(trained({"block": block}))
     assert bound.value <= 1.01
     assert block == "aol" or bound.value >= 0.99
+
+
+@pytest.mark.parametrize("matrix", ["bjorck", "cayley", "exponential"])
+def test_orthogonal_parts_stay_within_a_ten_thousandth(matrix: str) -> None:
+    """All eight together by the proof, and each one's smallest and largest singular values."""
+    network = trained({"block": "aoc", "downsampling": "aoc", "matrix": matrix})
+    assert 1 - 1e-4 < lipschitz_upper_bound(network).value < 1 + 1e-4
+    maps = maps_along(network.operators, network.input_shape)
+    values = [torch.linalg.svdvals(linear_matrix(one.operator, one.input_shape)) for one in maps]
+    assert len(values) == 8
+    assert all(1 - 1e-4 < float(own.min()) <= float(own.max()) < 1 + 1e-4 for own in values)

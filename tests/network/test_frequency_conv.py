@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,9 +17,9 @@ from lip_plugin.bounds.reflection import (
     reflection_norm_upper_bound,
 )
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network import FrequencyConv
+from lip_plugin.network import FrequencyConv, FrequencyMatrix
 from lip_plugin.network.limits import check_size
-from lip_plugin.network.operators.frequency_conv import height_transform, width_transform
+from lip_plugin.network.operators.frequencies import height_transform, width_transform
 from lip_plugin.testing.jacobians import linear_matrix
 
 INSTANCES = int(os.environ.get("LIP_FREQUENCY_CONV_INSTANCES", "25"))
@@ -34,15 +35,18 @@ def _by_library(operator: FrequencyConv, x: Tensor) -> Tensor:
     top, bottom, left, right = operator.padding
     x = torch.nn.functional.pad(x, (left, right, top, bottom))
     height, width = x.shape[2:]
-    real, imaginary = operator.factor.split(operator.factor.shape[2] // 2, 2)
-    half = torch.complex(real, imaginary)
-    mirrored = half.roll(-1, 0).flip(0).conj()  # U(-k, l)
-    columns = [half[:, l] if 2 * l <= width else mirrored[:, width - l] for l in range(width)]  # noqa: E741
-    u = torch.stack(columns, 1)
+    u = _all_frequencies(operator.factor, width)
     z = torch.fft.fft2(x).permute(2, 3, 1, 0)
     y = torch.fft.ifft2((z - u @ (u.mH @ z)).permute(3, 2, 0, 1)).real
     top, bottom, left, right = operator.crop
     return y[:, :, top : height - bottom, left : width - right]
+
+
+def _all_frequencies(stored: Tensor, width: int) -> Tensor:
+    """(N, M, m, n) complex: those that are not stored are the conjugates of the opposite ones."""
+    half = torch.complex(*stored.chunk(2, 2))
+    mirrored = half.roll(-1, 0).flip(0).conj()  # of (-k, l)
+    return torch.stack([half[:, l] if 2 * l <= width else mirrored[:, width - l] for l in range(width)], 1)  # noqa: E741
 
 
 def _random_instance(seed: int) -> tuple[FrequencyConv, tuple[int, int, int]]:
@@ -82,6 +86,30 @@ def test_any_instance_is_computed_and_bounded(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(INSTANCES))
+def test_any_matrices_are_computed_and_bounded(seed: int) -> None:
+    """Through torch.fft and the explicit Jacobian's SVD; every second one is no spectrum of real taps."""
+    random = Random(seed)
+    outputs, inputs, height, width = (random.randint(1, 5) for _ in range(4))
+    scale = 2.0 ** random.randint(-6, 2)
+    if seed % 2:
+        matrix = scale * _draw(height, width // 2 + 1, 2 * outputs, inputs, seed=seed)
+    else:
+        spectrum = torch.fft.rfft2(scale * _draw(outputs, inputs, height, width, seed=seed)).permute(2, 3, 0, 1)
+        matrix = torch.cat([spectrum.real, spectrum.imag], 2)
+    operator, shape = FrequencyMatrix(matrix), (inputs, height, width)
+    x = _draw(3, *shape, seed=seed + 1)
+    z = _all_frequencies(matrix, width) @ torch.fft.fft2(x).permute(2, 3, 1, 0)
+    expected = torch.fft.ifft2(z.permute(3, 2, 0, 1)).real
+    assert tuple(expected.shape[1:]) == operator.output_shape(shape)
+    assert torch.allclose(operator.apply(x), expected, rtol=1e-11, atol=1e-12 * float(expected.abs().max()))
+    exact = float(torch.linalg.matrix_norm(linear_matrix(operator, shape), 2))
+    bound = operator.lipschitz_upper_bound(shape).value
+    assert exact * (1 - 1e-13) <= bound
+    if not seed % 2:
+        assert bound <= exact * (1 + 1e-8)
+
+
+@pytest.mark.parametrize("seed", range(INSTANCES))
 def test_bounds_of_factors_against_svd(seed: int) -> None:
     """Tall, square and wide ones, near 2 I where that is the case that matters, and at odd scales."""
     channels, rank = 1 + seed % 5, 1 + seed // 5 % 6
@@ -101,6 +129,20 @@ def test_bounds_of_factors_against_svd(seed: int) -> None:
         assert factor_norm_upper_bound(scale * factor) <= norm * (1 + 1e-7)
     of_absolute = scale * float(torch.linalg.matrix_norm(factor.abs(), 2).max())
     assert of_absolute * (1 - 1e-12) <= absolute_norms_upper_bound(scale * factor)
+
+
+def test_factors_with_more_columns_than_channels_take_no_more_room_than_they_have() -> None:
+    """A Gram matrix of the 2^17 columns would have 137 GB; on few columns the bound is that of the rows, and tight."""
+    rows = torch.linalg.qr(torch.complex(_draw(7, 5, 2, seed=1), _draw(7, 5, 2, seed=2)))[0].mH  # (7, 2, 5)
+    bound = factor_norm_upper_bound(torch.cat([rows.real, rows.imag], 1))
+    assert 1.0 - 1e-12 <= bound <= 1.0 + 1e-7
+    factor = _draw(1, 1, 2, 2**17, seed=3)
+    operator, norm = FrequencyConv(factor), float(factor.square().sum().sqrt())
+    assert norm * (1 - 1e-12) <= factor_norm_upper_bound(factor.flatten(0, 1)) <= norm * (1 + 1e-7)
+    exact = 1.0 - norm**2
+    x = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    term = operator.rounding_term((1, 1, 1), 2.0**-53)
+    assert abs(float(operator.apply(x)) - exact) <= 2 * term.relative
 
 
 def test_a_factor_that_is_slightly_too_long_is_seen() -> None:
@@ -131,8 +173,9 @@ def test_transforms_are_isometries(size: int) -> None:
 def test_what_does_not_fit_is_refused() -> None:
     factor = torch.zeros(8, 5, 6, 2)
     for broken in (factor[0], factor[:, :, :5], factor[:0], factor.long(), torch.complex(factor, factor)):
-        with pytest.raises(UnsupportedLayerError):
-            FrequencyConv(broken)
+        for kind in (FrequencyConv, FrequencyMatrix):
+            with pytest.raises(UnsupportedLayerError):
+                kind(broken)
     wrong: list[dict[str, Any]] = [{"padding": (1, 1, 1)}, {"crop": (0, -1, 0, 0)}, {"padding": 1}]
     for settings in wrong:
         with pytest.raises(UnsupportedLayerError):
@@ -142,6 +185,9 @@ def test_what_does_not_fit_is_refused() -> None:
     for shape in ((4, 6, 6), (3, 5, 6), (3, 6, 8), (3, 36), (3, 8, 8)):
         with pytest.raises(UnsupportedLayerError):
             operator.output_shape(shape)
+    for shape in ((3, 8, 8), (2, 8, 7), (2, 9, 8), (2, 64)):
+        with pytest.raises(UnsupportedLayerError):
+            FrequencyMatrix(factor).output_shape(shape)
     with pytest.raises(UnsupportedLayerError, match="leaves nothing"):
         FrequencyConv(factor, crop=(4, 4, 0, 0)).output_shape((3, 8, 8))
     with pytest.raises(UnsupportedLayerError, match="NaN"):

@@ -24,6 +24,7 @@ from lip_plugin.network import (
     Dense,
     Flatten,
     FrequencyConv,
+    FrequencyMatrix,
     Gather,
     GroupSort,
     L2Pool,
@@ -64,6 +65,12 @@ def by_frequency(rank: int, *sides: int, scale: float = 0.5, **settings: Any) ->
     return FrequencyConv(torch.cat([spectrum.real, spectrum.imag], 2).contiguous(), **settings)
 
 
+def matrices(outputs: int, inputs: int, *sides: int, scale: float = 0.5) -> FrequencyMatrix:
+    """Of random taps as well."""
+    spectrum = torch.fft.rfft2(scale * draw(outputs, inputs, *sides)).permute(2, 3, 0, 1)
+    return FrequencyMatrix(torch.cat([spectrum.real, spectrum.imag], 2).contiguous())
+
+
 def away_from(kink: float, x: Tensor) -> Tensor:
     """No entry within 0.02 of a kink."""
     return torch.where((x - kink).abs() < 0.02, x + 0.05, x)
@@ -88,6 +95,8 @@ CASES: dict[str, tuple[Make, tuple[int, ...], float]] = {
         2.0,
     ),
     "conv by frequency, growing": (lambda: by_frequency(2, 8, 8, padding=SAME), IMAGE, 1.5),
+    "matrices by frequency": (lambda: matrices(4, 4, 6, 6), IMAGE, TIGHT),
+    "matrices by frequency, odd sides, fewer channels": (lambda: matrices(2, 4, 5, 3), (4, 5, 3), TIGHT),
     "dense": (lambda: Dense(draw(9, 40), draw(9)), (40,), TIGHT),
     "dense, long sums": (lambda: Dense(draw(3, 400)), (400,), TIGHT),
     "offset": (lambda: Offset(draw(4)), IMAGE, TIGHT),

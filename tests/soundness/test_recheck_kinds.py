@@ -13,7 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from lip_plugin.errors import CheckpointError, UnsupportedLayerError
 from lip_plugin.network import Operator
+from lip_plugin.network.operators import OPERATOR_KINDS
 from lip_plugin.testing.jacobians import largest_singular_value
 
 from ..network.test_operators import CASES, away_from, draw
@@ -122,6 +124,37 @@ def test_max_pools_stretch_a_peak_by_their_bound(kernel: int, stride: int, dilat
 def test_dense_layers_are_refused_on_maps() -> None:
     with pytest.raises(ValueError, match="dense with tensors"):
         KINDS["dense"]({}, {"weight": np.ones((2, 6))}, (4, 6, 6))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "sizes"),
+    [
+        ("offset", {}, {"offset": (1,)}),
+        ("offset", {}, {"offset": (4, 6)}),
+        ("scale", {}, {"scale": (1,)}),
+        ("scale", {}, {"scale": (3, 1, 1)}),
+        ("prelu", {}, {"slope": (1,)}),
+        ("prelu", {}, {"slope": ()}),
+        ("avg_pool", {"kernel": [2, 2], "stride": [2, 2], "padding": [2, 0]}, {}),
+        ("max_pool", {"kernel": [2, 2], "stride": [1, 1], "padding": [0, 2], "dilation": [1, 1]}, {}),
+        ("frequency_conv", {"padding": [0] * 4, "crop": [2, 2, 0, 0]}, {"factor": (4, 4, 6, 1)}),
+        ("frequency_conv", {"padding": [0] * 4, "crop": [0, 0, 0, 7]}, {"factor": (4, 4, 6, 1)}),
+        ("spatial_shift", {"channels": 1}, {}),
+        ("partial_abs", {"channels": 4}, {}),
+        ("l2_pool", {"kernel": [5, 1]}, {}),
+        ("convex_potential", {"padding": [1, 0]}, {"weight": (2, 3, 1, 1), "bias": (2,), "scale": (2,)}),
+        ("convex_potential", {"padding": [0, 0]}, {"weight": (2, 3, 1, 1), "bias": (1,), "scale": (2,)}),
+    ],
+)
+def test_what_the_library_refuses_is_refused(
+    kind: str, settings: dict[str, Any], sizes: dict[str, tuple[int, ...]]
+) -> None:
+    """NumPy would spread a number over channels, and count a slice that is too long from the other end."""
+    shape, tensors = (3, 4, 6), {name: torch.ones(size) for name, size in sizes.items()}
+    with pytest.raises((UnsupportedLayerError, CheckpointError)):
+        OPERATOR_KINDS[kind].from_parts(settings, tensors).output_shape(shape)
+    with pytest.raises((ValueError, IndexError)):
+        _ = KINDS[kind](settings, {name: value.numpy() for name, value in tensors.items()}, shape).out
 
 
 def test_scales_stay_by_themselves_where_a_product_underflows() -> None:

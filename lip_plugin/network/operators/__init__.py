@@ -18,6 +18,7 @@ from lip_plugin.network.operators.dense import Head as Head
 from lip_plugin.network.operators.entrywise import Entrywise as Entrywise
 from lip_plugin.network.operators.entrywise import Selecting as Selecting
 from lip_plugin.network.operators.frequency_conv import FrequencyConv as FrequencyConv
+from lip_plugin.network.operators.frequency_matrix import FrequencyMatrix as FrequencyMatrix
 from lip_plugin.network.operators.gather import Gather as Gather
 from lip_plugin.network.operators.gather import GroupSort as GroupSort
 from lip_plugin.network.operators.linear import LinearOperator as LinearOperator

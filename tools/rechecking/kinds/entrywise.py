@@ -8,6 +8,13 @@ from ..arithmetic import Array, Bound, U, lengths, per_channel
 from ..layer import Layer
 
 
+def check_channels(layer: Layer, name: str, *, or_one: bool = True) -> None:
+    """One number a channel, or one for all: NumPy would spread a list of one as well."""
+    sizes = layer.tensors[name].shape
+    if sizes != layer.shape[:1] and not (or_one and sizes == ()):
+        raise ValueError(f"card.json: {layer.kind} with {name} of shape {sizes} on {layer.shape}")
+
+
 class Offset(Layer, kind="offset"):
     """One number, one per channel, or of the input's dimensions, each side that of the input or 1."""
 
@@ -15,8 +22,10 @@ class Offset(Layer, kind="offset"):
 
     def check(self) -> None:
         sizes = self.tensors["offset"].shape
-        if len(sizes) > 1 and np.broadcast_shapes(sizes, self.shape) != self.shape:
-            raise ValueError(f"offset of shape {sizes} on {self.shape}")
+        if len(sizes) < 2:
+            check_channels(self, "offset")
+        elif len(sizes) != len(self.shape) or np.broadcast_shapes(sizes, self.shape) != self.shape:
+            raise ValueError(f"card.json: offset of shape {sizes} on {self.shape}")
 
     def norm(self) -> Bound:
         return 1.0, "closed form"
@@ -33,6 +42,9 @@ class Offset(Layer, kind="offset"):
 class Scale(Layer, kind="scale"):
     needs = ("scale",)
 
+    def check(self) -> None:
+        check_channels(self, "scale")
+
     def norm(self) -> Bound:
         return float(np.abs(self.tensors["scale"]).max()), "largest scale"
 
@@ -46,6 +58,9 @@ class Scale(Layer, kind="scale"):
 
 class PReLU(Layer, kind="prelu"):
     needs = ("slope",)
+
+    def check(self) -> None:
+        check_channels(self, "slope", or_one=False)
 
     def norm(self) -> Bound:
         return max(1.0, float(np.abs(self.tensors["slope"]).max())), "largest slope"

@@ -12,8 +12,18 @@ from ..layer import Layer, channels_of, spread
 from .dense import dot_error
 
 
+def check_half_padding(layer: Layer, dilation: list[int]) -> None:
+    """At most half of the kernel as dilation spreads it, as torch has it."""
+    ends = zip(layer.integers("kernel"), layer.integers("padding", 2, 0), dilation, strict=True)
+    if any(2 * pad > step * (taps - 1) + 1 for taps, pad, step in ends):
+        raise ValueError(f"card.json: {layer.kind} with more padding than half its kernel")
+
+
 class AvgPool(Layer, kind="avg_pool"):
     """A convolution of each channel with 1 / size, rounded up; padding counts as zeros."""
+
+    def check(self) -> None:
+        check_half_padding(self, [1, 1])
 
     def convolution(self) -> Convolution:
         kernel, (high, wide) = self.integers("kernel"), self.integers("padding", 2, 0)
@@ -49,6 +59,7 @@ class MaxPool(Layer, kind="max_pool"):
         return list(map(Axis.of, kernel, self.shape[1:], stride, dilation, padding, padding))
 
     def check(self) -> None:
+        check_half_padding(self, self.integers("dilation"))
         if any((axis.pixel == axis.n).all(axis=0).any() for axis in self.axes()):
             raise ValueError(f"max_pool has windows of padding alone on {self.shape}")
 

@@ -2,7 +2,7 @@
 
 A circular convolution over an n x n map multiplies the Fourier coefficients of the channels at every frequency by a
 matrix (C, C), its symbol. Orthogonal matrices make an orthogonal convolution, whose kernel is as large as the map in
-general: training multiplies in the Fourier domain, and a frozen one is a plain circular convolution with that kernel.
+general: it is kept as its symbol, in training and frozen.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lip_plugin.models.layers.blocks.base import Block, full_precision, rotation_kernel
-from lip_plugin.network import Conv, MinMax, Operator, minmax
+from lip_plugin.network import Conv, FrequencyMatrix, MinMax, Offset, Operator, minmax
 
 
 class CircularBlock(Block):
@@ -49,18 +49,10 @@ class CircularBlock(Block):
                 y = torch.fft.irfft2(images, s=(self.size, self.size))
             return minmax(y + self.bias[:, None, None])
 
-    def merged_kernel(self) -> Tensor:
-        """(C, C, n, n): the kernel that acts, its middle at n // 2."""
-        with full_precision(self.weight):
-            spectrum = self.symbol().permute(1, 2, 0)
-            if self.size == 1:
-                return spectrum[..., None]
-            half = self.size // 2 + 1
-            kernel = torch.fft.irfft2(spectrum.conj().unflatten(2, (self.size, half)), s=(self.size, self.size))
-            return kernel.roll((self.size // 2, self.size // 2), (2, 3))
-
     def freeze(self) -> tuple[Operator, ...]:
-        before, after = self.size // 2, (self.size - 1) // 2
-        mode = "circular" if self.size > 1 else "zeros"
-        around = (before, after, before, after) if self.size > 1 else (0, 0, 0, 0)
-        return Conv(self.merged_kernel(), self.bias, padding=around, padding_mode=mode), MinMax()
+        with full_precision(self.weight):
+            symbol = self.symbol()
+        if self.size == 1:
+            return Conv(symbol[0, :, :, None, None], self.bias), MinMax()
+        matrix = torch.cat([symbol.real, symbol.imag], 1).unflatten(0, (self.size, self.size // 2 + 1))
+        return FrequencyMatrix(matrix), Offset(self.bias), MinMax()

@@ -19,7 +19,7 @@ def polar(matrices: Tensor) -> Tensor:
         u, _, vh = torch.linalg.svd(wide)
         return (u @ vh).to(matrices.dtype)
     while defect > _CONVERGED * wide.shape[-1]:
-        wide = _newton_schulz(wide)
+        wide = newton_schulz(wide)
         before, defect = defect, _defect(wide)
         if defect >= before:
             break
@@ -36,11 +36,11 @@ def orthogonal_mean(a: Tensor, b: Tensor, weight: float) -> Tensor:
     mean = torch.lerp(a.double(), b.double(), weight)
     small = min(weight, 1 - weight) <= _SMALL_WEIGHT
     for _ in range(_STEPS_OF_SMALL_WEIGHTS if small else _STEPS):
-        mean = _newton_schulz(mean)
+        mean = newton_schulz(mean)
     return mean.to(a.dtype)
 
 
-def _newton_schulz(x: Tensor) -> Tensor:
+def newton_schulz(x: Tensor) -> Tensor:
     """x (3 I - x^T x) / 2: singular values s become s (3 - s^2) / 2, so that 1 - s^2 = e becomes about 3/4 e^2."""
     return 1.5 * x - 0.5 * (x @ (x.mT @ x))
 

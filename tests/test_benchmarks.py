@@ -1,0 +1,83 @@
+"""The benchmarks measure what they say: layers agree with their papers' formulas, and bytes with what was allocated."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SMALL = {
+    "LiResNet++": ["model.width=8", "model.depth=2", "model.dense_width=16", "model.dense_depth=1"],
+    "BRONet": ["model.width=8", "model.depth=2", "model.dense_width=16", "model.dense_depth=1"],
+    "LipNeXt": ["model.width=48", "model.depth=2"],
+}
+FAMILIES = (*SMALL, "gloro", "aol", "sll", "cpl", "cayley", "soc", "lot", "aoc")
+
+
+@pytest.fixture
+def family_steps(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("family_steps")
+
+
+@pytest.fixture
+def step_memory(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("step_memory")
+
+
+def _settings(name: str) -> list[str]:
+    return SMALL.get(name, ["model.width=8", "model.depth=1", "model.dense_width=16"])
+
+
+def _images() -> torch.Tensor:
+    return torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_computes_what_its_formula_says(family_steps: ModuleType, name: str) -> None:
+    of_logits, of_gradients = family_steps.disagreement(*family_steps.sides(name, _settings(name)), _images())
+    assert of_logits < 1e-12
+    if name not in family_steps.OTHER_GRADIENT:
+        assert of_gradients < 1e-12
+
+
+def test_a_step_is_measured_and_a_formula_of_another_function_is_refused(
+    family_steps: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tuple(family_steps.FAMILIES) == FAMILIES
+    x, y = _images(), torch.tensor([0, 1, 2])
+    row = family_steps.measured("LipNeXt", x, y, seconds=0.0, settings=_settings("LipNeXt"))
+    assert min(row.seconds) > 0 and row.plain_over_ours > 0
+    for memory in row.memory:
+        # The least that either needs: the map before every |.|, and one float64 matrix of the exponential.
+        assert memory.kept >= 2 * 4 * 3 * 48 * 64 and memory.update >= 8 * 48**2
+    assert row.markdown("LipNeXt", 3).count("|") == 7
+    plain = family_steps.PLAIN_FEATURES
+    model = type(family_steps.sides("gloro", _settings("gloro"))[0].model)
+    monkeypatch.setitem(plain, model, lambda model, x, right=plain[model]: 1.001 * right(model, x))
+    with pytest.raises(RuntimeError, match="gloro: logits differ"):
+        family_steps.measured("gloro", x, y, settings=_settings("gloro"))
+
+
+def test_bytes_for_the_backward_pass_count_each_storage_once(step_memory: ModuleType) -> None:
+    weight = torch.ones(100, dtype=torch.float64, requires_grad=True)
+    assert step_memory.bytes_saved(lambda: weight.exp().sum(), [weight]) == 800
+    assert step_memory.bytes_saved(lambda: (weight * weight).sum(), [weight]) == 0
+    both = lambda: (y := 2 * weight, (y.square() + y[:50].sin().sum()).sum())[1]  # noqa: E731
+    assert step_memory.bytes_saved(both, [weight]) == 800
+
+
+def test_the_peak_of_allocations(step_memory: ModuleType) -> None:
+    def work() -> None:
+        a = torch.ones(100_000, dtype=torch.float64)
+        del a
+        b = torch.ones(100_000, dtype=torch.float64)
+        c = torch.ones(50_000, dtype=torch.float64)
+        del b, c
+
+    assert 1_200_000 <= step_memory.peak_bytes(work, torch.device("cpu")) < 1_210_000
