@@ -43,7 +43,7 @@ def verify_command(
     """
     from lip_plugin.verification import verify_bundle
 
-    given = None if data_dir is None and data_file is None else partial(_selected, data_dir, data_file, workers)
+    given = None if data_dir is None and data_file is None else partial(selected_images, data_dir, data_file, workers)
     found = verify_bundle(directory, images=given, device=device, progress=not quiet)
     if as_json:
         click.echo(json.dumps(_document(found), indent=1, ensure_ascii=False))
@@ -61,7 +61,10 @@ def verify_command(
     return 0
 
 
-def _selected(data_dir: str | None, data_file: str | None, workers: int, card: ModelCard, count: int) -> LabelledImages:
+def selected_images(
+    data_dir: str | None, data_file: str | None, workers: int, card: ModelCard, count: int
+) -> LabelledImages:
+    """As `verify_bundle` asks for them."""
     from lip_plugin.cli.selection import select_images
 
     return select_images(card, data_dir, data_file, count, workers)

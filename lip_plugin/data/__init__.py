@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lip_plugin.data.catalogue import OWN_IMAGES as OWN_IMAGES
     from lip_plugin.data.catalogue import DataSet as DataSet
     from lip_plugin.data.catalogue import RobustBench as RobustBench
     from lip_plugin.data.catalogue import TestSplit as TestSplit
@@ -29,7 +30,15 @@ if TYPE_CHECKING:
     from lip_plugin.data.shipped import shipped_datasets as shipped_datasets
 
 _HOME = {
-    "catalogue": ("DataSet", "RobustBench", "TestSplit", "dataset_names", "find_dataset", "list_datasets"),
+    "catalogue": (
+        "OWN_IMAGES",
+        "DataSet",
+        "RobustBench",
+        "TestSplit",
+        "dataset_names",
+        "find_dataset",
+        "list_datasets",
+    ),
     "datasets": ("load_image_set", "load_images", "load_npz"),
     "download": ("download_image_set",),
     "find": ("find_pictures",),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lip_plugin.certificates import Certificate, LipschitzBound
+from lip_plugin.data import OWN_IMAGES
 from lip_plugin.errors import MissingDependencyError
 from lip_plugin.evaluate.lipschitz_audit import LipschitzAudit
 from lip_plugin.evaluate.programs import ProgramName, refutes
@@ -42,12 +43,36 @@ class ModelSummary:
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """Which images it was evaluated on."""
+    """Which images it was evaluated on, as `summarise_images` finds: ``name`` and ``split`` follow from the pixels.
+
+    ``of`` how many official images they are, and ``in_order`` whether the first ones in file order; ``of`` is None for
+    `OWN_IMAGES`. ``classes`` of ``of_classes`` occur. ``source`` is what whoever gave them says, and nobody checks.
+    """
 
     name: str
     split: str
     n: int
     source: str
+    classes: int = 0
+    of: int | None = None
+    in_order: bool = False
+    of_classes: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all images of an official test split."""
+        return self.n == self.of
+
+    @property
+    def in_words(self) -> str:
+        """``512 of 10,000 images of fashion_mnist (test), the first in file order, 10 of 10 classes``."""
+        if self.of is None:
+            return f"{self.n:,} {OWN_IMAGES} ({self.classes:,} class{'' if self.classes == 1 else 'es'})"
+        which = f"{self.name} ({self.split})"
+        if self.is_whole:
+            return f"all {self.n:,} images of {which}{'' if self.in_order else ', in another order'}"
+        order = "the first in file order" if self.in_order else "sampled"
+        return f"{self.n:,} of {self.of:,} images of {which}, {order}, {self.classes:,} of {self.of_classes:,} classes"
 
 
 @dataclass(frozen=True)

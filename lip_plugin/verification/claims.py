@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lip_plugin.errors import CheckpointError
-from lip_plugin.evaluate import DatasetSummary
 from lip_plugin.evaluate.results import Cost, Difference, Request, StageRecord
 from lip_plugin.types import LARGEST_EPS
 from lip_plugin.untrusted import is_plain_name, is_plain_text, parse_document, printable, read_regular
@@ -160,10 +159,6 @@ class Claims:
     @property
     def environment(self) -> dict[str, str | int]:
         return dict(self.report.environment)
-
-    def dataset(self, count: int) -> DatasetSummary:
-        of = self.report.dataset
-        return DatasetSummary(of.name, of.split, count, of.source)
 
     def cost(self) -> Cost:
         return Cost(**self.report.cost.model_dump())

@@ -29,7 +29,8 @@ def proved_report(
         progress=progress,
     )
     summary = summarise_model(model, name=card.name, architecture=card.architecture or "", sha256=card.sha256)
-    return report.described(model=summary, dataset=claims.dataset(len(images)))
+    called = dataclasses.replace(report.dataset, source=claims.report.dataset.source)
+    return report.described(model=summary, dataset=called)
 
 
 def measured_report(proved: Report, tried: TriedPoints, claims: Claims) -> Report:
