@@ -11,6 +11,9 @@ ImageShape = tuple[int, int, int]
 
 LARGEST_EPS = 1e6  # far beyond the diagonal of any image
 
+OWN_IMAGES = "own images"
+"""The name of images that are not those of a test split that is known by its digests, whatever they are called."""
+
 ABSTAIN = -1
 """The label that `predict` gives where it will not vouch for one."""
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import math
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+
+from lip_plugin.data import ImageSet
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SMALL = {
@@ -81,3 +86,52 @@ def test_the_peak_of_allocations(step_memory: ModuleType) -> None:
         del b, c
 
     assert 1_200_000 <= step_memory.peak_bytes(work, torch.device("cpu")) < 1_210_000
+
+
+@pytest.fixture
+def families(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("families")
+
+
+def test_the_documented_table_is_of_the_recorded_runs(families: ModuleType) -> None:
+    table = families.table(BENCHMARKS / "results" / "families")
+    assert table.count("\n") == 1 + len(families.FAMILIES)
+    assert table in (BENCHMARKS.parent / "docs" / "families.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("best", [1 / 64, 0.25, 1.0, 4.0, 256.0])
+def test_temperatures_are_climbed_to_the_best(
+    families: ModuleType, monkeypatch: pytest.MonkeyPatch, best: float
+) -> None:
+    tried = set[float]()
+
+    def measured(run: Any, *_: object, certified: bool) -> dict[str, float]:
+        tried.add(run.temperature)
+        assert not certified
+        return {"choosing": -abs(math.log(run.temperature / best))}
+
+    monkeypatch.setattr(families, "measured", measured)
+    assert families.chosen_temperature("sll", 1.0, "", Path()) == best
+    assert {best / 4, best, 4 * best} <= tried
+
+
+def test_a_family_is_trained_for_its_time_and_certified(
+    families: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The last rate of the schedule is near 0; what is proved is at most what is right, and shrinks with the radius."""
+    draw = np.random.default_rng(0)
+
+    def some(count: int) -> ImageSet:
+        pixels = draw.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
+        return ImageSet(pixels, draw.integers(0, 10, count), "cifar10", "train", "random", 10)
+
+    monkeypatch.setattr(families, "load", lambda config: families.Images(some(256), some(20), some(20)))
+    monkeypatch.setitem(families.FAMILIES, "sll", (*families.FAMILIES["sll"], "model.width=8", "model.dense_width=16"))
+    run = families.Run("sll", 1.0, 0.02, 0)
+    found = families.measured(run, "none", tmp_path, certified=True)
+    assert found == families.measured(run, "none", tmp_path, certified=True)  # from its file
+    assert found["images"] % 128 == 0 and found["images"] > 0
+    assert [found["clean"], *found["proved"]] == sorted([found["clean"], *found["proved"]], reverse=True)
+    rates = [families.learning_rate_at_share(share, 2.0, 0.05) for share in (0.05, 0.5, 0.9999)]
+    assert rates == sorted(rates, reverse=True) and rates[0] == 2.0 and 0 < rates[2] < 1e-6

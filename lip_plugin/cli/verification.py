@@ -62,7 +62,7 @@ def verify_command(
     from lip_plugin.files import output_directory
     from lip_plugin.verification import verify_bundle
 
-    given = None if data_dir is None and data_file is None else partial(_selected, data_dir, data_file, workers)
+    given = None if data_dir is None and data_file is None else partial(selected_images, data_dir, data_file, workers)
     with ExitStack() as held:
         late = f"{directory} is not verified: more than {time_limit} s; --time-limit allows more"
         held.enter_context(limited(time_limit, late))
@@ -99,7 +99,10 @@ def _write(found: Verification, folder: Path) -> None:
         (folder / CERTIFICATE).write_text(found.statement, encoding="utf-8")
 
 
-def _selected(data_dir: str | None, data_file: str | None, workers: int, card: ModelCard, count: int) -> LabelledImages:
+def selected_images(
+    data_dir: str | None, data_file: str | None, workers: int, card: ModelCard, count: int
+) -> LabelledImages:
+    """As `verify_bundle` asks for them."""
     from lip_plugin.cli.selection import select_images
 
     return select_images(card, data_dir, data_file, count, workers)

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from lip_plugin.data.shipped import shipped_datasets as shipped_datasets
 
 _HOME = {
-    "catalogue": ("DataSet", "RobustBench", "TestSplit", "dataset_names", "find_dataset", "list_datasets"),
+    "catalogue": (
+        "DataSet",
+        "RobustBench",
+        "TestSplit",
+        "dataset_names",
+        "find_dataset",
+        "list_datasets",
+    ),
     "datasets": ("load_image_set", "load_images", "load_npz"),
     "download": ("download_image_set",),
     "find": ("find_pictures",),

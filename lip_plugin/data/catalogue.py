@@ -29,16 +29,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TestSplit:
-    """What tells the official test split, whole and in file order, from other images. Pixels are not looked at.
+    """The official test split. ``called`` is the official name of what is the test split here.
 
-    ``balanced``: every class has as many images; False where that is not so, or not on record. ``first_labels`` are
-    empty where none are on record. ``called`` is the official name of what is the test split here.
+    ``digests`` gives what its images are known by (`lip_plugin.data.known`), 12 bytes each, in file order. Without
+    them nobody can tell: such images count as somebody's own, and no board takes them.
     """
 
     images: int
-    balanced: bool = False
-    first_labels: tuple[int, ...] = ()
     called: str = "test split"
+    digests: Callable[[], bytes] | None = None
 
     __test__: ClassVar[bool] = False  # no test class for pytest to collect
 

@@ -12,6 +12,7 @@ from lip_plugin.certificates import Certificate, lipschitz_upper_bound, wilson_i
 from lip_plugin.errors import ConfigError, SoundnessError
 from lip_plugin.evaluate.audit import audit_result, audit_stages, contradictions
 from lip_plugin.evaluate.blocks import Blocks
+from lip_plugin.evaluate.images import summarise_images
 from lip_plugin.evaluate.plan import Plan
 from lip_plugin.evaluate.programs import attacked_programs
 from lip_plugin.evaluate.protocol import Protocol
@@ -54,7 +55,8 @@ def attack_beside(
             aware = _run(model, blocks, certificate, plan.certificate_aware(), progress)
             differences = _differences(aware, protocol)
         blocks.ranks.together(lambda: _require_certified(model, certificate))
-        report = _report(protocol, cost, differences)
+        images = blocks.ranks.together(lambda: summarise_images(blocks.images))
+        report = _report(protocol, images, cost, differences)
     if report.status == "failed":
         raise SoundnessError(report.problems[0], report)
     return report
@@ -79,8 +81,8 @@ def _run(model: CertifiedClassifier, blocks: Blocks, certificate: Certificate, p
     return protocol
 
 
-def _report(protocol: Protocol, cost: Cost, differences: tuple[Difference, ...]) -> Report:
-    certificate, plan, images = protocol.certificate, protocol.plan, protocol.blocks.images
+def _report(protocol: Protocol, images: DatasetSummary, cost: Cost, differences: tuple[Difference, ...]) -> Report:
+    certificate, plan = protocol.certificate, protocol.plan
     findings = protocol.all_findings()
     status = {eps: protocol.status(eps) for eps in plan.eps}
     found = findings.distance, tuple(findings.attack), tuple(findings.program)
@@ -90,7 +92,7 @@ def _report(protocol: Protocol, cost: Cost, differences: tuple[Difference, ...])
         status="failed" if problems else "ok",
         problems=problems,
         model=summarise_model(protocol.model),
-        dataset=DatasetSummary(images.name, images.split, len(images), images.source),
+        dataset=images,
         lipschitz=lipschitz_upper_bound(protocol.model),
         arithmetic=certificate.arithmetic,
         clean_accuracy=_share(protocol.correct),
@@ -102,7 +104,7 @@ def _report(protocol: Protocol, cost: Cost, differences: tuple[Difference, ...])
         environment=describe_environment(protocol.model, plan.seed, _attack_names(protocol)),
         points=points,
         differences=differences,
-        input_shape=images.image_shape,
+        input_shape=protocol.blocks.images.image_shape,
         request=Request("all" if plan.audit is None else plan.audit, plan.block_size),
         adversarial=tuple(findings.pictures[index] for index in sorted(findings.pictures)),
         stages=tuple(protocol.stages),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,21 +16,25 @@ from lip_plugin.zoo import list_cards, read_card
 
 REPORT_FILE = "report.json"
 
+Verified = Callable[[Path], bool]
+"""Of a bundle's directory: whether every check was made and agrees. Raises where one differs."""
+
 
 def entries_of_zoo() -> list[Entry]:
     """Every model of the zoo with what its card says, and published figures. Raises CheckpointError."""
     return [entry for card in list_cards() for entry in entries_from_card(card)] + published_entries()
 
 
-def entries_of_reports(directories: Iterable[Path]) -> list[Entry]:
+def entries_of_reports(directories: Iterable[Path], verified: Verified | None = None) -> list[Entry]:
     """One row per report in these directories, and published figures for the data sets that the reports are about.
 
-    A directory holds ``report.json``, or is a submission bundle, or has folders of either kind. Raises ConfigError
-    where there is no report at all, CheckpointError for one that cannot be read.
+    A directory holds ``report.json``, or is a submission bundle, or has folders of either kind. Bundles that are not
+    ``verified`` are claims, as all others. Raises ConfigError where there is no report at all, CheckpointError for one
+    that cannot be read, and as ``verified`` does.
     """
     # By the path without links and dots, so that none counts twice.
     reports = {one.report.resolve(): one for directory in directories for one in _reports_in(directory)}
-    found = [entry for report in reports.values() for entry in _entries_of(report)]
+    found = [entry for report in reports.values() for entry in _entries_of(report, verified)]
     evaluated = {entry.dataset for entry in found}
     return found + [entry for entry in published_entries() if entry.dataset in evaluated]
 
@@ -64,7 +68,7 @@ def _report_of(directory: Path) -> _Found | None:
     return _Found(inner, directory / "model") if inner.is_file() else None
 
 
-def _entries_of(found: _Found) -> Iterator[Entry]:
+def _entries_of(found: _Found, verified: Verified | None) -> Iterator[Entry]:
     report = read_report(found.report)
     if found.model is None:
         yield entry_from_report(report)
@@ -72,7 +76,8 @@ def _entries_of(found: _Found) -> Iterator[Entry]:
     card = read_card(found.model)
     if card.digest != report.model.digest:
         raise CheckpointError(f"{found.report}: model.digest is not that of {found.model / CARD_FILE}")
-    yield entry_from_report(report, origin=Origin.BUNDLE)
-    reported = reported_entry(card)
+    checked = verified is not None and verified(found.model.parent)
+    yield entry_from_report(report, origin=Origin.VERIFIED if checked else Origin.BUNDLE)
+    reported = reported_entry(card, Origin.CARD)
     if reported is not None:
         yield reported

@@ -72,7 +72,7 @@ def csv_columns(grid: Sequence[float]) -> list[Column]:
 
 def _identity() -> list[Column]:
     return [
-        Column("name", "model", lambda entry: entry.name, shown.words, _marks, words=True),
+        Column("name", "model", lambda entry: entry.shown_name, shown.words, _marks, words=True),
         Column("certificate", "certificate", lambda entry: entry.certificate.value, shown.words, _method, words=True),
         Column(
             "origin",
@@ -170,7 +170,7 @@ def _facts() -> list[Column]:
         Column("found_over_proved", "Lipschitz found / proved", lambda row: row.found_over_proved, shown.ratio),
         Column("params", "parameters", lambda row: row.params, shown.size, lambda row: shown.words(row.architecture)),
         Column("additional_data", "extra data", lambda row: row.additional_data, shown.yes_or_no, words=True),
-        Column("images", "images", lambda row: row.images, shown.count),
+        Column("images", "images", lambda row: row.images, shown.count, lambda row: shown.words(row.which)),
         _cost("certify_seconds", "proofs", lambda cost: cost.certify_seconds, shown.seconds),
         _cost("attack_seconds", "attacks", _attack_seconds, shown.seconds),
         _cost("attack_forwards", "image-forwards", lambda cost: cost.attack_forwards or None, shown.count),
@@ -193,6 +193,8 @@ def _cost(key: str, title: str, value: Callable[[Cost], Value], show: Callable[[
 
 def _only_csv() -> list[Column]:
     return [
+        _plain("whole_split", lambda entry: entry.whole),
+        _plain("which_images", lambda entry: entry.which),
         _plain("skipped_certified", lambda entry: entry.skipped_certified),
         _plain("device", lambda entry: entry.cost.device if entry.cost else None),
         _plain("architecture", lambda entry: entry.architecture),

@@ -12,6 +12,7 @@ class Certificate(Enum):
     """How far the certified figures can be relied on. The value is the word that a reader sees."""
 
     SOUND = "sound"
+    CLAIMED = "claimed sound"
     BY_CONSTRUCTION = "by construction"
     ESTIMATED = "estimated"
     PROBABILISTIC = "probabilistic"
@@ -23,6 +24,9 @@ MEANING: Mapping[Certificate, str] = {
     Certificate.SOUND: (
         "an upper bound of the Lipschitz constant was proved from the weights, the rounding of the proof included, for "
         "the arithmetic that is named beside it"
+    ),
+    Certificate.CLAIMED: (
+        "a file says that such a bound was proved; nothing of it was verified in the call that made this leaderboard"
     ),
     Certificate.BY_CONSTRUCTION: (
         "the layers are 1-Lipschitz by the way they are built: in exact arithmetic, and where their iterations have "
@@ -40,17 +44,19 @@ MEANING: Mapping[Certificate, str] = {
 class Origin(Enum):
     """Where the figures come from. The value is the word that a reader sees."""
 
-    REPORT = "measured here"
-    BUNDLE = "measured, bundle"
-    CARD = "measured, card"
+    VERIFIED = "verified"
+    REPORT = "claimed, report"
+    BUNDLE = "claimed, bundle"
+    CARD = "claimed, card"
     PUBLISHED = "reported"
 
 
 ORIGIN_MEANING: Mapping[Origin, str] = {
-    Origin.REPORT: "read from the report.json of an evaluation",
-    Origin.BUNDLE: "read from a submission; lip verify re-creates its figures",
-    Origin.CARD: "read from a model's card, as measured when it was trained; lip certify re-creates the proofs",
-    Origin.PUBLISHED: "figures that others have published; not measured by this project",
+    Origin.VERIFIED: "the figures of a submission, made again by the call that made this leaderboard",
+    Origin.REPORT: "read from a report.json, which anybody can write",
+    Origin.BUNDLE: "read from a submission; --verify, or lip verify, makes its figures again",
+    Origin.CARD: "read from a model's card; lip certify makes the proofs again",
+    Origin.PUBLISHED: "figures that others have published",
 }
 
 
@@ -78,7 +84,9 @@ class Entry:
 
     ``survived``: eps -> attack -> share. ``distance_over_radius``: the smallest adversarial distance found over the
     radius of its image. ``found_over_proved``: the Lipschitz constant that two points show over the upper bound.
-    ``source``: what the figures were read from, in words; ``link``: where they were published, an https address.
+    ``whole``: they are about every image of an official test split; only such rows are ranked. ``which`` says in words
+    which images they are about. ``source``: what the figures were read from, in words; ``link``: where they were
+    published, an https address.
     """
 
     name: str
@@ -90,6 +98,8 @@ class Entry:
     architecture: str = ""
     params: int | None = None
     images: int | None = None
+    whole: bool = False
+    which: str = ""
     clean: float | None = None
     proved: Mapping[float, Proved] = field(default_factory=dict[float, Proved])
     survived: Mapping[float, Mapping[str, float]] = field(default_factory=dict[float, Mapping[str, float]])
@@ -100,6 +110,11 @@ class Entry:
     arithmetic: str = ""
     additional_data: bool | None = None
     link: str = ""
+
+    @property
+    def shown_name(self) -> str:
+        """With the number of images where these are not a whole test split: no such figure is read without it."""
+        return self.name if self.whole else f"{self.name} (n={'unknown' if self.images is None else self.images})"
 
     def proved_at(self, eps: float) -> float | None:
         """The certified share at exactly this radius."""

@@ -21,16 +21,21 @@ from lip_plugin.leaderboard.fields import (
     survived_shares,
 )
 from lip_plugin.leaderboard.methods import certificate_of_bound
+from lip_plugin.leaderboard.splits import images_in_test_split, table_of_shape
 from lip_plugin.zoo import ModelCard
 
 
 class CardFigures(Record):
-    """Figures in percent, as cards hold them under ``measured`` and ``reported``."""
+    """Figures in percent, as cards hold them under ``measured`` and ``reported``.
+
+    ``dataset``: whose test images they are about, as told when they were measured; None where nobody looked.
+    """
 
     clean_accuracy: Percent | None = None
     verified_robust_accuracy: PercentByEps = Field(default_factory=dict)
     empirical_robust_accuracy: SurvivedByEps = Field(default_factory=dict)
     images: Annotated[int, Field(strict=True, ge=1)] | None = None
+    dataset: Line | None = None
     bound: Line = ""
     arithmetic: Line = ""
     certificate: Certificate = Certificate.UNSTATED
@@ -53,13 +58,14 @@ def entries_from_card(card: ModelCard) -> list[Entry]:
 def _measured(card: ModelCard) -> Entry | None:
     figures = _figures(card, "measured", card.measured)
     certificate = certificate_of_bound(figures.bound, figures.arithmetic)
-    return _entry(card, figures, certificate, Origin.CARD, source="card.json")
+    told = images_in_test_split(card.dataset) is not None and figures.dataset in (None, card.dataset)
+    return _entry(card, figures, certificate, Origin.CARD, card.dataset if told else None, source="card.json")
 
 
-def reported_entry(card: ModelCard) -> Entry | None:
+def reported_entry(card: ModelCard, origin: Origin = Origin.PUBLISHED) -> Entry | None:
     """The row of the figures that the model's authors have published, where the card has any."""
     figures = _figures(card, "reported", card.reported)
-    return _entry(card, figures, figures.certificate, Origin.PUBLISHED, source=figures.source or "card.json")
+    return _entry(card, figures, figures.certificate, origin, card.dataset, source=figures.source or "card.json")
 
 
 def _figures(card: ModelCard, name: str, content: Mapping[str, Any]) -> CardFigures:
@@ -67,14 +73,16 @@ def _figures(card: ModelCard, name: str, content: Mapping[str, Any]) -> CardFigu
 
 
 def _entry(
-    card: ModelCard, figures: CardFigures, certificate: Certificate, origin: Origin, *, source: str
+    card: ModelCard, figures: CardFigures, certificate: Certificate, origin: Origin, dataset: str | None, *, source: str
 ) -> Entry | None:
+    """None without figures. A row on the images of ``dataset``, if the network takes such."""
     if figures.clean_accuracy is None and not figures.verified_robust_accuracy:
         return None
     proved = shares_by_eps(figures.verified_robust_accuracy)
+    table = table_of_shape(dataset, card.input_shape)
     return Entry(
         name=card.name,
-        dataset=card.dataset or "unnamed data",
+        dataset=table,
         certificate=certificate,
         method=figures.bound,
         origin=origin,
@@ -82,6 +90,7 @@ def _entry(
         architecture=card.architecture or "",
         params=card.params,
         images=figures.images,
+        whole=figures.images is not None and figures.images == images_in_test_split(table),
         clean=None if figures.clean_accuracy is None else share_of_percent(figures.clean_accuracy),
         proved={eps: Proved(share) for eps, share in proved.items()},
         survived=survived_shares(figures.empirical_robust_accuracy),

@@ -11,6 +11,7 @@ from lip_plugin.leaderboard.entry import Certificate, Cost, Entry, Origin, Prove
 from lip_plugin.leaderboard.fields import (
     Count,
     EpsNumber,
+    Flag,
     Line,
     Named,
     Positive,
@@ -19,7 +20,8 @@ from lip_plugin.leaderboard.fields import (
     read_record,
 )
 from lip_plugin.leaderboard.methods import certificate_of_bound
-from lip_plugin.types import format_eps
+from lip_plugin.leaderboard.splits import images_in_test_split
+from lip_plugin.types import OWN_IMAGES, format_eps
 from lip_plugin.untrusted import parse_document, read_regular
 
 _LARGEST_REPORT = 64 * 2**20
@@ -33,9 +35,25 @@ class _Model(Record):
 
 
 class _Dataset(Record):
+    """Of images that no release has told by their digests, ``name`` is only a name."""
+
     name: Named
-    split: Line = ""
     n: Annotated[int, Field(strict=True, ge=1)]
+    classes: Count = 0
+    of: Count | None = None
+    in_order: Flag = False
+    of_classes: Count | None = None
+
+    @property
+    def is_official(self) -> bool:
+        return self.of is not None and self.n <= self.of == images_in_test_split(self.name)
+
+    @property
+    def which(self) -> str:
+        if not self.is_official:
+            return f"{self.classes:,} classes"
+        order = "in file order" if self.in_order else "sampled"
+        return f"of {self.of:,}, {order}, {self.classes:,} of {self.of_classes:,} classes"
 
 
 class _Lipschitz(Record):
@@ -109,18 +127,20 @@ def read_report(path: Path) -> ReportFigures:
 
 def entry_from_report(report: ReportFigures, *, origin: Origin = Origin.REPORT) -> Entry:
     """The row of one report. A failed one keeps its figures and loses its certificate."""
-    failed = report.status == "failed"
-    bound, cost = report.lipschitz, report.cost
+    bound, cost, images = report.lipschitz, report.cost, report.dataset
+    certificate = certificate_of_bound(bound.method, report.arithmetic, verified=origin is Origin.VERIFIED)
     return Entry(
         name=report.model.name,
-        dataset=report.dataset.name,
-        certificate=Certificate.CONTRADICTED if failed else certificate_of_bound(bound.method, report.arithmetic),
+        dataset=images.name if images.is_official else OWN_IMAGES,
+        certificate=Certificate.CONTRADICTED if report.status == "failed" else certificate,
         method=bound.method,
         origin=origin,
         source="report.json",
         architecture=report.model.architecture,
         params=report.model.params,
-        images=report.dataset.n,
+        images=images.n,
+        whole=images.is_official and images.n == images.of,
+        which=images.which,
         clean=report.clean_accuracy,
         proved={result.eps: Proved(result.verified_robust_accuracy, result.vra_interval95) for result in report.eps},
         survived={

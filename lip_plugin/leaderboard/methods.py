@@ -13,7 +13,8 @@ PROVED_ARITHMETIC = ("real", "float64", "float32", "forward")
 """What a certificate of this project can speak of."""
 
 
-def certificate_of_bound(method: str, arithmetic: str) -> Certificate:
-    """Fails closed: what is not known to be a proof is none."""
-    proved = method in _PROVED_BOUNDS and arithmetic in PROVED_ARITHMETIC
-    return Certificate.SOUND if proved else Certificate.UNSTATED
+def certificate_of_bound(method: str, arithmetic: str, *, verified: bool = False) -> Certificate:
+    """Fails closed: what is not known to be a proof is none, and what was not ``verified`` is a claim."""
+    if method not in _PROVED_BOUNDS or arithmetic not in PROVED_ARITHMETIC:
+        return Certificate.UNSTATED
+    return Certificate.SOUND if verified else Certificate.CLAIMED

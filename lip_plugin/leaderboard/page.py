@@ -49,12 +49,12 @@ def _sorted_column(table: Table, column: Column) -> bool:
 
 
 def _row_class(entry: Entry) -> str:
-    """Only a proof that was made by this project is coloured as one."""
+    """Only a proof that was made again for this leaderboard is coloured as one."""
     if entry.certificate is Certificate.CONTRADICTED:
         return "contradicted"
     if entry.origin is Origin.PUBLISHED:
         return "reported"
-    return "sound" if entry.certificate is Certificate.SOUND else "measured"
+    return "sound" if entry.certificate is Certificate.SOUND else "claimed"
 
 
 @cache

@@ -87,6 +87,7 @@ def _entry(paper: PublishedPaper, model: PublishedModel) -> Entry:
         source=f"{paper.paper}; {model.source}",
         architecture=model.architecture or "",
         params=model.params,
+        whole=True,
         clean=None if model.clean is None else share_of_percent(model.clean),
         proved={eps: Proved(share) for eps, share in shares_by_eps(model.certified).items()},
         survived=survived_shares(model.survived),

@@ -25,9 +25,14 @@ class Table:
 
     @property
     def unranked(self) -> int:
-        """How many rows have no figure at the radius that the others are sorted by. Refuted ones do not count."""
+        """How many rows are of no whole test split, or lack the radius. Refuted ones do not count."""
         standing = [entry for entry in self.entries if entry.certificate is not Certificate.CONTRADICTED]
-        return 0 if self.standard_eps is None else sum(self.standard_eps not in entry.proved for entry in standing)
+        return sum(not entry.whole or self.standard_eps not in entry.proved for entry in standing)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether any row is."""
+        return any(entry.whole and self.standard_eps in entry.proved for entry in self.entries)
 
     @property
     def columns(self) -> list[Column]:
@@ -36,11 +41,11 @@ class Table:
 
 
 def make_tables(entries: Iterable[Entry]) -> list[Table]:
-    """Data sets with something measured first, by name."""
+    """Data sets with something else than reported figures first, by name."""
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.dataset, []).append(entry)
-    names = sorted(groups, key=lambda name: (not any(map(_measured, groups[name])), name))
+    names = sorted(groups, key=lambda name: (not any(map(_own, groups[name])), name))
     return [_table(name, groups[name]) for name in names]
 
 
@@ -53,7 +58,7 @@ def legend(tables: Sequence[Table]) -> list[tuple[str, str]]:
     ]
 
 
-def _measured(entry: Entry) -> bool:
+def _own(entry: Entry) -> bool:
     return entry.origin is not Origin.PUBLISHED
 
 
@@ -64,18 +69,22 @@ def _table(dataset: str, entries: Sequence[Entry]) -> Table:
 
 
 def _standard_eps(dataset: str, entries: Sequence[Entry]) -> float | None:
-    """The data set's own where any row has it, else the radius that most rows have, of these the smallest."""
-    having = Counter(eps for entry in entries for eps in entry.proved)
+    """The data set's own where any row has it, else the radius that most rows have, of these the smallest.
+
+    Partial runs have no say where there are whole ones.
+    """
+    whole = [entry for entry in entries if entry.whole]
+    having = Counter(eps for entry in whole or entries for eps in entry.proved)
     record = find_dataset(dataset)
     if record is not None and record.standard_eps in having:
         return record.standard_eps
     return min(having, key=lambda eps: (-having[eps], eps), default=None)
 
 
-def _place(entry: Entry, standard: float | None) -> tuple[bool, bool, bool, float, float, str]:
-    """Refuted rows last, before them those without a figure at the radius, by the smallest radius that they have."""
-    unranked = standard not in entry.proved
-    eps = min(entry.proved, default=None) if unranked else standard
+def _place(entry: Entry, standard: float | None) -> tuple[bool, bool, bool, bool, float, float, str]:
+    """Refuted rows last, before them partial runs, before them those without the radius, by the smallest they have."""
+    missing = standard not in entry.proved
+    eps = min(entry.proved, default=None) if missing else standard
     share = None if eps is None else entry.proved_at(eps)
     refuted = entry.certificate is Certificate.CONTRADICTED
-    return refuted, unranked, share is None, -(share or 0.0), -(entry.clean or 0.0), entry.name
+    return refuted, not entry.whole, missing, share is None, -(share or 0.0), -(entry.clean or 0.0), entry.name

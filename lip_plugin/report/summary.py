@@ -27,11 +27,11 @@ def table_rows(report: Report) -> list[list[str]]:
 
 
 def headline(report: Report) -> str:
-    model, data = report.model, report.dataset
+    model = report.model
     disagrees = int(report.points.disagrees.sum())
     warning = f"; model(x) DISAGREES with its certificate on {disagrees} images, none of them certified"
     return (
-        f"{model.name} ({model.params:,} parameters) on {data.n} images of {data.name} ({data.split}): "
+        f"{model.name} ({model.params:,} parameters) on {report.dataset.in_words}: "
         f"clean accuracy {percent(report.clean_accuracy)}{warning if disagrees else ''}"
     )
 

@@ -26,7 +26,7 @@ from lip_plugin.schema.kinds import (
     Share,
     Status,
 )
-from lip_plugin.types import ImageShape
+from lip_plugin.types import OWN_IMAGES, ImageShape
 
 SCHEMA = "lip-report/1"
 POINTS_FILE = "points.csv"
@@ -51,12 +51,37 @@ class ModelSummary(_Part):
 
 @dataclass(frozen=True)
 class DatasetSummary(_Part):
-    """Which images it was evaluated on. The name becomes a part of paths."""
+    """Which images it was evaluated on, as `summarise_images` finds: ``name`` and ``split`` follow from the pixels.
+
+    ``of`` how many official images they are, and ``in_order`` whether the first ones in file order; ``of`` is None for
+    `OWN_IMAGES`. ``classes`` of ``of_classes`` occur. ``source`` is what whoever gave them says, and nobody checks.
+    The name becomes a part of paths.
+    """
 
     name: PlainName
     split: Line
     n: AtLeastOne
     source: Line
+    classes: Count = 0
+    of: AtLeastOne | None = None
+    in_order: bool = False
+    of_classes: AtLeastOne | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all images of an official test split."""
+        return self.n == self.of
+
+    @property
+    def in_words(self) -> str:
+        """``512 of 10,000 images of fashion_mnist (test), the first in file order, 10 of 10 classes``."""
+        if self.of is None:
+            return f"{self.n:,} {OWN_IMAGES} ({self.classes:,} class{'' if self.classes == 1 else 'es'})"
+        which = f"{self.name} ({self.split})"
+        if self.is_whole:
+            return f"all {self.n:,} images of {which}{'' if self.in_order else ', in another order'}"
+        order = "the first in file order" if self.in_order else "sampled"
+        return f"{self.n:,} of {self.of:,} images of {which}, {order}, {self.classes:,} of {self.of_classes:,} classes"
 
 
 @dataclass(frozen=True)

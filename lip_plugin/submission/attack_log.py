@@ -19,7 +19,7 @@ def attack_log(submission: Submission) -> str:
     data = report.dataset
     lines = [
         f"model: {report.model.name}, network digest {report.model.digest}, weights sha256 {report.model.sha256}",
-        f"data: {data.name} {data.split}, {data.n} images, {data.source}, sha256 {submission.images_sha256}",
+        f"data: {data.in_words}, sha256 {submission.images_sha256}; called {data.source!r} by whoever gave them",
         "threat model: L2, pixels in [0,1]; every point re-checked by model(x) and in float64, no tolerance",
         f"attacks: {', '.join(report.attacks)}",
         f"protocol: {_protocol(report)}",

@@ -44,8 +44,7 @@ def certificate_statement(submission: Submission) -> str:
                 "- Counted as proved at eps: correct and r > eps, strictly. A tie certifies nothing.",
                 f"- Network: {len(model.layers)} operators, {model.num_parameters:,} parameters in "
                 f"{str(model.dtype)[6:]}, digest {model.digest}; weights sha256 {report.model.sha256}.",
-                f"- Images: {report.dataset.n:,} of {escaped(report.dataset.name)} ({escaped(report.dataset.split)}), "
-                f"sha256 {submission.images_sha256}.",
+                f"- Images: {escaped(report.dataset.in_words)}; sha256 {submission.images_sha256}.",
                 f"- Code: lip-plugin {escaped(str(report.environment.get('lip_plugin')))}, "
                 f"torch {escaped(str(report.environment.get('torch')))}.",
             ]

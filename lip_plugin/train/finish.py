@@ -83,6 +83,7 @@ def measured(report: Report, config: TrainConfig) -> dict[str, Any]:
             format_eps(result.eps): round(100 * result.verified_robust_accuracy, 2) for result in report.eps
         },
         "images": report.dataset.n,
+        "dataset": report.dataset.name,
         "bound": report.lipschitz.method,
         "lipschitz_upper_bound": report.lipschitz.value,
         "arithmetic": report.arithmetic,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from lip_plugin.data import LabelledImages
-from lip_plugin.evaluate import DatasetSummary, Report, certify_images
+from lip_plugin.evaluate import Report, certify_images
 from lip_plugin.evaluate.restated import restated
 from lip_plugin.evaluate.results import Request, summarise_model
 from lip_plugin.network import CertifiedClassifier
@@ -41,7 +41,7 @@ def measured_report(
     asked = dataclasses.replace(
         proved,
         model=summarise_model(model, name=card.name, architecture=card.architecture or "", sha256=card.sha256),
-        dataset=DatasetSummary(claim.dataset.name, claim.dataset.split, len(images), claim.dataset.source),
+        dataset=dataclasses.replace(proved.dataset, source=claim.dataset.source),
         eps=tuple(
             dataclasses.replace(result, empirical_robust_accuracy=shares)
             for result, shares in zip(proved.eps, survived, strict=True)

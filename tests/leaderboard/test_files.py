@@ -72,12 +72,12 @@ def test_figures_of_a_report_in_the_page_and_the_csv(
         "distance_over_radius": ("1.234", ""),
         "found_over_proved": ("0.750", ""),
         "params": ("1.23 M", "conv"),
-        "images": ("200", ""),
+        "images": ("10,000", "of 10,000, in file order, 10 of 10 classes"),
         "certify_seconds": ("1.5 s", "cpu"),
         "attack_seconds": ("62.2 s", "cpu"),
         "attack_forwards": ("54,321", ""),
-        "certificate": ("sound", "product of verified operator norms; real arithmetic"),
-        "origin": ("measured here", "report.json"),
+        "certificate": ("claimed sound", "product of verified operator norms; real arithmetic"),
+        "origin": ("claimed, report", "report.json"),
     }
     assert {name: (row[name].text, row[name].note) for name in expected} == expected
     exact = next(row for row in csv_rows(board) if row["name"] == "net")
@@ -86,13 +86,13 @@ def test_figures_of_a_report_in_the_page_and_the_csv(
     assert (exact["skipped_certified"], exact["arithmetic"], exact["params"]) == ("yes", "real", "1234567")
 
 
-def test_every_row_says_whether_it_is_measured_and_how_it_is_certified(board: Path, parsed: Callable[..., Any]) -> None:
+def test_every_row_says_whether_it_is_claimed_and_how_it_is_certified(board: Path, parsed: Callable[..., Any]) -> None:
     kinds = set[str]()
     for row in parsed(board).rows:
         assert row["name"].note == f"{row['certificate'].text}; {row['origin'].text}"
-        assert row.kind == ("sound" if row["name"].text == "net" else "reported")
+        assert row.kind == ("claimed" if row["name"].text == "net" else "reported")
         kinds.add(row["certificate"].text)
-    assert kinds == {"sound", "estimated", "by construction", "probabilistic", "not stated"}
+    assert kinds == {"claimed sound", "estimated", "by construction", "probabilistic", "not stated"}
 
 
 def test_a_refuted_row_is_marked_and_last(
@@ -122,23 +122,29 @@ def test_names_stay_names(
     assert len(page.scripts) == 1
     assert [named for tag, named in page.elements if tag == "img" or any(name.startswith("on") for name in named)] == []
     (row,) = page.rows
-    assert row["name"].text == row["params"].note == HOSTILE
+    assert (row["name"].text, row["params"].note) == (f"{HOSTILE} (n=10000)", HOSTILE)
     assert row["survives@36/255"].note == f"{HOSTILE}; certified not attacked"
     assert row["certificate"].text == "not stated"
     (exact,) = csv_rows(tmp_path / "board")
-    assert exact["name"] == exact["dataset"] == exact["method"] == exact["attack@36/255"] == HOSTILE
+    assert exact["method"] == exact["attack@36/255"] == HOSTILE
+    assert (exact["name"], exact["dataset"]) == (f"{HOSTILE} (n=10000)", "own images")
     header, line = markdown_tables(tmp_path / "board")
     assert len(header) == len(line)
-    assert line[0] == f"{HOSTILE} (not stated; measured here)"
+    assert line[0] == f"{HOSTILE} (n=10000) (not stated; claimed, report)"
 
 
-def test_a_spreadsheets_formula_is_kept_and_quoted(
-    document: dict[str, Any], save: Save, lip: Lip, csv_rows: Callable[..., Any], tmp_path: Path
+@pytest.mark.parametrize("name", ["=1+1", "+1+1", "-1+1", "@SUM(1)", '=HYPERLINK("x"), "', "-5", "plain", "'=1"])
+def test_text_that_begins_like_a_formula_is_quoted(
+    document: dict[str, Any], save: Save, lip: Lip, csv_rows: Callable[..., Any], tmp_path: Path, name: str
 ) -> None:
-    document["model"]["name"] = '=HYPERLINK("x"), "'
-    document["dataset"]["name"] = "my own"
+    document["model"]["name"] = name
+    document["status"] = "failed"  # a gap below 0 is a number and stays one
+    document["eps"][0]["empirical_robust_accuracy"] = {name: 0.8}
     assert lip("leaderboard", save(document), "--out", tmp_path / "board", "--quiet").code == 0
-    assert csv_rows(tmp_path / "board")[0]["name"] == '=HYPERLINK("x"), "'
+    row = next(row for row in csv_rows(tmp_path / "board") if row["name"].strip("'") == name.strip("'"))
+    apostrophe = "" if name in ("plain", "'=1", "-5") else "'"
+    assert row["name"] == row["attack@36/255"] == apostrophe + name
+    assert float(row["gap@36/255"]) == pytest.approx(-0.05)
 
 
 def test_markdown_leaves_ordinary_names_alone() -> None:

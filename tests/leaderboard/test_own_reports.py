@@ -25,7 +25,7 @@ def test_from_a_model_to_the_leaderboard(tmp_path: Path, lip: Callable[..., Any]
     assert lip("leaderboard", out, "--out", tmp_path / "board").code == 0
     report = json.loads((out / "report.json").read_text())
     (row,) = csv_rows(tmp_path / "board")
-    assert (row["certificate"], row["dataset"], row["images"]) == ("sound", "images", "24")
+    assert (row["certificate"], row["dataset"], row["images"]) == ("claimed sound", "own images", "24")
     assert float(row["clean"]) == report["clean_accuracy"]
     for result, eps in zip(report["eps"], ("0.01", "36/255"), strict=True):
         assert float(row[f"vra@{eps}"]) == result["verified_robust_accuracy"]

@@ -41,13 +41,13 @@ def with_figures(card: ModelCard, **changed: Any) -> ModelCard:
 def test_a_report_gives_its_figures(document: dict[str, Any], save: Save) -> None:
     (entry,) = own(entries_of_reports([save(document)]))
     assert (entry.name, entry.dataset, entry.architecture) == ("net", "cifar10", "conv")
-    assert (entry.params, entry.images, entry.clean) == (1_234_567, 200, 0.9)
+    assert (entry.params, entry.images, entry.clean) == (1_234_567, 10_000, 0.9)
     assert entry.proved == {E: Proved(0.85, (0.794, 0.8929)), 0.25: Proved(0.75, (0.6858, 0.8048))}
     assert entry.strongest_at(E) == ("autoattack", 0.875)
     assert (entry.gap_at(E), entry.gap_at(0.25), entry.gap_at(0.5)) == (0.025, 0.05, None)
     assert (entry.distance_over_radius, entry.found_over_proved) == (1.2345, 0.75)
     assert entry.skipped_certified is True
-    assert (entry.certificate, entry.origin, entry.arithmetic) == (Certificate.SOUND, Origin.REPORT, "real")
+    assert (entry.certificate, entry.origin, entry.arithmetic) == (Certificate.CLAIMED, Origin.REPORT, "real")
     assert entry.cost is not None
     assert (entry.cost.certify_seconds, entry.cost.attack_forwards, entry.cost.device) == (1.5, 54321, "cpu")
 
@@ -84,7 +84,8 @@ def test_the_words_for_proofs_are_those_of_certificates() -> None:
     scaled = nn.Sequential(nn.Conv2d(2, 2, 1), norm, nn.Flatten())
     together = lp.lipschitz_upper_bound(lp.wrap(scaled.eval(), nn.Linear(8, 2).eval(), input_shape=(2, 2, 2))).method
     assert together != PROVED_BOUND
-    assert certificate_of_bound(together, "real") is Certificate.SOUND
+    assert certificate_of_bound(together, "real") is Certificate.CLAIMED
+    assert certificate_of_bound(together, "real", verified=True) is Certificate.SOUND
     assert set(PROGRAMS) == set(PROVED_ARITHMETIC)
 
 
@@ -111,7 +112,7 @@ def test_the_zoo_gives_what_its_cards_measured(card: ModelCard) -> None:
         72 / 255: 0.4414,
         108 / 255: 0.2966,
     }
-    assert (entry.certificate, entry.origin, entry.images) == (Certificate.SOUND, Origin.CARD, 10000)
+    assert (entry.certificate, entry.origin, entry.images) == (Certificate.CLAIMED, Origin.CARD, 10000)
     assert card.measured["bound"] == PROVED_BOUND
 
 
@@ -160,7 +161,8 @@ def test_a_bundle_is_one_measured_row_and_what_its_card_reports(
     directory = bundle(tmp_path / "sub", document, with_figures(card, reported={"clean_accuracy": 74.0}))
     first, second, *published = entries_of_reports([directory])
     assert (first.name, first.origin) == ("net", Origin.BUNDLE)
-    assert (second.name, second.origin, second.certificate) == (card.name, Origin.PUBLISHED, Certificate.UNSTATED)
+    assert (second.name, second.origin, second.certificate) == (card.name, Origin.CARD, Certificate.UNSTATED)
+    assert (first.whole, second.whole) == (True, False)
     assert {entry.dataset for entry in published} == {"cifar10"}
     document["model"]["digest"] = "0" * 64
     with pytest.raises(lp.CheckpointError, match=r"model\.digest"):
@@ -182,8 +184,48 @@ def test_folders_are_searched_and_no_report_counts_twice(document: dict[str, Any
 
 
 def test_published_figures_come_for_the_data_sets_of_the_reports(document: dict[str, Any], save: Save) -> None:
-    document["dataset"]["name"] = "my own"
-    assert {entry.dataset for entry in entries_of_reports([save(document)])} == {"my own"}
+    document["dataset"] |= {"name": "own images", "of": None}
+    assert {entry.dataset for entry in entries_of_reports([save(document)])} == {"own images"}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"of": None, "in_order": False, "of_classes": None},
+        {"of": 200, "n": 200},
+        {"n": 10_001},
+        {"name": "imagenet", "of": 50_000, "n": 50_000},  # no release can tell ImageNet's images
+        {"name": "cifar11"},
+    ],
+)
+def test_a_name_without_its_images_is_no_data_set(document: dict[str, Any], save: Save, told: dict[str, Any]) -> None:
+    document["dataset"] |= told
+    (entry,) = entries_of_reports([save(document)])
+    assert (entry.dataset, entry.whole) == ("own images", False)
+    assert entry.shown_name == f"net (n={document['dataset']['n']})"
+
+
+def test_a_part_of_a_test_split_is_named_by_its_size(document: dict[str, Any], save: Save) -> None:
+    document["dataset"] |= {"n": 32, "in_order": False, "classes": 9}
+    (entry,) = own(entries_of_reports([save(document)]))
+    assert (entry.dataset, entry.whole, entry.shown_name) == ("cifar10", False, "net (n=32)")
+    assert entry.which == "of 10,000, sampled, 9 of 10 classes"
+
+
+def test_pictures_of_another_size_do_not_reach_the_table_that_a_card_names(card: ModelCard) -> None:
+    figures = {"clean_accuracy": 99.0, "verified_robust_accuracy": {"36/255": 98.0}, "images": 50_000}
+    small = with_figures(card, dataset="imagenet", measured=figures, reported=figures)
+    assert {entry.dataset for entry in entries_from_card(small)} == {"own images"}
+    drawn = with_figures(card, measured={**card.measured, "dataset": "own images"})
+    assert [(entry.dataset, entry.whole) for entry in entries_from_card(drawn)] == [("own images", False)]
+
+
+def test_only_what_was_verified_in_the_call_is_sound(document: dict[str, Any], tmp_path: Path, card: ModelCard) -> None:
+    document["model"]["digest"] = card.digest
+    directory = bundle(tmp_path / "sub", document, card)
+    for name, expected in (("sub", (Certificate.SOUND, Origin.VERIFIED)), ("", (Certificate.CLAIMED, Origin.BUNDLE))):
+        entry = entries_of_reports([directory], lambda path, name=name: path.name == name)[0]
+        assert (entry.certificate, entry.origin) == expected
 
 
 REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {

@@ -15,7 +15,7 @@ E = 36 / 255
 def entry(
     name: str, proved: dict[float, float], *, dataset: str = "cifar10", clean: float = 0.9, **other: object
 ) -> Entry:
-    rest: dict[str, object] = {"certificate": Certificate.SOUND, "origin": Origin.REPORT} | other
+    rest: dict[str, object] = {"certificate": Certificate.CLAIMED, "origin": Origin.REPORT, "whole": True} | other
     shares = {eps: Proved(share) for eps, share in proved.items()}
     return Entry(name=name, dataset=dataset, method="m", source="s", clean=clean, proved=shares, **rest)  # type: ignore[arg-type]
 
@@ -79,15 +79,40 @@ def test_rows_without_the_radius_follow_unranked_by_the_smallest_that_they_have(
         names = [row.name for row in table.entries]
         assert names == ["ranked", "small radius", "large radius", "worst", "nothing proved", "refuted"]
         assert table.unranked == 4
-        assert "sorted by VRA at 36/255; rows without that radius follow, not ranked." in caption(table)
+        assert "sorted by VRA at 36/255; partial runs, and rows without that radius, follow, not ranked." in caption(
+            table
+        )
 
 
 def test_the_caption_speaks_of_unranked_rows_only_where_there_are_any() -> None:
     refuted = entry("refuted", {1.0: 0.9}, certificate=Certificate.CONTRADICTED)
-    for rows in ([entry("a", {E: 0.5}), refuted], [entry("a", {})]):
-        (table,) = make_tables(rows)
-        assert table.unranked == 0
-        assert "not ranked" not in caption(table)
+    (table,) = make_tables([entry("a", {E: 0.5}), refuted])
+    assert table.unranked == 0
+    assert "not ranked" not in caption(table)
+
+
+def test_partial_runs_stand_below_whatever_they_reach() -> None:
+    rows = [
+        entry("32 images", {E: 0.99, 0.5: 0.9}, whole=False, images=32),
+        entry("8 images", {0.5: 1.0}, whole=False, images=8),
+        entry("whole", {E: 0.1}),
+        entry("whole, elsewhere", {1.0: 0.05}),
+        entry("refuted", {E: 1.0}, certificate=Certificate.CONTRADICTED),
+    ]
+    for order in (rows, rows[::-1]):
+        (table,) = make_tables(order)
+        names = [row.shown_name for row in table.entries]
+        assert names == ["whole", "whole, elsewhere", "32 images (n=32)", "8 images (n=8)", "refuted"]
+        assert table.unranked == 3
+        assert caption(table).startswith("5 claimed; sorted by VRA at 36/255; partial runs")
+
+
+def test_own_images_are_not_ranked_and_partial_runs_do_not_choose_the_radius() -> None:
+    (table,) = make_tables([entry("a", {0.5: 0.5}, dataset="own images", whole=False, images=3)])
+    assert caption(table) == "1 claimed; not ranked. L2, accuracies in percent."
+    parts = [entry(name, {0.1: 0.9}, dataset="mnist", whole=False, images=5) for name in "abc"]
+    (table,) = make_tables([entry("whole", {0.5: 0.2}, dataset="mnist"), *parts])
+    assert table.standard_eps == 0.5
 
 
 def test_columns_that_say_nothing_are_left_out() -> None:
@@ -97,7 +122,7 @@ def test_columns_that_say_nothing_are_left_out() -> None:
 
 def test_the_legend_has_the_words_that_occur() -> None:
     tables = make_tables([entry("a", {E: 0.5}), entry("b", {E: 0.5}, certificate=Certificate.ESTIMATED)])
-    assert [word for word, _ in legend(tables)] == ["sound", "estimated", "measured here"]
+    assert [word for word, _ in legend(tables)] == ["claimed sound", "estimated", "claimed, report"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 
 import lip_plugin as lp
 from lip_plugin.certificates import Certificate, LipschitzBound
+from lip_plugin.data import find_dataset
 from lip_plugin.data.images import ImageSet
 from lip_plugin.evaluate import AuditResult, DatasetSummary, EpsResult, Report
 from lip_plugin.evaluate.results import Cost, Points, Status, summarise_model
@@ -56,6 +57,16 @@ def images(truth: npt.NDArray[np.int64], *, wrong: int = 0, name: str = "cifar10
     return ImageSet(pixels.reshape(-1, 3, 32, 32), truth, name, f"{name} test split", split)
 
 
+def summary(name: str, truth: npt.NDArray[np.int64], *, split: str = "test", in_order: bool = True) -> DatasetSummary:
+    """As if these labels were those of official images; of a split that is not the test split as somebody's own."""
+    count, record = len(truth), find_dataset(name)
+    classes, source = len(np.unique(truth)), f"{name} {split} split"
+    if split != "test" or record is None or record.test is None:
+        return DatasetSummary("own images", "", count, source, classes)
+    of, of_classes = record.test.images, record.num_classes
+    return DatasetSummary(name, split, count, source, classes, of=of, in_order=in_order, of_classes=of_classes)
+
+
 def submission(
     model: lp.CertifiedClassifier | None = None,
     *,
@@ -65,6 +76,7 @@ def submission(
     attacks: tuple[str, ...] = ("autoattack",),
     dataset: str = "cifar10",
     split: str = "test",
+    in_order: bool = True,
     skipped: bool = False,
     arithmetic: str = "real",
     bound: LipschitzBound | None = None,
@@ -89,7 +101,7 @@ def submission(
         status=status,
         problems=(),
         model=summarise_model(model, name=described.name, architecture=described.architecture or ""),
-        dataset=DatasetSummary(dataset, split, count, f"{dataset} {split} split"),
+        dataset=summary(dataset, truth, split=split, in_order=in_order),
         lipschitz=bound or LipschitzBound(1.0, (), "product of verified operator norms"),
         arithmetic=arithmetic,
         clean_accuracy=float(correct.double().mean()),

@@ -51,7 +51,7 @@ def test_the_manifest_lists_every_file_with_its_hash(bundle: Path, made: Any) ->
         content = on_disk[name].read_bytes()
         assert (record.bytes, record.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert {path.name for path in bundle.iterdir()} <= TOP_LEVEL
-    assert (manifest.name, manifest.board, manifest.dataset, manifest.n) == ("tiny", "own", "images", 24)
+    assert (manifest.name, manifest.board, manifest.dataset, manifest.n) == ("tiny", "own", "own images", 24)
     assert manifest.images_sha256 == made.submission.images_sha256
 
 

@@ -128,3 +128,14 @@ def test_text_that_is_slow_to_read_is_read_all_the_same(
     outcome = lip("verify", bundle, "--data", data_file)
     assert outcome.code == 1
     assert f"lip: {name}: " in outcome.err
+
+
+def test_own_images_do_not_pass_for_a_test_split(lip: Lip, bundle: Path, data_file: Path) -> None:
+    forged = {"name": "mnist", "split": "test", "of": 10_000, "in_order": True, "of_classes": 10}
+    edit_json(bundle / "report" / "report.json", lambda document: document["dataset"].update(forged))
+    edit_json(bundle / "bundle.json", lambda manifest: manifest.update(dataset="mnist"))
+    rehash(bundle)
+    outcome = lip("verify", bundle, "--data", data_file)
+    assert outcome.code == 1
+    assert "report.json: /dataset/name: claimed mnist, measured own images" in outcome.err
+    assert "report.json: /dataset/of: claimed 10000" in outcome.err

@@ -116,7 +116,7 @@ def test_certified_figures_are_those_of_the_counts_at_both_conventions() -> None
         assert float(info["certified_acc"][shown]) == pytest.approx(counts[eps] / 100, abs=1e-12)
         assert f"{info['certified_acc'][shown]}% at {shown}" in info["footnote"]
     assert "product of verified operator norms" in info["footnote"]
-    assert "10000 test images" in info["footnote"]
+    assert "on all 10,000 images of cifar10 (test): " in info["footnote"]
     assert info["lipschitz_upper_bound"] == 1.0
     assert info["network_digest"] == made.model.digest
 
@@ -200,7 +200,7 @@ def test_the_issue_is_the_template_filled_in() -> None:
         "Robust accuracy": "51.24%",
         "Additional data": "false",
     }
-    assert "autoattack on 10000 images of cifar10 (test), seed 0" in evaluation
+    assert "autoattack on all 10,000 images of cifar10 (test); seed 0" in evaluation
     assert "pyautoattack 0.2.0" in evaluation and "% at 36/255" in evaluation
     assert f"robustbench/{NAME}.pt" in checkpoint
     assert "no L2 leaderboard" not in body

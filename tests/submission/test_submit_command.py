@@ -261,7 +261,7 @@ def test_a_name_may_be_as_long_as_files_allow(
 ) -> None:
     outcome = submit("--eps", "0.1", "--n", 2, model=described(name=name))
     assert (outcome.code, outcome.err) == (0, "")
-    assert {f"robustbench/{name}.pt", f"robustbench/model_info/images/L2/{name}.json"} <= set(
+    assert {f"robustbench/{name}.pt", f"robustbench/model_info/own images/L2/{name}.json"} <= set(
         read_manifest(tmp_path / "out").files
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lip_plugin.data import Arrays, DataSet, TestSplit
+from lip_plugin.data.known import image_digests
 
 SIDE, PERIOD = 16, 8
 DIRECTIONS = np.array([(1, 0), (0, 1), (1, 1), (1, -1)])
@@ -26,6 +27,12 @@ def read(directory: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int
     return pixels.reshape(-1, 1, SIDE, SIDE), labels
 
 
+def _digests() -> bytes:
+    """What the test images are known by: others do not pass for them."""
+    pixels, labels = read(Path(), "test")
+    return b"".join(image_digests(pixels, labels.tolist()))
+
+
 DATASET = DataSet(
     "example_stripes",
     "Stripes",
@@ -34,7 +41,7 @@ DATASET = DataSet(
     num_classes=len(DIRECTIONS),
     class_names=("across", "upright", "falling", "rising"),
     standard_eps=0.5,
-    test=TestSplit(images=COUNTS["test"], balanced=True),
+    test=TestSplit(images=COUNTS["test"], digests=_digests),
     may_be_shown=True,
     files="nothing: the images are drawn",
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lip_plugin.data.catalogue import DataSet, RobustBench, TestSplit
+from lip_plugin.data.digests import shipped_digests
 from lip_plugin.data.download import by_torchvision
 from lip_plugin.data.readers import Arrays
 
@@ -34,7 +35,7 @@ DATASET = DataSet(
     num_classes=10,
     class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     standard_eps=36 / 255,
-    test=TestSplit(10_000, balanced=True, first_labels=(3, 8, 8, 0, 6, 6, 1, 6, 3, 1)),
+    test=TestSplit(10_000, digests=shipped_digests("cifar10")),
     may_be_shown=True,
     robustbench=RobustBench(clean_accuracy=70.0, leaderboard=True, dictionaries="cifar_10_models"),
     sok_radii=("36/255", "0.25", "1.0", "2.0"),

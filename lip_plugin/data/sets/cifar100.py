@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lip_plugin.data.catalogue import DataSet, RobustBench, TestSplit
+from lip_plugin.data.digests import shipped_digests
 from lip_plugin.data.download import by_torchvision
 from lip_plugin.data.readers import Arrays
 
@@ -46,7 +47,7 @@ DATASET = DataSet(
     num_classes=100,
     class_names=tuple(_CLASSES.split()),
     standard_eps=36 / 255,
-    test=TestSplit(10_000, balanced=True),
+    test=TestSplit(10_000, digests=shipped_digests("cifar100")),
     may_be_shown=True,
     robustbench=RobustBench(clean_accuracy=45.0, dictionaries="cifar_100_models"),
     files="cifar-100-binary or cifar-100-python, or what is in them",

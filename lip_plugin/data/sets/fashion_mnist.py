@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lip_plugin.data.catalogue import DataSet, TestSplit
+from lip_plugin.data.digests import shipped_digests
 from lip_plugin.data.download import by_torchvision
 from lip_plugin.data.readers import Arrays
 
@@ -38,7 +39,7 @@ DATASET = DataSet(
         "Ankle boot",
     ),
     standard_eps=0.25,  # the one that our model was trained for
-    test=TestSplit(10_000),
+    test=TestSplit(10_000, digests=shipped_digests("fashion_mnist")),
     may_be_shown=True,
     files="idx files, plain or .gz, here or in FashionMNIST/raw",
     download=by_torchvision("FashionMNIST"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lip_plugin.data.catalogue import DataSet, TestSplit
+from lip_plugin.data.digests import shipped_digests
 from lip_plugin.data.download import by_torchvision
 from lip_plugin.data.readers import Arrays
 
@@ -26,7 +27,7 @@ DATASET = DataSet(
     image_shape=(1, 28, 28),
     num_classes=10,
     class_names=("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"),
-    test=TestSplit(10_000),
+    test=TestSplit(10_000, digests=shipped_digests("mnist")),
     may_be_shown=True,
     files="idx files, plain or .gz, here or in MNIST/raw",
     download=by_torchvision("MNIST"),

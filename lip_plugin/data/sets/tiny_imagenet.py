@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lip_plugin.data.catalogue import DataSet, TestSplit
+from lip_plugin.data.digests import shipped_digests
 from lip_plugin.data.readers import Arrays
 
 if TYPE_CHECKING:
@@ -31,6 +32,6 @@ DATASET = DataSet(
     image_shape=(3, 64, 64),
     num_classes=200,
     standard_eps=36 / 255,
-    test=TestSplit(10_000, called="validation split"),
+    test=TestSplit(10_000, called="validation split", digests=shipped_digests("tiny_imagenet")),
     files="wnids.txt, train and val, here or in tiny-imagenet-200",
 )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 
 from lip_plugin.data import LabelledImages, find_dataset
 from lip_plugin.errors import UnsupportedLayerError
+from lip_plugin.evaluate.images import summarise_images
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.schema import PointsTable, ReportValues
 from lip_plugin.submission.boards.board import Board, Refusal
-from lip_plugin.submission.boards.splits import Labels, split_refusals
+from lip_plugin.submission.boards.splits import split_refusals
 from lip_plugin.submission.robustbench.blocks import network_blocks
 from lip_plugin.submission.robustbench.datasets import (
     ATTACK,
@@ -44,11 +44,12 @@ class RobustBenchBoard(Board):
     def refusals_before(
         self, card: ModelCard, model: CertifiedClassifier, images: LabelledImages
     ) -> tuple[Refusal, ...]:
-        known = [*_of_card(card), *_of_dataset(card, images.name)]
-        test_set = whole_split(find_dataset(images.name))
+        found = summarise_images(images)
+        known = [*_of_card(card), *_of_dataset(card, found.name)]
+        test_set = whole_split(find_dataset(found.name))
         if test_set is not None:
             network = [*_of_network(model, test_set)]
-            known += [*network, *split_refusals(images.name, images.split, images.labels)]
+            known += [*network, *split_refusals(found)]
             fits = images.image_shape == model.input_shape and len(images) >= FAST_TEST_IMAGES
             if fits and not network:
                 known += _of_clean_accuracy(_clean_accuracy(model, images.first(FAST_TEST_IMAGES)), test_set)
@@ -59,9 +60,8 @@ class RobustBenchBoard(Board):
         known = [*_of_card(submission.card), *_of_dataset(submission.card, report.dataset.name)]
         test_set = whole_split(find_dataset(report.dataset.name))
         if test_set is not None:
-            labels: Labels = np.array(submission.points.label, dtype=np.int64)
             known += _of_network(submission.model, test_set)
-            known += split_refusals(report.dataset.name, report.dataset.split, labels)
+            known += split_refusals(report.dataset)
             known += _of_clean_accuracy(_clean_accuracy_in(submission.points), test_set)
         return (*known, *_of_protocol(report))
 

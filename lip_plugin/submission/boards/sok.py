@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import numpy as np
-
 from lip_plugin.certificates.program import PROGRAMS
 from lip_plugin.data import LabelledImages, find_dataset, list_datasets
+from lip_plugin.evaluate.images import summarise_images
 from lip_plugin.network import CertifiedClassifier
-from lip_plugin.schema import ReportValues
+from lip_plugin.schema import DatasetSummary, ReportValues
 from lip_plugin.submission.boards.board import Board, Refusal
-from lip_plugin.submission.boards.splits import Labels, split_refusals
+from lip_plugin.submission.boards.splits import split_refusals
 from lip_plugin.submission.sok import settings_of
 from lip_plugin.submission.submission import Submission
 from lip_plugin.types import format_eps
@@ -30,15 +29,14 @@ class SokBoard(Board):
     def refusals_before(
         self, card: ModelCard, model: CertifiedClassifier, images: LabelledImages
     ) -> tuple[Refusal, ...]:
-        return (*_of_dataset(card, images.name), *_of_images(images.name, images.split, images.labels))
+        found = summarise_images(images)
+        return (*_of_dataset(card, found.name), *_of_images(found))
 
     def refusals_after(self, submission: Submission) -> tuple[Refusal, ...]:
         report = submission.report
-        dataset = report.dataset
-        labels: Labels = np.array(submission.points.label, dtype=np.int64)
         return (
-            *_of_dataset(submission.card, dataset.name),
-            *_of_images(dataset.name, dataset.split, labels),
+            *_of_dataset(submission.card, report.dataset.name),
+            *_of_images(report.dataset),
             *_of_radii(report),
             *_of_certificate(report),
         )
@@ -53,9 +51,9 @@ def _of_dataset(card: ModelCard, images: str) -> Iterator[Refusal]:
         yield Refusal("data set of the card", shown, f"that of the images, {printable(images, longest=80)}")
 
 
-def _of_images(dataset: str, split: str, labels: Labels) -> Iterator[Refusal]:
-    if settings_of(find_dataset(dataset)):
-        yield from split_refusals(dataset, split, labels)
+def _of_images(images: DatasetSummary) -> Iterator[Refusal]:
+    if settings_of(find_dataset(images.name)):
+        yield from split_refusals(images)
 
 
 def _of_radii(report: ReportValues) -> Iterator[Refusal]:

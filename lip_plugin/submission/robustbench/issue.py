@@ -66,9 +66,8 @@ def _claim(submission: Submission) -> dict[str, str]:
 def _evaluation(submission: Submission) -> str:
     report = submission.report
     environment = report.environment
-    data = report.dataset
     return escaped(
-        f"{', '.join(report.attacks) or 'no attack'} on {data.n} images of {data.name} ({data.split}), "
+        f"{', '.join(report.attacks) or 'no attack'} on {report.dataset.in_words}; "
         f"seed {environment.get('seed')}, torch {environment.get('torch')}, "
         f"pyautoattack {environment.get('pyautoattack', 'not used')}, lip-plugin {environment.get('lip_plugin')}; "
         "stages in attack.log, adversarial points in adversarial.safetensors."

@@ -103,8 +103,7 @@ def footnote(report: ReportValues) -> str:
     """What is proved, how, and how the attack was run: plain text."""
     results = [found for found in (result_at(report, eps) for eps in _PROVED_AT) if found is not None]
     listed = ", ".join(f"{proved(report, result)}% at {format_eps(result.eps)}" for result in results)
-    images = f"{report.dataset.n} {report.dataset.split} images"
-    certified = f"Deterministic L2 certificate on {images}: {listed or 'no accuracy at these radii'}"
+    certified = f"Deterministic L2 certificate on {report.dataset.in_words}: {listed or 'no accuracy at these radii'}"
     return f"{certified} ({report.lipschitz.method}, arithmetic {report.arithmetic}). {_attack_in_words(report)}"
 
 

@@ -1,0 +1,18 @@
+"""Which table a row belongs to: that of a data set whose images it is about, or that of own images."""
+
+from __future__ import annotations
+
+from lip_plugin.data import DataSet, find_dataset
+from lip_plugin.types import OWN_IMAGES, ImageShape
+
+
+def images_in_test_split(name: str | None) -> int | None:
+    """How many official test images there are; None where nothing tells them from others, so that no row has them."""
+    record = find_dataset(name)
+    return None if record is None or record.test is None or record.test.digests is None else record.test.images
+
+
+def table_of_shape(name: str | None, shape: ImageShape) -> str:
+    """The data set of this name where its images have this shape (C, H, W), else own images."""
+    record: DataSet | None = find_dataset(name)
+    return OWN_IMAGES if record is None or record.image_shape != shape else record.name
