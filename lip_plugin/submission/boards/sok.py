@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from lip_plugin.certificates.program import PROGRAMS
 from lip_plugin.data import LabelledImages, find_dataset, list_datasets
+from lip_plugin.evaluate import DatasetSummary
 from lip_plugin.evaluate.images import summarise_images
 from lip_plugin.network import CertifiedClassifier
-from lip_plugin.schema import DatasetSummary, ReportValues
+from lip_plugin.schema import ReportValues
 from lip_plugin.submission.boards.board import Board, Refusal
 from lip_plugin.submission.boards.splits import split_refusals
 from lip_plugin.submission.sok import settings_of
