@@ -21,7 +21,7 @@ def print_report(report: Report) -> None:
         table.add_column(name, justify="left" if index == 0 else "right")
     for row in table_rows(report):
         table.add_row(*row)
-    console.print(headline(report), style="bold")
+    console.print(headline(report), style="bold", soft_wrap=True)  # one line, however long: logs are searched by it
     console.print(table)
     for remark in remarks(report):
         console.print(remark, style="bold red" if remark.startswith("FAILED") else None)
