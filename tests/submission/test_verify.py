@@ -265,7 +265,7 @@ def test_every_column_of_the_points_is_held_against_something(
     [
         ("attack.log", "at 0.5: 0.", "at 0.5: 0.9"),
         ("robustbench/new_model.md", "83.33%", "93.33%"),
-        ("robustbench/model_info/images/L2/tiny.json", '"83.33"', '"93.33"'),
+        ("robustbench/model_info/own images/L2/tiny.json", '"83.33"', '"93.33"'),
         ("robustbench/architecture.py", "x.flatten(1)", "x.flatten(2)"),
         ("LICENSE.txt", "MIT License", "MIT Licence"),
         ("CITATION.bib", "tiny", "large"),
