@@ -17,10 +17,20 @@ _ADDED: dict[str, Any] = {
 }
 """Settings that came later, with the value that earlier runs had."""
 
+_ADDED_TO_MODEL: dict[str, dict[str, Any]] = {
+    "liresnet_pp": {"stem": "conv"},
+    "comparison": {"downsampling": "patches", "matrix": "cholesky"},
+}
+"""The same of the section ``model``, by architecture."""
+
 
 def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The decisive settings of a run that any earlier version has started, as this version writes them."""
-    return {**_ADDED, **without_ignored(settings)}
+    known = without_ignored(settings)
+    model = known.get("model")
+    if isinstance(model, Mapping):
+        known["model"] = {**_ADDED_TO_MODEL.get(str(model.get("architecture")), {}), **model}
+    return {**_ADDED, **known}
 
 
 def without_ignored(settings: Mapping[str, Any]) -> dict[str, Any]:

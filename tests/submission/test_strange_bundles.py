@@ -45,7 +45,7 @@ def test_a_bundle_that_its_board_would_refuse(lip: Lip, bundle: Path, data_file:
     edit_json(bundle / "bundle.json", lambda document: document.update(board="sok"))
     outcome = lip("verify", bundle, "--data", data_file)
     assert outcome.code == 1
-    assert "bundle.json: board sok, data set: claimed cifar10 or imagenet, measured images" in outcome.err
+    assert "bundle.json: board sok, data set: claimed cifar10 or imagenet, measured own images" in outcome.err
     edit_json(bundle / "bundle.json", lambda document: document.update(board="nobody"))
     assert lip("verify", bundle, "--data", data_file).code == 1
 
