@@ -78,14 +78,6 @@ class AdversarialImage:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What was asked for and shows nowhere else in a report. ``audit``: how many certified images at each eps."""
-
-    audit: int | Literal["all"]
-    batch_size: int
-
-
-@dataclass(frozen=True)
 class Report:
     """A certificate and attacks side by side. ``status`` is "failed" where a certificate was contradicted."""
 
@@ -108,7 +100,9 @@ class Report:
     tightness: Tightness | None = None
     """Of the pair bounds; None where nothing was certified, or nobody looked."""
     input_shape: ImageShape | None = None
-    request: Request | None = None
+    audit_asked: int | Literal["all"] | None = None
+    """How many certified images at each eps; None where nobody says."""
+    batch_size: int | None = None
     options: Options | None = None
     """What the command line had, where it was asked for on one."""
     adversarial: tuple[AdversarialImage, ...] = ()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lip_plugin.data import LabelledImages
-from lip_plugin.evaluate import Report, certify_images
+from lip_plugin.evaluate import Report, Request, evaluate_images
 from lip_plugin.evaluate.results import summarise_model
 from lip_plugin.files import write_atomically
 from lip_plugin.network import CertifiedClassifier, require_unaltered
@@ -43,7 +43,8 @@ def finish(
     grid = config.eps_grid or _DEFAULT_GRID
     model = model.to(config.device)
     ranks.take_from_leader(model)  # merged weights may round apart on different processors
-    report = certify_images(model, test, eps=grid, tightness=True, ranks=ranks, progress=progress).described(
+    proofs = Request.of(grid, tightness=True)
+    report = evaluate_images(model, test, proofs, ranks=ranks, progress=progress).described(
         model=summarise_model(model, name=config.name, architecture=config.model.name(), sha256=weights_sha256(model))
     )
     if ranks.leads:

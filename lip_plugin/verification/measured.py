@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from lip_plugin.data import LabelledImages
-from lip_plugin.evaluate import Report, certify_images
+from lip_plugin.evaluate import Report, Request, evaluate_images
 from lip_plugin.evaluate.restated import restated
-from lip_plugin.evaluate.results import Request, summarise_model
+from lip_plugin.evaluate.results import summarise_model
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.verification.claims import Claims
 from lip_plugin.verification.points import TriedPoints
@@ -25,19 +25,14 @@ def measured_report(
 ) -> Report:
     """Bound, certificate and accuracies from weights and images, distances of the points that were tried.
 
-    What cannot be measured is that of the claim. Raises as `certify_images`.
+    What cannot be measured is that of the claim. Raises as `evaluate_images`.
     """
     claim = claims.report
-    proved = certify_images(
-        model,
-        images,
-        eps=tuple(result.eps for result in claim.eps),
-        arithmetic=claim.arithmetic,
-        batch_size=claim.request.batch_size,
-        progress=progress,
+    proofs = Request.of(
+        [result.eps for result in claim.eps], arithmetic=claim.arithmetic, batch_size=claim.request.batch_size
     )
+    proved = evaluate_images(model, images, proofs, progress=progress)
     survived = [result.empirical_robust_accuracy for result in claim.eps]
-    audit, batch_size = claim.request.audit, claim.request.batch_size
     asked = dataclasses.replace(
         proved,
         model=summarise_model(model, name=card.name, architecture=card.architecture or "", sha256=card.sha256),
@@ -51,7 +46,8 @@ def measured_report(
         cost=claim.cost,
         environment=claim.environment,
         options=claim.options,
-        request=None if audit is None or batch_size is None else Request(audit, batch_size),
+        audit_asked=claim.request.audit,
+        batch_size=claim.request.batch_size,
         differences=claim.protocol_differences,
         stages=claim.stages,
     )

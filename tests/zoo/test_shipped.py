@@ -16,7 +16,7 @@ import torch
 import lip_plugin as lp
 from lip_plugin.certificates import wilson_interval95
 from lip_plugin.data import load_images, load_shipped, shipped_datasets
-from lip_plugin.evaluate import certify_images
+from lip_plugin.evaluate import Request, evaluate_images
 from lip_plugin.schema.figures import share_of_percent, shares_by_eps
 from lip_plugin.zoo import find_model
 
@@ -72,7 +72,7 @@ def test_measured_figures_are_those_of_the_whole_test_split(name: str) -> None:
     folder = Path(os.environ.get("LIP_TEST_DATA", "")) / card.dataset
     if "LIP_TEST_DATA" not in os.environ or not folder.is_dir():
         pytest.skip(f"no {card.dataset} under LIP_TEST_DATA")
-    report = certify_images(lp.load_model(name), load_images(card.dataset, "test", folder), eps=card.eps_grid)
+    report = evaluate_images(lp.load_model(name), load_images(card.dataset, "test", folder), Request.of(card.eps_grid))
     assert report.dataset.n == card.measured.images
     assert round(100 * report.clean_accuracy, 2) == pytest.approx(card.measured.clean_accuracy, abs=0.02)
     for result in report.eps:
