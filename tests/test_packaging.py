@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "untrusted": {"errors"},
     "version": set(),
     "bounds": _COMMON,
-    "network": {"bounds"} | _COMMON,
+    "network": {"bounds", "schema"} | _COMMON,
     "wrapping": {"network", "bounds"} | _COMMON,
     "certificates": {"wrapping", "network", "bounds"} | _COMMON,
     "models": {"network", "bounds"} | _COMMON,
