@@ -64,10 +64,15 @@ def _pair_estimate(
     assert last is not None
     kept = [(layer, shape) for layer, shape in zip(path, shapes, strict=False) if layer is not None]
     rows = last.tensors()["weight"]
-    norms = _Norms(rows, state)
-    _product(kept, norms)  # to hear what it asks for
+    return path_estimate(kept, rows, state, steps) * row_distances(rows, rows)
+
+
+def path_estimate(layers: Sequence[tuple[Operator, Shape]], like: Tensor, state: EstimateState, steps: int) -> Tensor:
+    """The product of the estimates of operators, each with the shape it is given: a scalar beside ``like``."""
+    norms = _Norms(like, state)
+    _product(layers, norms)  # to hear what it asks for
     norms.known = iter(norm_estimates(norms.asked, state, steps))
-    return _product(kept, norms) * row_distances(rows, rows)
+    return _product(layers, norms)
 
 
 def _product(layers: Sequence[tuple[Operator, Shape]], norms: NormEstimates) -> Tensor:
