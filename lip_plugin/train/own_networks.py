@@ -90,9 +90,10 @@ class _Norms:
         self.known: Iterator[Tensor] | None = None
         self._constants = state.constants
 
-    def of(self, operator: LinearOperator, input_shape: Shape) -> Tensor:
+    def of(self, operator: Operator, input_shape: Shape) -> Tensor:
         if self.known is not None:
             return next(self.known)
+        assert isinstance(operator, LinearOperator)
         self.asked.append(EstimatedMap(operator, input_shape))
         return self.one
 

@@ -10,7 +10,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, TypeVar
+from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
 from torch import Tensor
 
@@ -18,9 +18,6 @@ from lip_plugin.bounds import NormBound
 from lip_plugin.errors import CheckpointError, UnsupportedLayerError
 from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.types import Shape
-
-if TYPE_CHECKING:
-    from lip_plugin.network.operators.linear import LinearOperator
 
 Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...] | dict[str, Json]"
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json]"
@@ -110,8 +107,8 @@ class NormEstimates(Protocol):
 
     one: Tensor
 
-    def of(self, operator: LinearOperator, input_shape: Shape) -> Tensor:
-        """The norm of its linear part, from below; differentiable in its tensors."""
+    def of(self, operator: Operator, input_shape: Shape) -> Tensor:
+        """The norm of a `LinearOperator`'s linear part, from below; differentiable in its tensors."""
         ...
 
     def constant(self, operator: Operator, input_shape: Shape) -> Tensor:
