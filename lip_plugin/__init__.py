@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from lip_plugin.models import freeze as freeze
     from lip_plugin.network import CertifiedClassifier as CertifiedClassifier
     from lip_plugin.published import from_published as from_published
+    from lip_plugin.train.own_networks import EstimateState as EstimateState
+    from lip_plugin.train.own_networks import pair_lipschitz_estimate as pair_lipschitz_estimate
     from lip_plugin.types import ABSTAIN as ABSTAIN
     from lip_plugin.wrapping import wrap as wrap
     from lip_plugin.zoo import ModelCard as ModelCard
@@ -85,6 +87,7 @@ _HOME = {
     "models": ("freeze",),
     "network": ("CertifiedClassifier",),
     "published": ("from_published",),
+    "train.own_networks": ("EstimateState", "pair_lipschitz_estimate"),
     "types": ("ABSTAIN",),
     "wrapping": ("wrap",),
     "zoo": (
