@@ -36,9 +36,9 @@ def pair_lipschitz_estimate(
     a radius computed from it may be too large. Gradients take the singular vectors as fixed. At least float32, also
     under autocast; on the module's device, which is not waited for.
 
-    ``state`` keeps the vectors between calls and is changed by them; without one every call starts anew, with more
-    steps. The first call with a state compares the network with the module as `lp.wrap` does, so that what cannot be
-    certified is said before training.
+    ``state`` keeps the vectors between calls and is changed by them. The first call iterates longer, and compares the
+    network with the module as `lp.wrap` does, so that what cannot be certified is said before training; without a state
+    every call is a first one.
 
         state = lp.EstimateState()
         pair = lp.pair_lipschitz_estimate(features, head, input_shape=(3, 32, 32), state=state)
