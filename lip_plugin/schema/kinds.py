@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
@@ -34,11 +35,18 @@ def _plain_name(name: str) -> str:
     return name
 
 
+def _written(number: float) -> float:
+    """-0.0 equals 0.0, and reads otherwise."""
+    if math.copysign(1.0, number) < 0:
+        raise ValueError("expected a number without a sign")
+    return number
+
+
 Line = Annotated[str, Field(max_length=_LONGEST_LINE), AfterValidator(_line)]
 PlainName = Annotated[str, AfterValidator(_plain_name)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Eps = Annotated[float, Field(ge=0, le=LARGEST_EPS)]
-Positive = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1), AfterValidator(_written)]
+Eps = Annotated[float, Field(ge=0, le=LARGEST_EPS), AfterValidator(_written)]
+Positive = Annotated[float, Field(ge=0), AfterValidator(_written)]
 Count = Annotated[int, Field(ge=0, le=_LARGEST_COUNT)]
 AtLeastOne = Annotated[int, Field(ge=1, le=_LARGEST_COUNT)]
 Device = Annotated[str, Field(pattern=r"^[a-z]{1,20}(:[0-9]{1,4})?$")]

@@ -18,6 +18,7 @@ from lip_plugin.evaluate import Report
 from lip_plugin.files import CARD_FILE, WEIGHTS_FILE
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.kinds import foreign_kinds
+from lip_plugin.network.record import card_text, technical_record
 from lip_plugin.schema import read_points, read_report
 from lip_plugin.submission.boards.registry import get_board
 from lip_plugin.submission.certificate_statement import certificate_statement
@@ -161,8 +162,18 @@ def _network_checks(bundle: _Bundle) -> Iterator[Check]:
     yield check(MANIFEST, "data set", manifest.dataset, bundle.claims.report.dataset.name)
     yield check(MANIFEST, "lip-plugin", manifest.lip_plugin, bundle.claims.report.environment["lip_plugin"])
     yield from network_checks(bundle.claims, bundle.model)
+    yield from document_checks(
+        bundle.directory, {f"{MODEL}/{CARD_FILE}": _card_text(bundle)}, written_by=manifest.lip_plugin
+    )
     file = state_dict_file(card.name)
     yield saved_tensors_check(bundle.directory, file, "weights of the model", state_dict_bytes(bundle.model))
+
+
+def _card_text(bundle: _Bundle) -> str:
+    """The card as it is written: the maker's words, and what follows from the network. Loading has compared hashes."""
+    told = bundle.card.model_dump(mode="json", by_alias=True)
+    follows = {"foreign_operators": [], **technical_record(bundle.model, b""), "sha256": told["sha256"]}
+    return card_text({**told, **follows})
 
 
 def _images_check(bundle: _Bundle, images: LabelledImages) -> Check:

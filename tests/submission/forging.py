@@ -26,13 +26,13 @@ def rehash(bundle: Path) -> None:
     path.write_text(json.dumps(manifest))
 
 
-def edit_json(path: Path, change: Callable[[Any], None]) -> None:
+def edit_json(path: Path, change: Callable[[Any], object]) -> None:
     document = json.loads(path.read_text())
     change(document)
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
-def edit_points(bundle: Path, change: Callable[[torch.Tensor, torch.Tensor], None]) -> None:
+def edit_points(bundle: Path, change: Callable[[torch.Tensor, torch.Tensor], object]) -> None:
     """``change`` gets index and delta and writes into them."""
     path = bundle / "adversarial.safetensors"
     tensors = load_file(path)
