@@ -119,9 +119,10 @@ def pair_bound(model: CertifiedClassifier, feature_bound: float) -> Tensor:
 
 
 def _times(distance: Tensor, feature_bound: float) -> Tensor:
-    above = torch.nextafter(distance * feature_bound, torch.full_like(distance, torch.inf))
+    above = distance * feature_bound  # of many classes a matrix of GB: one is made
+    above.nextafter_(torch.tensor(torch.inf, dtype=above.dtype, device=above.device))
     # 0 only where the rows are identical or the features constant; elsewhere even an underflow stays positive.
-    return torch.where((distance > 0) & (feature_bound > 0), above, torch.zeros_like(above))
+    return above.masked_fill_((distance <= 0) | (feature_bound <= 0), 0.0)
 
 
 def settled_bound(model: CertifiedClassifier) -> LipschitzBound:

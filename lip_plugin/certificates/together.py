@@ -40,6 +40,9 @@ _Linear: TypeAlias = "Conv | Dense"
 _MOVES = (Flatten, Reshape, Gather, ChannelShuffle, PixelShuffle, PixelUnshuffle, SpatialShift)
 """What only moves entries, and so moves the numbers that they were multiplied by."""
 
+_FARTHEST = 16
+"""Layers that a scale is carried past: each moves a whole activation, for every scale."""
+
 _SMALLEST = torch.finfo(torch.float64).smallest_normal
 
 
@@ -120,7 +123,7 @@ def _carried(layers: Sequence[Operator], shapes: Sequence[Shape], index: int) ->
     scale = layers[index]
     assert isinstance(scale, Scale)
     values = _spread(_channels(scale.scale, shapes[index][0]), shapes[index])  # a number for every entry
-    for place in range(index + 1, len(layers)):
+    for place in range(index + 1, min(index + _FARTHEST, len(layers))):
         layer = layers[place]
         if isinstance(layer, _MOVES):
             values = layer.apply(values[None])[0]

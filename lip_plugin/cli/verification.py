@@ -82,7 +82,7 @@ def verify_command(
         if out is not None:
             replaceable = PAGE_FILES if overwrite else frozenset[str]()
             room = held.enter_context(output_directory(out, replaceable=replaceable))
-        found = verify_bundle(directory, images=given, device=device, progress=not quiet)
+        found = verify_bundle(directory, images=given, device=device, time_limit=time_limit, progress=not quiet)
         if room is not None and not found.failures and not found.gaps:
             with room.filled() as folder:
                 _write(found, folder)

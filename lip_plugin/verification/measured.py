@@ -6,9 +6,11 @@ import dataclasses
 
 from lip_plugin.data import LabelledImages
 from lip_plugin.evaluate import Report, certify_images
+from lip_plugin.evaluate.blocks import BLOCK_SIZE
 from lip_plugin.evaluate.restated import restated
 from lip_plugin.evaluate.results import Request, summarise_model
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.network.limits import images_at_once
 from lip_plugin.verification.claims import Claims
 from lip_plugin.verification.points import TriedPoints
 from lip_plugin.zoo import ModelCard
@@ -33,7 +35,7 @@ def measured_report(
         images,
         eps=tuple(result.eps for result in claim.eps),
         arithmetic=claim.arithmetic,
-        batch_size=claim.request.batch_size,
+        batch_size=images_at_once(model.layers, model.input_shape, claim.request.batch_size or BLOCK_SIZE),
         progress=progress,
     )
     survived = [result.empirical_robust_accuracy for result in claim.eps]

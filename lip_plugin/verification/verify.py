@@ -44,6 +44,7 @@ from lip_plugin.untrusted import few
 from lip_plugin.verification.binaries import saved_tensors_check
 from lip_plugin.verification.checks import Check, Verification, check, failed, not_checked
 from lip_plugin.verification.claims import TRUSTED, Claims, trust_checks
+from lip_plugin.verification.cost import require_time
 from lip_plugin.verification.documents import document_checks
 from lip_plugin.verification.figures import figure_checks, network_checks
 from lip_plugin.verification.files import file_checks, listing_check
@@ -67,12 +68,18 @@ class _Bundle:
 
 
 def verify_bundle(
-    directory: Path, *, images: Images | None = None, device: str | None = None, progress: bool = False
+    directory: Path,
+    *,
+    images: Images | None = None,
+    device: str | None = None,
+    time_limit: float = 1800,
+    progress: bool = False,
 ) -> Verification:
     """Re-create what the bundle in ``directory`` claims. A stranger packed it: nothing in it is trusted or run.
 
     ``images`` gives the evaluated ones; None takes those in the bundle, or those shipped. Raises CheckpointError
-    where there is no manifest, and so no bundle; ConfigError for the device, and as ``images`` does. Whatever
+    where there is no manifest, and so no bundle; ConfigError for the device, as ``images`` does, and before the work
+    where the network's shapes ask for more than ``time_limit`` seconds (at which `lip verify` itself ends). Whatever
     else is wrong is a check that differs; what needs images that are not there is not checked, and says so.
     """
     manifest = read_manifest(directory)
@@ -83,12 +90,13 @@ def verify_bundle(
     found.add(file_checks(directory, manifest))
     try:
         bundle = _read(directory, manifest)
+        bundle = dataclasses.replace(bundle, model=load_model(directory / MODEL, device=device))
+        require_time(bundle.model, manifest.n, time_limit, str(directory))
         with _readable(MODEL):
             found.add(_network_checks(bundle))
     except _UnreadableError as error:
         found.add([error.check])
         return found
-    bundle = dataclasses.replace(bundle, model=load_model(directory / MODEL, device=device))
     keep_float32(bundle.model.device)
     try:
         evaluated = bundle_images(directory, manifest, bundle.card, bundle.model, images)
