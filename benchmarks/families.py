@@ -26,7 +26,7 @@ import torch
 
 from lip_plugin.certificates import pair_lipschitz_upper_bound
 from lip_plugin.data import ImageSet
-from lip_plugin.evaluate import certify_images
+from lip_plugin.evaluate import Request, evaluate_images
 from lip_plugin.models import freeze
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.ranks import Ranks
@@ -153,7 +153,7 @@ def measured(run: Run, data_dir: str, folder: Path, *, certified: bool) -> dict[
 
 
 def of_certificates(network: CertifiedClassifier, images: ImageSet) -> dict[str, Any]:
-    report = certify_images(network, images, eps=GRID, tightness=True)
+    report = evaluate_images(network, images, Request.of(GRID, tightness=True))
     return {
         "clean": 100 * report.clean_accuracy,
         "proved": [100 * result.verified_robust_accuracy for result in report.eps],

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 import lip_plugin as lp
-from lip_plugin.evaluate import Plan, Report, compare_certified, get_attack
+from lip_plugin.evaluate import Report, Request, compare_certified, get_attack
 from lip_plugin.network import operators as ops
 
 LIMIT = 1.01
@@ -268,8 +268,8 @@ def attacked(canary: Canary, certificate: lp.Certificate, *, reach: float = 1.00
     """
     eps = reach * float(lp.certify(canary.model, canary.x).radius.min())
     attacks = (get_attack(attack_on(canary.model)),)
-    plan = Plan((eps,), attacks, audit=None, skip_certified=True, seed=0, block_size=256)
-    return compare_certified(canary.model, canary.x, canary.y, certificate, plan)
+    request = Request(eps=(eps,), attacks=attacks, audit=None)
+    return compare_certified(canary.model, canary.x, canary.y, certificate, request)
 
 
 def closest_call(canary: Canary) -> Finding:

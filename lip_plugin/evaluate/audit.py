@@ -7,23 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.attacks import get_attack
 from lip_plugin.evaluate.results import AuditResult, Points
 
 _FEWEST_CLASSES_OF_APGD_T = 4
-
-
-def parse_audit(audit: int | str) -> int | None:
-    """How many certified images to attack per eps; None for all of them. Raises ConfigError."""
-    if audit == "all":
-        return None
-    if isinstance(audit, str) and audit.isdecimal():
-        return int(audit)
-    if type(audit) is int and audit >= 0:
-        return audit
-    raise ConfigError(f"audit {audit!r} is not a number of images; give 0 or more, or 'all'")
 
 
 def audit_stages(num_classes: int) -> tuple[EmpiricalAttack, ...]:

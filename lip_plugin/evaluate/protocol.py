@@ -11,8 +11,8 @@ from lip_plugin.certificates import Certificate
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.audit import audit_mask, audit_stages
 from lip_plugin.evaluate.blocks import Blocks
-from lip_plugin.evaluate.plan import Plan
 from lip_plugin.evaluate.programs import ProgramName, attacked_programs
+from lip_plugin.evaluate.request import Request
 from lip_plugin.evaluate.restated import statuses
 from lip_plugin.evaluate.results import StageRecord, Status
 from lip_plugin.evaluate.work import Findings, attack_in_blocks
@@ -24,7 +24,7 @@ OnProgress = Callable[[int, str], None]
 
 
 class Protocol:
-    """Runs a plan and keeps what it finds. N images; tensors (N,) on the CPU.
+    """Does what is asked and keeps what it finds. N images; tensors (N,) on the CPU.
 
     With several ranks each attacks in its own blocks, and all of them keep the same state: it is merged after
     every stage, and what is attacked next depends on nothing else.
@@ -35,23 +35,23 @@ class Protocol:
         model: CertifiedClassifier,
         blocks: Blocks,
         certificate: Certificate,
-        plan: Plan,
+        request: Request,
         on_progress: OnProgress,
     ) -> None:
-        self.model, self.blocks, self.certificate, self.plan = model, blocks, certificate, plan
+        self.model, self.blocks, self.certificate, self.request = model, blocks, certificate, request
         self.correct = (certificate.prediction == blocks.labels) & ~certificate.disagrees
         self.programs = attacked_programs(certificate)
-        self.found = {attack.name: Findings(len(certificate), kept=plan.pictures) for attack in plan.attacks}
-        self.audit_found = Findings(len(certificate), kept=plan.pictures)
+        self.found = {attack.name: Findings(len(certificate), kept=request.pictures) for attack in request.attacks}
+        self.audit_found = Findings(len(certificate), kept=request.pictures)
         self.attacked_certified = 0
         self.stages: list[StageRecord] = []
         self._on_progress = on_progress
 
     def run(self) -> None:
-        for eps in self.plan.eps:
-            if self.plan.audits:
+        for eps in self.request.eps:
+            if self.request.audits:
                 self._audit(eps)
-            for attack in self.plan.attacks:
+            for attack in self.request.attacks:
                 self._attack(attack, eps)
 
     @property
@@ -83,17 +83,17 @@ class Protocol:
         return self.correct & ~(self.found[attack.name].distance <= eps) & ~(self.audit_found.distance <= eps)
 
     def _attack(self, attack: EmpiricalAttack, eps: float) -> None:
-        if not self.plan.skip_certified:
+        if not self.request.skip_certified:
             self.attacked_certified += int((self.robust(attack, eps) & self.certified(eps)).sum())
         for stage in attack.stages:
             for program in self.programs:
                 todo = self.robust(attack, eps)
-                if self.plan.skip_certified:
+                if self.request.skip_certified:
                     todo = todo & ~self.certified(eps)
                 self._stage(stage, program, todo, self.found[attack.name], eps)
 
     def _audit(self, eps: float) -> None:
-        mask = audit_mask(self.certified(eps), self.certificate.radius, self.plan.audit)
+        mask = audit_mask(self.certified(eps), self.certificate.radius, self.request.audit)
         self.attacked_certified += int(mask.sum())
         for stage in audit_stages(self.model.num_classes):
             for program in self.programs:
@@ -118,7 +118,7 @@ class Protocol:
             todo,
             findings,
             eps=eps,
-            seed=self.plan.seed,
+            seed=self.request.seed,
             program=program,
             on_unit=lambda done: self._on_progress(done, note),
         )

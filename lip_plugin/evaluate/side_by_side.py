@@ -13,9 +13,9 @@ from lip_plugin.errors import ConfigError, SoundnessError
 from lip_plugin.evaluate.audit import audit_result, audit_stages, contradictions
 from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.evaluate.images import summarise_images
-from lip_plugin.evaluate.plan import Plan
 from lip_plugin.evaluate.programs import attacked_programs
 from lip_plugin.evaluate.protocol import Protocol
+from lip_plugin.evaluate.request import Request
 from lip_plugin.evaluate.results import (
     STATUSES,
     Cost,
@@ -24,7 +24,6 @@ from lip_plugin.evaluate.results import (
     EpsResult,
     Points,
     Report,
-    Request,
     describe_environment,
     summarise_model,
 )
@@ -36,12 +35,12 @@ def attack_beside(
     model: CertifiedClassifier,
     blocks: Blocks,
     certificate: Certificate,
-    plan: Plan,
+    request: Request,
     *,
     progress: bool = False,
     certify_seconds: float = 0.0,
 ) -> Report:
-    """Carry out the plan and report. With several ranks every one of them returns, or raises, the same.
+    """Do what is asked and report. With several ranks every one of them returns, or raises, the same.
 
     Raises SoundnessError, carrying the report, where an adversarial point lies inside its own image's radius, and
     ConfigError where the network is no longer the certified one.
@@ -49,10 +48,10 @@ def attack_beside(
     started = time.perf_counter()
     differences: tuple[Difference, ...] = ()
     with torch.device("cpu"):  # whatever the user's default device is: tensors are moved to the network's by name
-        protocol = _run(model, blocks, certificate, plan, progress)
+        protocol = _run(model, blocks, certificate, request, progress)
         cost = Cost(certify_seconds, time.perf_counter() - started, protocol.forwards)
-        if not plan.skip_certified:
-            aware = _run(model, blocks, certificate, plan.certificate_aware(), progress)
+        if not request.skip_certified:
+            aware = _run(model, blocks, certificate, request.certificate_aware(), progress)
             differences = _differences(aware, protocol)
         blocks.ranks.together(lambda: _require_certified(model, certificate))
         images = blocks.ranks.together(lambda: summarise_images(blocks.images))
@@ -69,22 +68,30 @@ def _require_certified(model: CertifiedClassifier, certificate: Certificate) -> 
         raise ConfigError("the weights are not those that were certified; an attack or another thread wrote into them")
 
 
-def _run(model: CertifiedClassifier, blocks: Blocks, certificate: Certificate, plan: Plan, progress: bool) -> Protocol:
+def _run(
+    model: CertifiedClassifier, blocks: Blocks, certificate: Certificate, request: Request, progress: bool
+) -> Protocol:
     """The bar counts the leading rank's own images."""
-    label = "attack" if plan.skip_certified else "attack (full protocol)"
-    stages = plan.stages(model) * len(attacked_programs(certificate))
+    label = "attack" if request.skip_certified else "attack (full protocol)"
+    stages = _stages(request, model) * len(attacked_programs(certificate))
     total = stages * len(blocks.positions(blocks.ranks.rank))
-    shown = progress and bool(plan.attacks) and blocks.ranks.leads
+    shown = progress and bool(request.attacks) and blocks.ranks.leads
     with progress_bar(label, total=total, enabled=shown) as advance:
-        protocol = Protocol(model, blocks, certificate, plan, advance)
+        protocol = Protocol(model, blocks, certificate, request, advance)
         protocol.run()
     return protocol
 
 
+def _stages(request: Request, model: CertifiedClassifier) -> int:
+    """How often the images are gone through."""
+    audits = len(audit_stages(model.num_classes)) if request.audits else 0
+    return len(request.eps) * (sum(len(attack.stages) for attack in request.attacks) + audits)
+
+
 def _report(protocol: Protocol, images: DatasetSummary, cost: Cost, differences: tuple[Difference, ...]) -> Report:
-    certificate, plan = protocol.certificate, protocol.plan
+    certificate, request = protocol.certificate, protocol.request
     findings = protocol.all_findings()
-    status = {eps: protocol.status(eps) for eps in plan.eps}
+    status = {eps: protocol.status(eps) for eps in request.eps}
     found = findings.distance, tuple(findings.attack), tuple(findings.program)
     points = Points(protocol.blocks.labels, certificate, *found, status)
     problems = contradictions(certificate.radius, *findings.refuting(certificate.arithmetic))
@@ -96,16 +103,17 @@ def _report(protocol: Protocol, images: DatasetSummary, cost: Cost, differences:
         lipschitz=lipschitz_upper_bound(protocol.model),
         arithmetic=certificate.arithmetic,
         clean_accuracy=_share(protocol.correct),
-        eps=tuple(_eps_result(protocol, eps, status[eps]) for eps in plan.eps),
+        eps=tuple(_eps_result(protocol, eps, status[eps]) for eps in request.eps),
         audit=audit_result(points, protocol.attacked_certified, len(problems)),
-        skipped_certified=plan.skip_certified,
-        attacks=tuple(attack.name for attack in plan.attacks),
+        skipped_certified=request.skip_certified,
+        attacks=tuple(attack.name for attack in request.attacks),
         cost=cost,
-        environment=describe_environment(protocol.model, plan.seed, _attack_names(protocol)),
+        environment=describe_environment(protocol.model, request.seed, _attack_names(protocol)),
         points=points,
         differences=differences,
         input_shape=protocol.blocks.images.image_shape,
-        request=Request("all" if plan.audit is None else plan.audit, plan.block_size),
+        audit_asked="all" if request.audit is None else request.audit,
+        batch_size=request.batch_size,
         adversarial=tuple(findings.pictures[index] for index in sorted(findings.pictures)),
         stages=tuple(protocol.stages),
     )
@@ -118,7 +126,7 @@ def _eps_result(protocol: Protocol, eps: float, status: Sequence[str]) -> EpsRes
         verified_robust_accuracy=_share(certified),
         vra_interval95=wilson_interval95(int(certified.sum()), len(certified)),
         empirical_robust_accuracy={
-            attack.name: _share(protocol.robust(attack, eps)) for attack in protocol.plan.attacks
+            attack.name: _share(protocol.robust(attack, eps)) for attack in protocol.request.attacks
         },
         counts={name: sum(one == name for one in status) for name in STATUSES},
     )
@@ -128,7 +136,7 @@ def _differences(aware: Protocol, full: Protocol) -> tuple[Difference, ...]:
     """Images whose status depends on the protocol: undecided ones, through other random draws."""
     return tuple(
         Difference(eps, index, was, now)
-        for eps in full.plan.eps
+        for eps in full.request.eps
         for index, (was, now) in enumerate(zip(aware.status(eps), full.status(eps), strict=True))
         if was != now
     )
@@ -136,8 +144,8 @@ def _differences(aware: Protocol, full: Protocol) -> tuple[Difference, ...]:
 
 def _attack_names(protocol: Protocol) -> list[str]:
     """Of everything that ran, the audit's own attacks included."""
-    audit = audit_stages(protocol.model.num_classes) if protocol.plan.audits else ()
-    return [attack.name for attack in (*protocol.plan.attacks, *audit)]
+    audit = audit_stages(protocol.model.num_classes) if protocol.request.audits else ()
+    return [attack.name for attack in (*protocol.request.attacks, *audit)]
 
 
 def _share(flags: Tensor) -> float:

@@ -17,14 +17,12 @@ from torch import Tensor
 from lip_plugin.evaluate.attack import AttackResult, EmpiricalAttack
 from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.evaluate.programs import ProgramName, refutes
+from lip_plugin.evaluate.request import KEPT_PICTURES
 from lip_plugin.evaluate.results import AdversarialImage
 from lip_plugin.network import CertifiedClassifier
 
 OnUnit = Callable[[int], None]
 """Called with the number of images of a unit that is done, attacked or not."""
-
-KEPT_PICTURES = 8
-"""By default: memory does not grow with the images."""
 
 
 class _Closest:

@@ -2,6 +2,7 @@
 
 from lip_plugin.network.agreement import require_agreement as require_agreement
 from lip_plugin.network.agreement import require_same_function as require_same_function
+from lip_plugin.network.classifier import UNNAMED as UNNAMED
 from lip_plugin.network.classifier import CertifiedClassifier as CertifiedClassifier
 from lip_plugin.network.classifier import require_unaltered as require_unaltered
 from lip_plugin.network.float64 import float64_function as float64_function
@@ -30,6 +31,7 @@ from lip_plugin.network.operators import L2Pool as L2Pool
 from lip_plugin.network.operators import LinearOperator as LinearOperator
 from lip_plugin.network.operators import MaxPool as MaxPool
 from lip_plugin.network.operators import MinMax as MinMax
+from lip_plugin.network.operators import NormEstimates as NormEstimates
 from lip_plugin.network.operators import Offset as Offset
 from lip_plugin.network.operators import Operator as Operator
 from lip_plugin.network.operators import Pad as Pad

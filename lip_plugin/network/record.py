@@ -86,11 +86,12 @@ def write_network(network: Network, directory: Path, description: Mapping[str, A
     Whether the network is altered is the caller's to ask (`require_unaltered`). Raises ConfigError for a name, and
     UnsupportedLayerError for a size, that loading would refuse.
     """
-    if not is_plain_name(description["name"]):
-        raise ConfigError(
-            f"'{printable(description['name'], longest=80)}' cannot be a model's name; "
-            "give one printable line of at most 200 characters without path separators"
-        )
+    for what, name in (("a model", description["name"]), ("a data set", description.get("dataset") or "none")):
+        if not is_plain_name(name):
+            raise ConfigError(
+                f"'{printable(name, longest=80)}' cannot be {what}'s name; "
+                "give one printable line of at most 200 characters without path separators"
+            )
     check_size(network.layers, network.input_shape)
     weights = dump_weights(network)
     write_atomically(directory / WEIGHTS_FILE, weights)

@@ -14,7 +14,6 @@ from lip_plugin.schema.report import LayerValues, LipschitzValues, RequestValues
 
 def report_values(report: Report) -> ReportValues:
     """Everything but the points, as it is written and read."""
-    request = report.request
     values = ReportValues(
         status=report.status,
         problems=report.problems,
@@ -37,8 +36,8 @@ def report_values(report: Report) -> ReportValues:
         request=RequestValues(
             command="",
             input_shape=report.input_shape,
-            audit=None if request is None else request.audit,
-            batch_size=None if request is None else request.batch_size,
+            audit=report.audit_asked,
+            batch_size=report.batch_size,
         ),
     )
     return dataclasses.replace(values, request=dataclasses.replace(values.request, command=command_line(values)))

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lip_plugin.data import LabelledImages
 from lip_plugin.data.labelled import load_into_memory
+from lip_plugin.evaluate.request import KEPT_PICTURES
 from lip_plugin.evaluate.results import AdversarialImage
-from lip_plugin.evaluate.work import KEPT_PICTURES
 from lip_plugin.submission.perturbations import Perturbations, adversarial_points
 
 ROBUSTBENCH_EPS = 0.5

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lip_plugin.data import LabelledImages
-from lip_plugin.evaluate import certify_images
+from lip_plugin.evaluate import Request, evaluate_images
 from lip_plugin.models import freeze
 from lip_plugin.ranks import Ranks
 from lip_plugin.train.config import TrainConfig
@@ -58,7 +58,8 @@ class EpochReports:
             return {}
         network = freeze(state.result)
         self.ranks.take_from_leader(network)
-        report = certify_images(network, self.held_out, eps=self.config.eps, tightness=True, ranks=self.ranks)
+        proofs = Request.of(self.config.eps, tightness=True)
+        report = evaluate_images(network, self.held_out, proofs, ranks=self.ranks)
         return {
             "held_out_clean_accuracy": report.clean_accuracy,
             "held_out_verified_robust_accuracy": report.eps[0].verified_robust_accuracy,

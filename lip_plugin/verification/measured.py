@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from lip_plugin.data import LabelledImages
-from lip_plugin.evaluate import Report, certify_images
+from lip_plugin.evaluate import Report, Request, evaluate_images
 from lip_plugin.evaluate.blocks import BLOCK_SIZE
 from lip_plugin.evaluate.restated import restated
-from lip_plugin.evaluate.results import Request, summarise_model
+from lip_plugin.evaluate.results import summarise_model
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.limits import images_at_once
 from lip_plugin.verification.claims import Claims
@@ -27,19 +27,13 @@ def measured_report(
 ) -> Report:
     """Bound, certificate and accuracies from weights and images, distances of the points that were tried.
 
-    What cannot be measured is that of the claim. Raises as `certify_images`.
+    What cannot be measured is that of the claim. Raises as `evaluate_images`.
     """
     claim = claims.report
-    proved = certify_images(
-        model,
-        images,
-        eps=tuple(result.eps for result in claim.eps),
-        arithmetic=claim.arithmetic,
-        batch_size=images_at_once(model.layers, model.input_shape, claim.request.batch_size or BLOCK_SIZE),
-        progress=progress,
-    )
+    block = images_at_once(model.layers, model.input_shape, claim.request.batch_size or BLOCK_SIZE)
+    proofs = Request.of([result.eps for result in claim.eps], arithmetic=claim.arithmetic, batch_size=block)
+    proved = evaluate_images(model, images, proofs, progress=progress)
     survived = [result.empirical_robust_accuracy for result in claim.eps]
-    audit, batch_size = claim.request.audit, claim.request.batch_size
     asked = dataclasses.replace(
         proved,
         model=summarise_model(model, name=card.name, architecture=card.architecture or "", sha256=card.sha256),
@@ -53,7 +47,8 @@ def measured_report(
         cost=claim.cost,
         environment=claim.environment,
         options=claim.options,
-        request=None if audit is None or batch_size is None else Request(audit, batch_size),
+        audit_asked=claim.request.audit,
+        batch_size=claim.request.batch_size,
         differences=claim.protocol_differences,
         stages=claim.stages,
     )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import lip_plugin as lp
 from lip_plugin.data import load_shipped
 from lip_plugin.errors import ConfigError, MissingDependencyError
-from lip_plugin.evaluate import Plan, compare_certified
+from lip_plugin.evaluate import Request, compare_certified
 from lip_plugin.evaluate.attacks import get_attack
 
 ATTACKS = ("DDN?steps=30", "FMN?steps=30", "DeepFool")
@@ -161,7 +161,7 @@ def rotated(classes: int) -> tuple[lp.CertifiedClassifier, Tensor, Tensor]:
 def test_radii_inflated_by_one_percent_are_caught(name: str, classes: int) -> None:
     model, x, y = rotated(classes)
     honest = lp.certify(model, x)
-    plan = Plan((float(honest.radius.median()),), (get_attack(f"foolbox:{name}"),), 4, True, seed=0, block_size=256)
+    plan = Request(eps=(float(honest.radius.median()),), attacks=(get_attack(f"foolbox:{name}"),), audit=4)
     report = compare_certified(model, x, y, honest, plan)
     assert report.status == "ok"
     smallest = report.audit.smallest_distance_over_radius

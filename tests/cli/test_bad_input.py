@@ -45,7 +45,7 @@ def test_unknown_model_names_close_matches(lip: Lip) -> None:
         (["--attacks", "autoattak"], ["autoattak", "autoattack"]),
         (["--attacks", "autoattack:apgd"], ["apgd-ce"]),
         (["--attacks", "autoattack?steps=3"], ["steps"]),
-        (["--attacks", ","], ["at least one"]),
+        (["--attacks", ","], ["names no attack", "lip certify"]),
         (["--audit", "few"], ["few", "all"]),
         (["--seed", "-3"], ["seed"]),
         (["--sed", "3"], ["--sed"]),

@@ -161,7 +161,7 @@ def test_a_failed_audit_exits_with_1_and_still_writes_the_report(
     lip: Lip, model_dir: Path, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Radii inflated by 1.01 on a linear classifier: the canary of the whole command."""
-    compare = importlib.import_module("lip_plugin.evaluate.compare")
+    compare = importlib.import_module("lip_plugin.evaluate.evaluation")
     honest = compare.certify_together
 
     def inflated(*arguments: Any, **settings: Any) -> lp.Certificate:
@@ -204,7 +204,7 @@ def test_a_defect_of_ours_does_not_look_like_a_failed_check(
     def crash(*arguments: Any, **settings: Any) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("lip_plugin.evaluate.certify_images", crash)
+    monkeypatch.setattr("lip_plugin.cli.task.evaluate_images", crash)
     outcome = lip("certify", model_dir, "--data", data_file)
     assert outcome.code == 70
     assert "ZeroDivisionError: a bug" in outcome.err

@@ -86,7 +86,7 @@ import lip_plugin.cli.task as task
 def work(*_, **__):
     os.kill(os.getpid(), signal.{name})
     import time; time.sleep(30)
-task.run_task = work
+task.evaluate_images = work
 """
 
 
@@ -141,7 +141,7 @@ def test_memory_that_runs_out_has_a_code_of_its_own(name: str, lip: Lip, monkeyp
     def fail(*_: object, **__: object) -> None:
         raise LACKS[name]
 
-    monkeypatch.setattr("lip_plugin.cli.task.run_task", fail)
+    monkeypatch.setattr("lip_plugin.cli.task.evaluate_images", fail)
     ended = lip("certify", "--n", "1", "--quiet")
     assert (
         ended.code == EXIT_NO_MEMORY and ended.err.startswith("lip: not enough memory") and ended.err.count("\n") == 1
@@ -169,13 +169,15 @@ def test_what_is_no_lack_of_memory_keeps_its_code() -> None:
 @posix
 def test_a_library_that_exits_by_itself_is_not_a_failed_check() -> None:
     """As OpenBLAS does, from C, with status 1."""
-    code = "import lip_plugin.cli.task as t, ctypes\nt.run_task = lambda *_, **__: ctypes.CDLL(None).exit(1)"
+    code = "import lip_plugin.cli.task as t, ctypes\nt.evaluate_images = lambda *_, **__: ctypes.CDLL(None).exit(1)"
     ended = started(code, "certify", "--n", "1", "--quiet")
     assert ended.returncode == EXIT_NO_MEMORY and lines(ended)[-1].startswith("lip: a library has given up")
 
 
 def test_a_defect_is_a_defect() -> None:
-    code = "import lip_plugin.cli.task as t\ndef work(*_, **__): raise ZeroDivisionError('ours')\nt.run_task = work"
+    code = (
+        "import lip_plugin.cli.task as t\ndef work(*_, **__): raise ZeroDivisionError('ours')\nt.evaluate_images = work"
+    )
     ended = started(code, "certify", "--n", "1", "--quiet")
     assert ended.returncode == EXIT_DEFECT and "ZeroDivisionError: ours" in ended.stderr
 
@@ -244,5 +246,6 @@ def test_a_limit_ends_the_process_where_nobody_reads() -> None:
     reader, writer = os.pipe()
     code = LIMITED.format(seconds=0.5, gigabytes=8, block=fill)
     ended = subprocess.run([sys.executable, "-c", code], stderr=writer, timeout=50)
-    os.close(reader), os.close(writer)
+    for end in (reader, writer):
+        os.close(end)
     assert ended.returncode == 2

@@ -32,7 +32,7 @@ ImageSet.blocks = torn
 # Radii that the attack contradicts, in every process alike.
 UNSOUND = """
 import dataclasses, importlib
-module = importlib.import_module("lip_plugin.evaluate.compare")
+module = importlib.import_module("lip_plugin.evaluate.evaluation")
 honest = module.certify_together
 
 def overstated(*arguments, **settings):

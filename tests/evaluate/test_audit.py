@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lip_plugin as lp
-from lip_plugin.evaluate import EmpiricalAttack, Plan, compare_certified
+from lip_plugin.evaluate import EmpiricalAttack, Request, compare_certified
 from lip_plugin.evaluate.attacks import get_attack
 from lip_plugin.evaluate.audit import audit_mask
 
@@ -18,8 +18,8 @@ def inflated(certificate: lp.Certificate, factor: float) -> lp.Certificate:
     return dataclasses.replace(certificate, radius=certificate.radius * factor)
 
 
-def plan(*attacks: EmpiricalAttack, eps: tuple[float, ...], audit: int | None, skip_certified: bool = True) -> Plan:
-    return Plan(eps, attacks, audit, skip_certified, seed=0, block_size=256)
+def plan(*attacks: EmpiricalAttack, eps: tuple[float, ...], audit: int | None, skip_certified: bool = True) -> Request:
+    return Request(eps=eps, attacks=attacks, audit=audit, skip_certified=skip_certified)
 
 
 @pytest.fixture(params=["linear", "orthogonal"])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import lip_plugin as lp
 from lip_plugin.data import ImageSet, checked_image_set
-from lip_plugin.evaluate import DatasetSummary, EmpiricalAttack, certify_images, certify_report, compare_images
+from lip_plugin.evaluate import DatasetSummary, EmpiricalAttack, Request, certify_report, evaluate_images
 from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.ranks import Ranks
 
@@ -77,7 +77,7 @@ def one_at_a_time(images: ImageSet) -> OneAtATime:
 def test_certificates_are_those_of_the_whole_tensor(model: lp.CertifiedClassifier, images: ImageSet) -> None:
     x, y = images.tensors(model.dtype)
     whole = lp.certify(model, x, batch_size=8)
-    report = certify_images(model, images, eps=EPS, batch_size=8)
+    report = evaluate_images(model, images, Request.of(EPS, batch_size=8))
     for column in ("prediction", "margin", "radius"):
         assert torch.equal(getattr(report.points.certificate, column), getattr(whole, column))
     assert torch.equal(report.points.labels, y)
@@ -98,7 +98,7 @@ def test_a_data_set_and_its_tensors_compare_alike(
     settings: dict[str, Any] = {
         "eps": EPS, "attacks": [Seeded()], "audit": 3, "skip_certified": skip_certified, "batch_size": 8
     }  # fmt: skip
-    read = compare_images(model, images, **settings)
+    read = evaluate_images(model, images, Request.of(**settings))
     given = lp.compare(model, *images.tensors(model.dtype), **settings)
     assert torch.equal(read.points.distance, given.points.distance)
     assert bool(torch.isfinite(read.points.distance).any())
@@ -111,9 +111,8 @@ def test_a_data_set_and_its_tensors_compare_alike(
 def test_one_block_is_in_memory_at_a_time(
     model: lp.CertifiedClassifier, one_at_a_time: OneAtATime, skip_certified: bool
 ) -> None:
-    compare_images(
-        model, one_at_a_time, eps=EPS, attacks=[Seeded()], audit=2, skip_certified=skip_certified, batch_size=8
-    )
+    request = Request.of(EPS, [Seeded()], audit=2, skip_certified=skip_certified, batch_size=8)
+    evaluate_images(model, one_at_a_time, request)
     assert len(one_at_a_time.reads) > 8
 
 
@@ -123,7 +122,7 @@ def test_blocks_with_nothing_to_attack_are_not_read(model: lp.CertifiedClassifie
     labels = (prediction + 1) % 3
     labels[27] = prediction[27]
     images = dataclasses.replace(one_at_a_time, labels=labels)
-    compare_images(model, images, eps=4.0, attacks=[Seeded()], audit=0, batch_size=8)
+    evaluate_images(model, images, Request.of(4.0, [Seeded()], audit=0, batch_size=8))
     looked_at_before_the_proof, *reads = images.reads
     assert looked_at_before_the_proof == 0
     assert reads == [0, 8, 16, 24, 32, 40, 48, 24]
@@ -155,21 +154,23 @@ def test_data_that_do_not_keep_their_word_are_refused(model: lp.CertifiedClassif
 
     parts = (images.pixels, images.labels, images.name, images.source)
     with pytest.raises(lp.DataError, match="drawn: images 0 to 7 are not the ones its labels announce"):
-        certify_images(model, Shuffled(*parts), eps=EPS, batch_size=8)
+        evaluate_images(model, Shuffled(*parts), Request.of(EPS, batch_size=8))
     with pytest.raises(lp.DataError, match="drawn: 24 of 50 images could be read"):
-        certify_images(model, Short(*parts), eps=EPS, batch_size=8)
+        evaluate_images(model, Short(*parts), Request.of(EPS, batch_size=8))
 
 
 def test_bad_images_are_refused_before_the_proof(
     model: lp.CertifiedClassifier, images: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lip_plugin.evaluate.certified.certify_together", None)
+    monkeypatch.setattr("lip_plugin.evaluate.evaluation.certify_together", None)
     wide = dataclasses.replace(images, pixels=np.zeros((50, 1, 4, 5), np.uint8))
     with pytest.raises(lp.DataError, match=r"shape \(50, 1, 4, 5\); this model expects \(B, 1, 4, 4\)"):
-        certify_images(model, wide, eps=EPS)
+        evaluate_images(model, wide, Request.of(EPS))
     with pytest.raises(lp.DataError, match="classes 0 to 2"):
-        certify_images(model, dataclasses.replace(images, labels=images.labels + 1), eps=EPS)
+        evaluate_images(model, dataclasses.replace(images, labels=images.labels + 1), Request.of(EPS))
     with pytest.raises(lp.DataError, match="drawn has no images"):
-        certify_images(model, dataclasses.replace(images, pixels=images.pixels[:0], labels=images.labels[:0]), eps=EPS)
+        evaluate_images(
+            model, dataclasses.replace(images, pixels=images.pixels[:0], labels=images.labels[:0]), Request.of(EPS)
+        )
     with pytest.raises(lp.ConfigError, match="batch_size"):
-        certify_images(model, images, eps=EPS, batch_size=0)
+        evaluate_images(model, images, Request.of(EPS, batch_size=0))

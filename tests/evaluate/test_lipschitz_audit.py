@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import lip_plugin as lp
-from lip_plugin.evaluate import certify_images, lipschitz_audit
+from lip_plugin.evaluate import Request, evaluate_images, lipschitz_audit
 from lip_plugin.evaluate.certified import given_images
 from lip_plugin.network import float64_program
 
@@ -83,7 +83,7 @@ def test_a_bound_one_per_cent_too_low_is_refuted(monkeypatch: pytest.MonkeyPatch
     x = images()
     data = given_images(model, x, float64_program(model)(x).argmax(1))
     with pytest.raises(lp.SoundnessError, match="unsound Lipschitz bound") as caught:
-        certify_images(model, data, eps=0.01, lipschitz_audit=True)
+        evaluate_images(model, data, Request.of(0.01, audit_lipschitz=True))
     report = caught.value.report
     assert isinstance(report, lp.Report)
     assert report.status == "failed" and len(report.problems) == 1

@@ -11,8 +11,9 @@ from torch import Tensor
 
 import lip_plugin as lp
 from lip_plugin.evaluate import EmpiricalAttack
+from lip_plugin.evaluate.request import KEPT_PICTURES
 from lip_plugin.evaluate.results import AdversarialImage
-from lip_plugin.evaluate.work import KEPT_PICTURES, Findings
+from lip_plugin.evaluate.work import Findings
 from lip_plugin.network import float64_program
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from torch import nn
 import lip_plugin as lp
 from lip_plugin.data import ImageSet, checked_image_set
-from lip_plugin.evaluate import EmpiricalAttack, certify_images, compare_images
+from lip_plugin.evaluate import EmpiricalAttack, Request, evaluate_images
 from lip_plugin.ranks import joined_ranks
 from lip_plugin.report import points_csv, report_document
 
@@ -65,7 +65,7 @@ class Defect(Seeded):
 
 torn = Torn(data.pixels, data.labels, data.name, data.source)
 compare = {"eps": (0.05, 0.4, 1.0), "attacks": [Seeded(), "autoattack:square?n_queries=20"], "batch_size": 8}
-inflated = importlib.import_module("lip_plugin.evaluate.compare")
+inflated = importlib.import_module("lip_plugin.evaluate.evaluation")
 honest = inflated.certify_together
 
 def overstated(*arguments, **settings):
@@ -74,12 +74,16 @@ def overstated(*arguments, **settings):
 
 with joined_ranks("cpu", gradients=False) as ranks:
     jobs = {
-        "certify": lambda: certify_images(model, data, eps=(0.05, 0.4), batch_size=8, ranks=ranks),
-        "aware": lambda: compare_images(model, data, **compare, audit=4, ranks=ranks),
-        "full": lambda: compare_images(model, data, **compare, audit=0, skip_certified=False, ranks=ranks),
-        "torn": lambda: certify_images(model, torn, eps=0.1, batch_size=8, ranks=ranks),
-        "bug": lambda: compare_images(model, data, eps=1.0, attacks=[Defect()], audit=0, batch_size=8, ranks=ranks),
-        "unsound": lambda: compare_images(model, data, **compare, audit=4, ranks=ranks),
+        "certify": lambda: evaluate_images(model, data, Request.of((0.05, 0.4), batch_size=8), ranks=ranks),
+        "aware": lambda: evaluate_images(model, data, Request.of(**compare, audit=4), ranks=ranks),
+        "full": lambda: evaluate_images(
+            model, data, Request.of(**compare, audit=0, skip_certified=False), ranks=ranks
+        ),
+        "torn": lambda: evaluate_images(model, torn, Request.of(0.1, batch_size=8), ranks=ranks),
+        "bug": lambda: evaluate_images(
+            model, data, Request.of(1.0, [Defect()], audit=0, batch_size=8), ranks=ranks
+        ),
+        "unsound": lambda: evaluate_images(model, data, Request.of(**compare, audit=4), ranks=ranks),
     }
     for name, job in jobs.items():
         inflated.certify_together = overstated if name == "unsound" else honest

@@ -14,7 +14,7 @@ from torch import Tensor
 import lip_plugin as lp
 from lip_plugin.cli import run
 from lip_plugin.data import ImageSet
-from lip_plugin.evaluate import certify_images, gradient_over_pair_bound
+from lip_plugin.evaluate import Request, evaluate_images, gradient_over_pair_bound
 from lip_plugin.evaluate.certified import given_images
 from lip_plugin.evaluate.tightness import tightness_estimate
 from lip_plugin.network import Activation, Dense, Flatten, Head, Operator
@@ -109,13 +109,13 @@ def test_median_is_over_right_and_certified_images_alone() -> None:
     model = network(halves, Activation("relu"), rows=[[1.0, -1.0], [-1.0, 1.0]])
     x = pixels((0.9, 0.2), (0.9, 0.8), (0.8, 0.3), (0.2, 0.9), (0.9, 0.7), (0.1, 0.2))
     y = torch.tensor([0, 1, 0, 1, 1, 0])  # the second and the fifth are wrong; the last one is a tie
-    report = certify_images(model, given_images(model, x, y), eps=0.01, tightness=True)
+    report = evaluate_images(model, given_images(model, x, y), Request.of(0.01, tightness=True))
     assert report.tightness is not None
     assert report.tightness.images == 3
     assert report.tightness.median == pytest.approx(math.sqrt(0.5), rel=1e-8)
-    none = certify_images(model, given_images(model, x[-1:], y[-1:]), eps=0.01, tightness=True)
+    none = evaluate_images(model, given_images(model, x[-1:], y[-1:]), Request.of(0.01, tightness=True))
     assert none.tightness is None
-    assert certify_images(model, given_images(model, x, y), eps=0.01).tightness is None, "nobody asked"
+    assert evaluate_images(model, given_images(model, x, y), Request.of(0.01)).tightness is None, "nobody asked"
     assert "median_gradient_over_pair_bound" not in report_document(none)["lipschitz"]
 
 

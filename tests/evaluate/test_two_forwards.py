@@ -19,8 +19,8 @@ from lip_plugin.cli import run
 from lip_plugin.data import load_shipped
 from lip_plugin.evaluate import EmpiricalAttack, certify_report, compare_certified
 from lip_plugin.evaluate.audit import contradictions
-from lip_plugin.evaluate.plan import attack_plan
 from lip_plugin.evaluate.programs import refutes
+from lip_plugin.evaluate.request import Request
 from lip_plugin.evaluate.restated import restated
 from lip_plugin.evaluate.view import AttackView
 from lip_plugin.evaluate.work import Findings
@@ -196,7 +196,7 @@ def test_an_inflated_certificate_of_the_forward_is_caught(shift: float) -> None:
     real = lp.certify(model, x).radius
     inflated = dataclasses.replace(honest, radius=torch.maximum(honest.radius, 1.02 * real))
     eps = sorted({float(radius) for radius in (1.01 * real).tolist() if radius > 0})
-    plan = attack_plan(eps, [Step()], 0, False, 0, None)
+    plan = Request.of(eps, [Step()], audit=0, skip_certified=False)
     assert compare_certified(model, x, y, honest, plan).status == "ok"
     with pytest.raises(lp.SoundnessError, match="unsound certificate"):
         compare_certified(model, x, y, inflated, plan)

@@ -14,7 +14,7 @@ import torch
 import lip_plugin as lp
 from lip_plugin.certificates import LayerBound
 from lip_plugin.evaluate import AuditResult, DatasetSummary, EpsResult, ModelSummary
-from lip_plugin.evaluate.results import AdversarialImage, Cost, Difference, Options, Points, Request, StageRecord
+from lip_plugin.evaluate.results import AdversarialImage, Cost, Difference, Options, Points, StageRecord
 from lip_plugin.report import html
 
 EPS = 36 / 255
@@ -54,7 +54,8 @@ def report() -> lp.Report:
         ),
         differences=(Difference(EPS, 3, "undecided", "broken"),),
         input_shape=(1, 2, 2),
-        request=Request(audit=2, batch_size=256),
+        audit_asked=2,
+        batch_size=256,
         stages=(
             StageRecord(EPS, "audit autoattack:apgd-ce", 1, 0, 111),
             StageRecord(EPS, "autoattack:fab-t", 2, 1, 889),

@@ -82,7 +82,7 @@ def test_infinite_averages_are_null(report: lp.Report) -> None:
 
 
 def test_an_older_report_without_a_shape_has_no_linf_column(report: lp.Report) -> None:
-    bare = dataclasses.replace(report, input_shape=None, request=None)
+    bare = dataclasses.replace(report, input_shape=None, audit_asked=None, batch_size=None)
     document = report_document(bare)
     assert document["statistics"]["eps"][0]["linf_eps"] is None
     assert document["request"]["input_shape"] is None

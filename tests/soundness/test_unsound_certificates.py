@@ -16,7 +16,7 @@ from torch import Tensor
 
 import lip_plugin as lp
 from lip_plugin.bounds import conv_norm_estimate, dense_norm_estimate
-from lip_plugin.evaluate import Plan, compare_certified, get_attack
+from lip_plugin.evaluate import Request, compare_certified, get_attack
 from lip_plugin.network import Conv, Dense, Flatten, Head, MinMax
 from lip_plugin.network.operators import PixelUnshuffle
 
@@ -148,7 +148,7 @@ def test_leaving_out_every_logit_that_ties_with_the_largest_certifies_a_tie() ->
     logits = model(x)
     behind = logits.amax() - logits.masked_fill(logits == logits.amax(), -torch.inf).amax()
     unsound = dataclasses.replace(honest, radius=behind.double().view(1))
-    plan = Plan((0.1,), (get_attack("autoattack:apgd-ce"),), audit=1, skip_certified=True, seed=0, block_size=1)
+    plan = Request(eps=(0.1,), attacks=(get_attack("autoattack:apgd-ce"),), audit=1, batch_size=1)
     assert compare_certified(model, x, y, honest, plan).status == "ok"
     with pytest.raises(lp.SoundnessError, match="unsound certificate"):
         compare_certified(model, x, y, unsound, plan)

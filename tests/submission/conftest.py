@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import lip_plugin as lp
 from lip_plugin.data import LabelledImages, load_npz
-from lip_plugin.evaluate import EmpiricalAttack, compare_images
+from lip_plugin.evaluate import EmpiricalAttack, Request, evaluate_images
 from lip_plugin.evaluate.results import Cost
 from lip_plugin.submission.boards.own import OwnBoard
 from lip_plugin.submission.evaluation import make_submission, stored_card
@@ -103,7 +103,7 @@ Make = Callable[..., Made]
 
 @pytest.fixture(scope="session")
 def make(model_dir: Path, data_file: Path) -> Make:
-    """make(**settings of compare_images): evaluate with `TwoSteps` and make a submission; cost is set to nothing."""
+    """make(**settings of `Request.of`): evaluate with `TwoSteps` and make a submission; cost is set to nothing."""
 
     def made(**settings: Any) -> Made:
         model, images = lp.load_model(model_dir), load_npz(data_file)
@@ -116,7 +116,7 @@ def make(model_dir: Path, data_file: Path) -> Make:
             "pictures": None,
             **settings,
         }
-        report = compare_images(model, images, **chosen)
+        report = evaluate_images(model, images, Request.of(**chosen))
         report = dataclasses.replace(report, cost=Cost(0.0, 0.0, report.cost.attack_forwards))
         report = report.described(model=dataclasses.replace(report.model, name=card.name, sha256=card.sha256))
         submission, perturbations = make_submission(OwnBoard(), card, model, images, report)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import lip_plugin as lp
 from lip_plugin.errors import RefusedError
-from lip_plugin.evaluate import compare_images
+from lip_plugin.evaluate import Request, evaluate_images
 from lip_plugin.evaluate.given import GivenImages
 from lip_plugin.evaluate.results import AdversarialImage
 from lip_plugin.submission.perturbations import (
@@ -76,7 +76,7 @@ def rounded_away(eps: float) -> Rounded:
     head.weight.data, head.bias.data = torch.tensor([[1.0], [0.0]]), torch.tensor([-3.5e-8, 0.0])
     model = lp.wrap(nn.Flatten().eval(), head.eval(), input_shape=(1, 1, 1))
     x, point = torch.tensor([[[[0.9]]]]), torch.tensor([[[3.2e-8]]])
-    nothing = compare_images(model, GivenImages(x, torch.tensor([0])), eps=eps, attacks=["autoattack:fab-t"], audit=0)
+    nothing = evaluate_images(model, GivenImages(x, torch.tensor([0])), Request.of(eps, ["autoattack:fab-t"], audit=0))
     distance = (x[0].double() - point.double()).flatten()
     points = dataclasses.replace(nothing.points, distance=distance)
     report = dataclasses.replace(nothing, points=points, adversarial=(AdversarialImage(0, x[0], point),))

@@ -51,10 +51,10 @@ def test_the_log_is_in_the_document(made: Any) -> None:
 def test_as_many_pictures_are_kept_as_asked_for(model_dir: Any, data_file: Any, pictures: int | None) -> None:
     import lip_plugin as lp
     from lip_plugin.data import load_npz
-    from lip_plugin.evaluate import compare_images
+    from lip_plugin.evaluate import Request, evaluate_images
 
     model, images = lp.load_model(model_dir), load_npz(data_file)
-    report = compare_images(model, images, eps=0.5, attacks=["autoattack:fab-t"], audit=0, pictures=pictures)
+    report = evaluate_images(model, images, Request.of(0.5, ["autoattack:fab-t"], audit=0, pictures=pictures))
     broken = report.points.distance.isfinite().nonzero().squeeze(1).tolist()
     assert len(broken) > 5
     assert [picture.index for picture in report.adversarial] == broken[:pictures]

@@ -89,7 +89,7 @@ def described(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
 
 @pytest.fixture
 def no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lip_plugin.evaluate.compare_images", lambda *_, **__: pytest.fail("attacked all the same"))
+    monkeypatch.setattr("lip_plugin.cli.task.evaluate_images", lambda *_, **__: pytest.fail("attacked all the same"))
 
 
 def test_a_bundle_from_end_to_end(submit: Any, model_dir: Path, data_file: Path, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_robustbench_refuses_fashion_mnist(lip: Any, tmp_path: Path) -> None:
 def test_a_contradicted_certificate_is_shown_and_never_written(
     submit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = importlib.import_module("lip_plugin.evaluate.compare")
+    module = importlib.import_module("lip_plugin.evaluate.evaluation")
     certify = module.certify_together
 
     def too_large(*arguments: Any, **settings: Any) -> Any:

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias, TypeVar
+from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
 from torch import Tensor
 
@@ -108,6 +108,20 @@ def window_entries(channels: int, windows: tuple[Windows, ...]) -> int:
     return sum(channels * math.prod(axis.taps * axis.outputs for axis in pair) for pair in windows)
 
 
+class NormEstimates(Protocol):
+    """What the estimate of an operator's Lipschitz constant is made of: scalars on one device, in one dtype."""
+
+    one: Tensor
+
+    def of(self, operator: Operator, input_shape: Shape) -> Tensor:
+        """The norm of a `LinearOperator`'s linear part, from below; differentiable in its tensors."""
+        ...
+
+    def constant(self, operator: Operator, input_shape: Shape) -> Tensor:
+        """The bound of an operator without tensors, which training does not change."""
+        ...
+
+
 Rounding: TypeAlias = Callable[[Tensor, Tensor, Tensor], RoundingAt]
 """From inputs x (B, ...), what an operator makes of them in float64, and upper bounds (B,) of ||x||."""
 
@@ -150,6 +164,17 @@ class Operator(ABC):
         """
         term = self.rounding_term(input_shape, FLOAT32_UNIT)
         return lambda x, y, norm: RoundingAt.by_term(term, norm)
+
+    def lipschitz_estimate(self, input_shape: Shape, norms: NormEstimates) -> Tensor:
+        """What `lipschitz_upper_bound` comes to with estimated norms: a scalar for training, never a certificate.
+
+        Differentiable in the tensors. An operator without tensors need not answer. Raises UnsupportedLayerError.
+        """
+        if self.tensors():
+            raise UnsupportedLayerError(
+                f"operator {self.kind!r} has no estimate for training; its class must define lipschitz_estimate"
+            )
+        return norms.constant(self, input_shape)
 
     @abstractmethod
     def windows(self, input_shape: Shape) -> tuple[Windows, ...]:

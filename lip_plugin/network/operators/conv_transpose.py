@@ -15,7 +15,6 @@ from lip_plugin.bounds.rounding import gamma, mul_up, sqrt_up
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network.operators.base import (
     FLOAT32_UNIT,
-    Operator,
     Rounding,
     RoundingAt,
     RoundingTerm,
@@ -26,13 +25,14 @@ from lip_plugin.network.operators.base import (
     require_tensor,
     window_entries,
 )
+from lip_plugin.network.operators.linear import LinearOperator
 from lip_plugin.network.operators.plain_layer import PlainLayer, changed, short, weight_keywords
 from lip_plugin.network.operators.rounding import affine_rounding, bias_norm_upper_bound
 from lip_plugin.types import Shape
 
 
 @dataclass(frozen=True, eq=False)
-class ConvTranspose(Operator):
+class ConvTranspose(LinearOperator):
     """`F.conv_transpose2d`: weight (I, O/groups, kh, kw), bias (O,), padding taken off both ends of an axis.
 
     Without its bias the adjoint of the convolution with the same weight from the output's map to the input's, of
@@ -69,8 +69,14 @@ class ConvTranspose(Operator):
                 )
 
     def apply(self, x: Tensor) -> Tensor:
+        return self._transposed(x, self.bias)
+
+    def linear_part(self, x: Tensor) -> Tensor:
+        return self._transposed(x, None)
+
+    def _transposed(self, x: Tensor, bias: Tensor | None) -> Tensor:
         how = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
-        return F.conv_transpose2d(x, self.weight, self.bias, *how)
+        return F.conv_transpose2d(x, self.weight, bias, *how)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         channels, *sizes = require_map(input_shape, self.kind)

@@ -38,12 +38,11 @@ def _settings(report: Report) -> dict[str, Any]:
         "eps": tuple(format_eps(result.eps) for result in report.eps),
         "arithmetic": report.arithmetic,
     }
-    request = report.request
-    if request is not None:
-        settings["batch_size"] = request.batch_size
+    if report.batch_size is not None:
+        settings["batch_size"] = report.batch_size
     if report.attacks:
         settings |= {"attacks": report.attacks, "skip_certified": report.skipped_certified}
         settings |= {"seed": report.environment["seed"]}
-        if request is not None:
-            settings["audit"] = request.audit
+        if report.audit_asked is not None:
+            settings["audit"] = report.audit_asked
     return settings

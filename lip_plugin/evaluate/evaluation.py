@@ -1,0 +1,79 @@
+"""A whole evaluation: proofs, attacks beside them, and what else was asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import torch
+
+from lip_plugin.data import LabelledImages
+from lip_plugin.errors import SoundnessError
+from lip_plugin.evaluate.audit import audit_stages
+from lip_plugin.evaluate.blocks import Blocks
+from lip_plugin.evaluate.certified import certify_together, checked_blocks
+from lip_plugin.evaluate.lipschitz_audit import LIPSCHITZ_AUDIT_IMAGES, LipschitzAudit, audit_lipschitz
+from lip_plugin.evaluate.request import Request
+from lip_plugin.evaluate.results import Report
+from lip_plugin.evaluate.side_by_side import attack_beside
+from lip_plugin.evaluate.tightness import tightness_estimate
+from lip_plugin.network import CertifiedClassifier
+from lip_plugin.ranks import Ranks
+
+
+def evaluate_images(
+    model: CertifiedClassifier,
+    images: LabelledImages,
+    request: Request,
+    *,
+    ranks: Ranks | None = None,
+    progress: bool = False,
+) -> Report:
+    """Prove a radius for every image and attack beside the proof, where attacks were asked for.
+
+    Images are read block by block: memory does not grow with their pixels. The report keeps the closest adversarial
+    point of the first ``request.pictures`` images that have one; of None it keeps all, and memory then grows with them.
+    With several ``ranks`` each certifies and attacks its own blocks, and every rank returns the same report as one
+    process would, or raises the same error. An attack reads a block only where something in it is left to attack.
+    Raises DataError (an unreadable picture, pixels, labels), ConfigError, UnsupportedLayerError,
+    MissingDependencyError; SoundnessError, carrying the report, where an adversarial point lies inside its own image's
+    radius, or the bound is refuted.
+    """
+    ranks = ranks or Ranks()
+
+    def prepared() -> Blocks:
+        if request.audits:
+            audit_stages(model.num_classes)  # a missing library is an error before the work, not after it
+        return checked_blocks(model, images, request, ranks)
+
+    blocks = ranks.together(prepared)
+    started = time.perf_counter()
+    certificate = certify_together(model, blocks, arithmetic=request.arithmetic, progress=progress)
+    seconds = time.perf_counter() - started
+    report = attack_beside(model, blocks, certificate, request, progress=progress, certify_seconds=seconds)
+    if request.tightness:
+        report = _with_tightness(report, model, images, ranks)
+    return _audited(report, model, images, ranks) if request.audit_lipschitz else report
+
+
+def _with_tightness(report: Report, model: CertifiedClassifier, images: LabelledImages, ranks: Ranks) -> Report:
+    """With what the leader found; the same on every rank."""
+    certificate = report.points.certificate
+    found = ranks.gather(
+        ranks.together(lambda: tightness_estimate(model, images, certificate) if ranks.leads else None)
+    )
+    return dataclasses.replace(report, tightness=next(filter(None, found), None))
+
+
+def _audited(report: Report, model: CertifiedClassifier, images: LabelledImages, ranks: Ranks) -> Report:
+    """With the leader's search; the same on every rank."""
+
+    def search() -> LipschitzAudit:
+        first = images.first(min(len(images), LIPSCHITZ_AUDIT_IMAGES))
+        return audit_lipschitz(model, torch.cat([x for x, _ in first.blocks(LIPSCHITZ_AUDIT_IMAGES, model.dtype)]))
+
+    (audit,) = (found for found in ranks.gather(ranks.together(lambda: search() if ranks.leads else None)) if found)
+    report = report.audited(audit)
+    if report.status == "failed":
+        raise SoundnessError(report.problems[-1], report)
+    return report
