@@ -40,6 +40,9 @@ _Linear: TypeAlias = "Conv | Dense"
 _MOVES = (Flatten, Reshape, Gather, ChannelShuffle, PixelShuffle, PixelUnshuffle, SpatialShift)
 """What only moves entries, and so moves the numbers that they were multiplied by."""
 
+_FARTHEST = 16
+"""Layers that a scale is carried past: each moves a whole activation, for every scale."""
+
 _SMALLEST = torch.finfo(torch.float64).smallest_normal
 
 
@@ -168,7 +171,7 @@ def _carried(
 ) -> tuple[int, Tensor] | None:
     """The next linear layer, and the channel of the scale that arrives at each of its input channels."""
     values = _spread(channels, shapes[index])  # a channel for every entry
-    for place in range(index + 1, len(layers)):
+    for place in range(index + 1, min(index + _FARTHEST, len(layers))):
         layer = layers[place]
         if isinstance(layer, _MOVES):
             values = layer.apply(values[None])[0]

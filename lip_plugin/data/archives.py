@@ -28,6 +28,9 @@ UNREADABLE = (
 )
 
 
+_FIRST, _END = b"PK\x03\x04", b"PK\x05\x06"
+_END_BYTES = 22  # of the end record of a zip file without a comment
+
 # Of simple arrays; 3.0 is for names of fields beyond Latin-1.
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -45,6 +48,18 @@ def read_npz(path: Path, keys: tuple[str, str]) -> tuple[npt.NDArray[Any], npt.N
         reason = "no such file" if isinstance(error, FileNotFoundError) else error
         raise DataError(f"cannot read {path}: {reason}; {expected}") from error
     raise DataError(f"{path} lacks {missing}; {expected}")
+
+
+def require_lone_entries(content: bytes, archive: zipfile.ZipFile) -> None:
+    """Raise ValueError for a zip file with anything before, after or beside its entries, or two of one name.
+
+    Readers differ in which of the two they read, and others may take the file for something else than a zip file.
+    """
+    names = archive.namelist()
+    if len(set(names)) != len(names):
+        raise ValueError("two entries of one name")
+    if not content.startswith(_FIRST) or content[-_END_BYTES:][:4] != _END:
+        raise ValueError("bytes around the entries of the zip file")
 
 
 def require_honest_sizes(archive: zipfile.ZipFile, keys: tuple[str, str]) -> None:

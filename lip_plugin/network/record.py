@@ -94,6 +94,9 @@ def write_network(network: Network, directory: Path, description: Mapping[str, A
             )
     check_size(network.layers, network.input_shape)
     weights = dump_weights(network)
-    card = json.dumps({**description, **technical_record(network, weights)}, indent=1, ensure_ascii=False)
     write_atomically(directory / WEIGHTS_FILE, weights)
-    write_atomically(directory / CARD_FILE, (card + "\n").encode())
+    write_atomically(directory / CARD_FILE, card_text({**description, **technical_record(network, weights)}).encode())
+
+
+def card_text(card: Mapping[str, Any]) -> str:
+    return json.dumps(card, indent=1, ensure_ascii=False) + "\n"

@@ -7,6 +7,7 @@ are all that the rest of the library asks. Letters: B batch, C channels, H W map
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -102,6 +103,11 @@ def map_windows(
     return ((high, wide),)
 
 
+def window_entries(channels: int, windows: tuple[Windows, ...]) -> int:
+    """Entries of all windows side by side."""
+    return sum(channels * math.prod(axis.taps * axis.outputs for axis in pair) for pair in windows)
+
+
 class NormEstimates(Protocol):
     """What the estimate of an operator's Lipschitz constant is made of: scalars on one device, in one dtype."""
 
@@ -180,7 +186,15 @@ class Operator(ABC):
 
     @abstractmethod
     def work(self, input_shape: Shape) -> int:
-        """Products of a forward pass of one image and, roughly, of the proof."""
+        """Products of a forward pass of one image, roughly; what only moves or compares entries counts them."""
+
+    def proof_work(self, input_shape: Shape) -> int:
+        """Products of `lipschitz_upper_bound`, roughly, chains apart; none where it follows from a formula."""
+        return 0
+
+    def held(self, input_shape: Shape) -> int:
+        """Entries that a forward pass of one image holds at once, chains apart."""
+        return math.prod(input_shape) + math.prod(self.output_shape(input_shape))
 
     @abstractmethod
     def plain_layer(self, input_shape: Shape) -> PlainLayer:
