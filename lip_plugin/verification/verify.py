@@ -6,6 +6,7 @@ Two steps: the claimed values against the measured ones, and every text file aga
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -222,10 +223,19 @@ def _evaluation_checks(bundle: _Bundle, images: LabelledImages, found: Verificat
     yield from _unknown_files(bundle, derived)
     yield from document_checks(bundle.directory, derived, written_by=manifest.lip_plugin)
     if ADVERSARIAL_IMAGES in manifest.files:
-        expected = adversarial_images(images, bundle.stored, report.points.distance)
-        yield saved_tensors_check(bundle.directory, ADVERSARIAL_IMAGES, "adversarial images", expected)
+        yield _adversarial_check(bundle, images, report)
     found.report = dataclasses.replace(report, adversarial=first_pictures(images, bundle.stored))
     found.statement = certificate_statement(claimed)
+
+
+def _adversarial_check(bundle: _Bundle, images: LabelledImages, report: Report) -> Check:
+    """All images are put into memory only where the file has as many bytes as they take."""
+    found = (bundle.directory / ADVERSARIAL_IMAGES).stat().st_size
+    least = 4 * len(images) * math.prod(images.image_shape)
+    if found < least:
+        return check(ADVERSARIAL_IMAGES, "bytes", f"at least {least}", found, agrees=False)
+    expected = adversarial_images(images, bundle.stored, report.points.distance)
+    return saved_tensors_check(bundle.directory, ADVERSARIAL_IMAGES, "adversarial images", expected)
 
 
 def _plain_check(bundle: _Bundle, images: LabelledImages, report: Report) -> Check:
