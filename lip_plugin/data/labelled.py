@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lip_plugin.data.images import ImageSet
+from lip_plugin.schema.report import DataManifest
 
 
 class LabelledImages(Protocol):
@@ -34,7 +35,16 @@ class LabelledImages(Protocol):
         """Classes of the data set, of which some may have no image here; None where nothing says."""
         ...
 
+    @property
+    def manifest(self) -> DataManifest | None:
+        """Which files they were taken from; None where they are arrays."""
+        ...
+
     def __len__(self) -> int: ...
+
+    def part(self, index: npt.NDArray[np.int64]) -> LabelledImages:
+        """The images that ``index`` (M,) names, in its order."""
+        ...
 
     def first(self, count: int | None) -> LabelledImages:
         """The first ``count`` images in file order. Raises DataError where there are fewer."""
@@ -56,4 +66,4 @@ def load_into_memory(images: LabelledImages) -> ImageSet:
         return images
     blocks = [(x.mul(255).round().to(torch.uint8), y) for x, y in images.blocks(256, torch.float32)]
     pixels, labels = (torch.cat(column).numpy() for column in zip(*blocks, strict=True))
-    return ImageSet(pixels, labels, images.name, images.source, images.split, images.num_classes)
+    return ImageSet(pixels, labels, images.name, images.source, images.split, images.num_classes, images.manifest)

@@ -17,8 +17,10 @@ from torch.utils.data import DataLoader, Dataset
 from lip_plugin.data.images import check_count
 from lip_plugin.data.optional import require
 from lip_plugin.data.pictures import PictureSource
+from lip_plugin.data.selection import SelectedPictures
 from lip_plugin.data.workers import leave_signals_to_the_parent, one_line_errors
 from lip_plugin.errors import DataError
+from lip_plugin.schema.report import DataManifest
 
 Transform = Callable[[Tensor], Tensor]
 """uint8 (3, H, W) to uint8 (3, crop, crop)."""
@@ -41,8 +43,6 @@ class PictureSet:
     crop: int = 224
     resize: int = 256
     workers: int = 0
-    count: int | None = None
-    """How many of them, from the first on; None is all."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.crop <= self.resize:
@@ -55,7 +55,7 @@ class PictureSet:
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
-        return self.pictures.labels[: self.count]
+        return self.pictures.labels
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -66,12 +66,21 @@ class PictureSet:
     def num_classes(self) -> int:
         return len(self.pictures.classes)
 
+    @property
+    def manifest(self) -> DataManifest | None:
+        """See `PictureSource`."""
+        return self.pictures.manifest
+
     def first(self, count: int | None) -> PictureSet:
         """The first ``count`` pictures of the source. Raises DataError where there are fewer."""
         if count is None:
             return self
         check_count(count, len(self), self.source)
-        return dataclasses.replace(self, count=count)
+        return self.part(np.arange(count))
+
+    def part(self, index: npt.NDArray[np.int64]) -> PictureSet:
+        """The pictures that ``index`` (M,) names, in its order."""
+        return dataclasses.replace(self, pictures=SelectedPictures(self.pictures, index))
 
     def blocks(
         self, size: int, dtype: torch.dtype, *, first: int = 0, step: int = 1

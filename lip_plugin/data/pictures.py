@@ -15,10 +15,11 @@ from lip_plugin.data.archives import UNREADABLE
 from lip_plugin.data.optional import require
 from lip_plugin.data.picture_kinds import FORMATS, KindError, opaque_rgb
 from lip_plugin.errors import CheckpointError, DataError
+from lip_plugin.schema.report import DataManifest
 from lip_plugin.untrusted import printable, read_regular
 
-PICTURE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff")
-"""Which files of a folder are its pictures."""
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Which files of a folder are its pictures: those of torchvision's ImageFolder."""
 
 _LARGEST_FILE = 256 * 2**20
 _DAMAGED = (*UNREADABLE, SyntaxError, ArithmeticError, AssertionError, struct.error)
@@ -35,6 +36,11 @@ class PictureSource(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Their names; the place is the number."""
+        ...
+
+    @property
+    def manifest(self) -> DataManifest | None:
+        """Which files they were taken from; None where nobody kept count."""
         ...
 
     def __len__(self) -> int: ...

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lip_plugin.data.pictures import PictureSource
+from lip_plugin.schema.report import DataManifest
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class SelectedPictures:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.pictures.classes
+
+    @property
+    def manifest(self) -> DataManifest | None:
+        """Of the whole."""
+        return self.pictures.manifest
 
     def __len__(self) -> int:
         return len(self.index)

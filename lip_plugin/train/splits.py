@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from lip_plugin.data import ImageSet, LabelledImages, PictureSet, PictureSource, download_image_set, load_images
-from lip_plugin.data.selection import SelectedPictures
 from lip_plugin.errors import ConfigError
 from lip_plugin.train.config import TrainConfig
 
@@ -51,14 +48,7 @@ def split_held_out(data: LabelledImages, count: int) -> tuple[LabelledImages, La
     if count >= len(data):
         raise ConfigError(f"held_out={count} leaves nothing to train on; {data.source} has {len(data)} images")
     order = np.random.default_rng(_HELD_OUT_SEED).permutation(len(data))
-    return _part(data, np.sort(order[count:])), _part(data, np.sort(order[:count]))
-
-
-def _part(data: LabelledImages, index: npt.NDArray[np.int64]) -> LabelledImages:
-    if isinstance(data, PictureSet):
-        return dataclasses.replace(data, pictures=SelectedPictures(data.pictures, index))
-    images = _in_memory(data)
-    return dataclasses.replace(images, pixels=images.pixels[index], labels=images.labels[index])
+    return data.part(np.sort(order[count:])), data.part(np.sort(order[:count]))
 
 
 def _in_memory(data: LabelledImages) -> ImageSet:
