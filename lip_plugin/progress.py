@@ -14,7 +14,9 @@ Advance = Callable[[int, str], None]
 
 
 @contextmanager
-def progress_bar(description: str, *, total: int, unit: str = "images", enabled: bool = True) -> Generator[Advance]:
+def progress_bar(
+    description: str, *, total: int | None, unit: str = "images", enabled: bool = True
+) -> Generator[Advance]:
     """A bar with throughput and time left. The yielded function advances it."""
     bar = _bar(unit) if enabled else None
     if bar is None:

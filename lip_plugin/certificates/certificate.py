@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from lip_plugin.bounds import row_norms_upper_bound
 from lip_plugin.certificates.arithmetic import certifying_arithmetic, require_arithmetic, require_own_surroundings
 from lip_plugin.certificates.enclosure import INFLATION, EnclosedForward, Enclosure
-from lip_plugin.certificates.inputs import check_images
+from lip_plugin.certificates.inputs import Batches, check_images, images_of_batches
 from lip_plugin.certificates.lipschitz import pair_bound, settled_bound, settled_pair_bound
 from lip_plugin.certificates.program import FLOAT64, require_program
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.network import CertifiedClassifier, RoundingTerm, inexact_float32, require_unaltered
 from lip_plugin.progress import progress_bar
+from lip_plugin.types import parse_eps
 
 _DEFAULT_BATCH = 256
 _UNDERFLOW = 2.0**-1000
@@ -55,32 +58,58 @@ class Certificate:
     def __len__(self) -> int:
         return len(self.prediction)
 
+    def certified(self, eps: float | str) -> Tensor:
+        """(B,) bool: ``radius > eps``, so that no perturbation of L2 norm up to eps changes the prediction.
+
+        Says nothing about the label. Raises ConfigError for what is no radius.
+        """
+        return self.radius > parse_eps(eps)
+
+    def __repr__(self) -> str:
+        told = [f"{len(self):,} image{'' if len(self) == 1 else 's'}"]
+        if len(self):
+            shown = (self.radius.median(), self.radius.max())
+            median, largest = (math.floor(1e4 * float(radius)) / 1e4 for radius in shown)
+            told.append(f"radius {median:g} in the median, {largest:g} at most")
+        disagreeing = int(self.disagrees.sum())
+        told += [f"model(x) DISAGREES on {disagreeing}"] if disagreeing else []
+        return f"Certificate({'; '.join(told)}; arithmetic {self.arithmetic}; network {self.digest[:12]})"
+
 
 def certify(
     model: CertifiedClassifier,
-    x: Tensor,
+    x: Tensor | Batches,
     *,
     arithmetic: str = "real",
     batch_size: int | None = None,
     progress: bool = False,
 ) -> Certificate:
-    """Prove a radius for every image of x (B, C, H, W) in [0,1].
+    """Prove a radius for every image of x (B, C, H, W) in [0,1], or of the batches of a ``DataLoader`` or an iterator.
+
+    Batches are tensors or begin with one, (images, labels); what is found is in the order in which they come, and
+    memory does not grow with their number.
 
     radius = min over i != j of (f_j - f_i) / Lip(f_j - f_i), j the prediction, every step rounded so that
     it can only shrink. ``arithmetic`` "real" speaks of the exact function given by the stored weights;
     "float64" also of the rounding of the float64 program at the image and everywhere in the ball; "float32" the
     same of `float32_program` (float32 storage, float64 inside every operator); "forward" of ``model(x)`` itself, in
     the network's own dtype. Where ``model(x)`` gives another label than the certificate, the radius is 0.
-    Raises DataError (shape, range, NaN), ConfigError (arithmetic), UnsupportedLayerError (weights).
+    Raises DataError (shape, range, NaN), ConfigError (arithmetic, ``batch_size`` beside batches), UnsupportedLayerError
+    (weights), and whatever ``x`` raises.
     """
     require_unaltered(model)
     require_arithmetic(arithmetic)
-    check_images(model, x)
-    size = _DEFAULT_BATCH if batch_size is None else batch_size
-    if type(size) is not int or size < 1:
-        raise ConfigError(f"batch_size must be at least 1, got {batch_size!r}")
-    blocks = x.split(size) if len(x) else (x,)
-    with progress_bar("certify", total=len(x), enabled=progress) as advance:
+    if isinstance(x, DataLoader | Iterator):
+        if batch_size is not None:
+            raise ConfigError(f"batch_size is for one tensor, got {batch_size!r} beside batches; leave it out")
+        blocks, total = images_of_batches(x), None
+    else:
+        check_images(model, x)
+        size = _DEFAULT_BATCH if batch_size is None else batch_size
+        if type(size) is not int or size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size!r}")
+        blocks, total = x.split(size) if len(x) else (x,), len(x)
+    with progress_bar("certify", total=total, enabled=progress) as advance:
         return certify_blocks(model, blocks, arithmetic=arithmetic, on_images=lambda count: advance(count, ""))
 
 

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, RandomSampler
 
-from lip_plugin.errors import DataError
+from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.network import CertifiedClassifier, tensor_flaw, way_to_tensor
 from lip_plugin.types import ImageShape
+
+Batches = DataLoader[Any] | Iterator[Tensor | Sequence[Tensor]]
+"""Images (B, C, H, W), or sequences that begin with such; other iterables are more likely a mistake."""
+
+
+def images_of_batches(batches: Batches) -> Iterator[Tensor]:
+    """The images of every batch. Raises ConfigError for a loader that shuffles, DataError for an empty batch."""
+    if isinstance(batches, DataLoader) and isinstance(batches.sampler, RandomSampler):
+        raise ConfigError("the DataLoader shuffles: nobody could tell which radius is which image's; set shuffle=False")
+    return map(_first, batches)
+
+
+def _first(batch: Any) -> Any:
+    if isinstance(batch, Tensor) or not isinstance(batch, list | tuple):
+        return batch
+    if not batch:
+        raise DataError("a batch is empty; expected images (B, C, H, W), or a pair of images and labels")
+    return batch[0]
 
 
 def check_images(model: CertifiedClassifier, x: Tensor) -> None:

@@ -20,6 +20,10 @@ class Prediction:
     radius: Tensor
     digest: str
 
+    def __repr__(self) -> str:
+        abstained = int((self.label == ABSTAIN).sum())
+        return f"Prediction({len(self.label):,} labels, {abstained:,} of them ABSTAIN; network {self.digest[:12]})"
+
 
 def predict(
     model: CertifiedClassifier, x: Tensor, *, eps: float, arithmetic: str = "forward", batch_size: int | None = None
@@ -28,8 +32,9 @@ def predict(
 
     Raises as `certify`.
     """
-    eps = parse_eps(eps)
+    eps = parse_eps(eps)  # before the work
     certificate = certify(model, x, arithmetic=arithmetic, batch_size=batch_size)
-    vouched = certificate.radius > eps
-    label = torch.where(vouched, certificate.prediction, torch.full_like(certificate.prediction, ABSTAIN))
+    label = torch.where(
+        certificate.certified(eps), certificate.prediction, torch.full_like(certificate.prediction, ABSTAIN)
+    )
     return Prediction(label, certificate.radius, certificate.digest)

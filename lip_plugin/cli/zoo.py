@@ -93,15 +93,14 @@ def _yes(record: DataSet) -> str:
 
 
 def _row(card: ModelCard) -> dict[str, Any]:
-    """Name, data set, size, and the measured figures in percent: what the card says, in whatever form."""
-    proved = card.measured.get("verified_robust_accuracy", {})
-    shares = [f"{share} at {eps}" for eps, share in proved.items()] if isinstance(proved, dict) else [str(proved)]
+    """Name, data set, size, and the measured figures in percent."""
+    proved = card.measured.verified_robust_accuracy or {}
     return {
         "name": card.name,
         "dataset": card.dataset,
         "params": card.params,
-        "clean_accuracy": card.measured.get("clean_accuracy"),
-        "verified_robust_accuracy": ", ".join(shares),
+        "clean_accuracy": card.measured.clean_accuracy,
+        "verified_robust_accuracy": ", ".join(f"{share} at {eps}" for eps, share in proved.items()),
     }
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -122,6 +123,21 @@ class Report:
             self, model=model or self.model, dataset=dataset or self.dataset, options=options or self.options
         )
 
+    def __repr__(self) -> str:
+        return f"Report({view('line')(self)})"
+
+    def __str__(self) -> str:
+        return view("text")(self)
+
+    def save(self, directory: str | Path, *, overwrite: bool = False, gallery: bool | None = None) -> None:
+        """Write ``report.json``, ``points.csv``, ``report.md`` and, with the extra ``report``, ``report.html``.
+
+        A directory that appears only when complete; ``overwrite`` replaces an earlier report, nothing else. ``gallery``
+        puts images beside their adversarial points into the page, None where their data set's terms allow it.
+        Raises ConfigError where writing is impossible.
+        """
+        view("save")(self, Path(directory), overwrite=overwrite, gallery=gallery)
+
     def plot(self) -> dict[str, Figure]:
         """Matplotlib figures: "accuracy", "distances" and "lipschitz", those for which there is something to draw.
 
@@ -147,12 +163,12 @@ class Report:
 
 
 def summarise_model(
-    model: CertifiedClassifier, *, name: str = "unnamed", architecture: str = "", sha256: str = ""
+    model: CertifiedClassifier, *, name: str | None = None, architecture: str = "", sha256: str = ""
 ) -> ModelSummary:
-    """Name and architecture as given, size and digest as they are."""
+    """Name and architecture as given, else the network's own; size and digest as they are."""
     kinds = [layer.kind for layer in model.layers]
     shape = f"{kinds.count('conv')} conv, {kinds.count('dense')} dense"
-    return ModelSummary(name, architecture or shape, model.num_parameters, sha256, model.digest)
+    return ModelSummary(name or model.name, architecture or shape, model.num_parameters, sha256, model.digest)
 
 
 def describe_environment(model: CertifiedClassifier, seed: int, attacks: Iterable[str] = ()) -> dict[str, str | int]:

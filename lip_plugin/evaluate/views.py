@@ -10,6 +10,6 @@ from lip_plugin.plugins import PluginGroup
 VIEWS = PluginGroup("lip_plugin.views", "view of a report")
 
 
-def view(name: str) -> Callable[[Any], Any]:
+def view(name: str) -> Callable[..., Any]:
     """The function of a report that goes by this name. Raises as `PluginGroup.load`."""
-    return cast("Callable[[Any], Any]", VIEWS.load(name))
+    return cast("Callable[..., Any]", VIEWS.load(name))

@@ -10,8 +10,9 @@ from lip_plugin.errors import CheckpointError, ConfigError
 from lip_plugin.files import CARD_FILE
 from lip_plugin.leaderboard.entry import Entry, Origin
 from lip_plugin.leaderboard.from_card import entries_from_card, reported_entry
-from lip_plugin.leaderboard.from_report import entry_from_report, read_report
+from lip_plugin.leaderboard.from_report import entry_from_report
 from lip_plugin.leaderboard.published import published_entries
+from lip_plugin.schema import read_report
 from lip_plugin.zoo import list_cards, read_card
 
 REPORT_FILE = "report.json"

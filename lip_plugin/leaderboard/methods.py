@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from lip_plugin.leaderboard.entry import Certificate
+from lip_plugin.schema.kinds import Arithmetic
 
 PROVED_BOUND = "product of verified operator norms"
 """What reports and cards of this project name as the method of their Lipschitz upper bound."""
 
 _PROVED_BOUNDS = (PROVED_BOUND, f"{PROVED_BOUND}, scales with the linear layers beside them")
 
-PROVED_ARITHMETIC = ("real", "float64", "float32", "forward")
+PROVED_ARITHMETIC: tuple[str, ...] = get_args(Arithmetic)
 """What a certificate of this project can speak of."""
 
 

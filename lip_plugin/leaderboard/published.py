@@ -5,40 +5,30 @@ from __future__ import annotations
 from importlib import resources
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lip_plugin.leaderboard.entry import Certificate, Entry, Origin, Proved
-from lip_plugin.leaderboard.fields import (
-    Flag,
-    Named,
-    Percent,
-    PercentByEps,
-    Record,
-    SurvivedByEps,
-    WebAddress,
-    read_record,
-    share_of_percent,
-    shares_by_eps,
-    survived_shares,
-)
+from lip_plugin.schema.figures import PercentByEps, SurvivedByEps, share_of_percent, shares_by_eps, survived_shares
+from lip_plugin.schema.kinds import AtLeastOne, Flag, Named, Percent, StatedCertificate, WebAddress
+from lip_plugin.schema.refusal import refusal
 from lip_plugin.untrusted import parse_document
 
-_Params = Annotated[int, Field(strict=True, ge=1)]
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PublishedModel(Record):
+class PublishedModel(_Record):
     """One model on one data set, figures in percent. ``params`` is as rounded as its source.
 
     ``link``: where its figures stand, if that is not the paper's link.
     ``additional_data``: trained on generated or other images beside the data set's own; None where that is unknown.
     """
 
-    model_config = ConfigDict(extra="forbid")
-
     name: Named
     dataset: Named
     architecture: Named | None = None
-    params: _Params | None = None
+    params: AtLeastOne | None = None
     clean: Percent | None = None
     certified: Annotated[PercentByEps, Field(min_length=1)]
     survived: SurvivedByEps = Field(default_factory=dict)
@@ -47,15 +37,13 @@ class PublishedModel(Record):
     link: WebAddress | None = None
 
 
-class PublishedPaper(Record):
+class PublishedPaper(_Record):
     """A paper and how its certificates come about."""
-
-    model_config = ConfigDict(extra="forbid")
 
     schema_: Literal["lip-published/1"] = Field(alias="schema")
     paper: Named
     link: WebAddress | None = None
-    certificate: Literal["by construction", "estimated", "probabilistic", "not stated"]
+    certificate: StatedCertificate
     method: Named
     models: Annotated[list[PublishedModel], Field(min_length=1, max_length=256)]
 
@@ -64,7 +52,14 @@ def published_papers() -> list[PublishedPaper]:
     """All that are shipped, by file name. Raises CheckpointError naming file and field."""
     folder = resources.files("lip_plugin.leaderboard") / "published"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".json")), key=lambda file: file.name)
-    return [read_record(PublishedPaper, parse_document(file.read_bytes(), file.name), file.name) for file in files]
+    return [_paper(file.read_bytes(), file.name) for file in files]
+
+
+def _paper(content: bytes, file: str) -> PublishedPaper:
+    try:
+        return PublishedPaper.model_validate(parse_document(content, file))
+    except ValidationError as error:
+        raise refusal(file, error) from error
 
 
 def published_entries() -> list[Entry]:

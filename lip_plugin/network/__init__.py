@@ -2,6 +2,7 @@
 
 from lip_plugin.network.agreement import require_agreement as require_agreement
 from lip_plugin.network.agreement import require_same_function as require_same_function
+from lip_plugin.network.classifier import UNNAMED as UNNAMED
 from lip_plugin.network.classifier import CertifiedClassifier as CertifiedClassifier
 from lip_plugin.network.classifier import require_unaltered as require_unaltered
 from lip_plugin.network.float64 import float64_function as float64_function

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +22,8 @@ from lip_plugin.network.record import write_network
 from lip_plugin.network.shapes import buffer_name, trace_shapes
 from lip_plugin.types import ImageShape, Shape
 
+UNNAMED = "unnamed"
+
 _OF_TORCH = ("training", "_is_torch_compile")
 """What torch sets on any module, and nothing that computes reads."""
 
@@ -34,12 +37,15 @@ class CertifiedClassifier(nn.Module):
     `lp.from_published` or `lp.load_model`.
     """
 
+    _name: str
     _input_shape: ImageShape
     _dtype: torch.dtype
     _shapes: tuple[Shape, ...]
     _layers: tuple[Operator, ...]
 
-    def __init__(self, operators: Sequence[Operator], head: Head, *, input_shape: ImageShape) -> None:
+    def __init__(
+        self, operators: Sequence[Operator], head: Head, *, input_shape: ImageShape, name: str = UNNAMED
+    ) -> None:
         super().__init__()
         if type(head) is not Head:
             raise UnsupportedLayerError(f"the head must be a linear Head, got {type(head).__name__}")
@@ -54,6 +60,7 @@ class CertifiedClassifier(nn.Module):
         if shapes[-1][0] < 2:
             raise UnsupportedLayerError(f"a classifier needs at least 2 classes, the head has {shapes[-1][0]}")
         state = self.__dict__
+        state["_name"] = name
         state["_input_shape"], state["_dtype"], state["_shapes"] = shapes[0], dtype, shapes
         for index, layer in enumerate(layers):
             for name, value in layer.tensors().items():
@@ -126,6 +133,11 @@ class CertifiedClassifier(nn.Module):
         return self.head.weight.new_zeros(self.num_classes) if bias is None else bias
 
     @property
+    def name(self) -> str:
+        """What its card calls it; "unnamed" before it has one. No part of the digest."""
+        return self._name
+
+    @property
     def input_shape(self) -> ImageShape:
         return self._input_shape
 
@@ -157,7 +169,7 @@ class CertifiedClassifier(nn.Module):
 
     def copied(self) -> CertifiedClassifier:
         """The same network over weights of its own, which later writes to this one do not reach."""
-        return CertifiedClassifier(self.operators, self.head, input_shape=self._input_shape)
+        return CertifiedClassifier(self.operators, self.head, input_shape=self._input_shape, name=self._name)
 
     def save(self, directory: str | Path) -> None:
         """Write a new model directory, ``model.safetensors`` and ``card.json``; `lp.load_model` rebuilds it.
@@ -207,8 +219,10 @@ class CertifiedClassifier(nn.Module):
         raise ConfigError("a frozen network without its weights is nothing; use .to(device)")
 
     def extra_repr(self) -> str:
-        kinds = " -> ".join(layer.kind for layer in self._layers)
-        return f"{self._input_shape} -> {self.num_classes} classes, {self._dtype}: {kinds}"
+        """One line, however many operators: how often each kind occurs, in the order in which they appear."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(layer.kind for layer in self._layers).items())
+        size = f"{self.num_parameters:,} parameters in {str(self._dtype).removeprefix('torch.')}"
+        return f"{self._name}: {self._input_shape} -> {self.num_classes} classes, {size}: {kinds}"
 
 
 def require_unaltered(model: nn.Module) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lip_plugin.certificates.program import SPOKEN_OF
 from lip_plugin.evaluate import LipschitzAudit, Report, Tightness
 from lip_plugin.types import format_eps
+from lip_plugin.untrusted import printable
 
 
 def table_header(report: Report) -> list[str]:
@@ -31,9 +32,16 @@ def headline(report: Report) -> str:
     disagrees = int(report.points.disagrees.sum())
     warning = f"; model(x) DISAGREES with its certificate on {disagrees} images, none of them certified"
     return (
-        f"{model.name} ({model.params:,} parameters) on {report.dataset.in_words}: "
+        f"{printable(model.name)} ({model.params:,} parameters) on {report.dataset.in_words}: "
         f"clean accuracy {percent(report.clean_accuracy)}{warning if disagrees else ''}"
     )
+
+
+def line(report: Report) -> str:
+    """The headline with what is proved, for those who look at a value."""
+    shares = (f"{percent(result.verified_robust_accuracy)} at {format_eps(result.eps)}" for result in report.eps)
+    failed = "FAILED: " if report.status == "failed" else ""
+    return f"{failed}{headline(report)}, proved {', '.join(shares)}"
 
 
 def remarks(report: Report) -> list[str]:

@@ -1,5 +1,6 @@
-"""``report.json`` and ``points.csv`` as typed values: what writers dump and readers validate. No torch."""
+"""Reports, points and a card's figures as typed values: what writers dump and readers validate. No torch."""
 
+from lip_plugin.schema.figures import Figures as Figures
 from lip_plugin.schema.points import PointsTable as PointsTable
 from lip_plugin.schema.points import points_text as points_text
 from lip_plugin.schema.points import read_points as read_points

@@ -17,6 +17,8 @@ Problem = tuple[str, str]
 
 def problems(report: ReportValues) -> Iterator[Problem]:
     """What no evaluation can have found: sums that do not add up, shares that are not those of their counts."""
+    if (report.dataset.of is None) != (report.dataset.of_classes is None):
+        yield "/dataset/of_classes", "expected where of is, and only there"
     yield from _of_radii(report)
     yield from _of_classes(report)
     yield from _of_stages(report)

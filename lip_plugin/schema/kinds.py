@@ -1,4 +1,4 @@
-"""The kinds of values that a report may hold. They are looked at where one is read, not where one is made."""
+"""The kinds of values that documents may hold: reports, cards, manifests. Looked at where one is read, strictly."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
 
-from lip_plugin.types import LARGEST_EPS
-from lip_plugin.untrusted import is_plain_name
+from lip_plugin.errors import ConfigError
+from lip_plugin.types import LARGEST_EPS, parse_eps
+from lip_plugin.untrusted import is_plain_name, is_plain_text
 
 MOST_EPS = 64
 """Radii of one report, as far as it is to be read."""
@@ -20,6 +21,8 @@ STATUSES: tuple[Status, ...] = ("wrong", "certified", "broken", "undecided")
 ProgramName = Literal["forward", "float64"]
 """``model(x)`` as it is, or the same operators in float64, which certificates are computed with."""
 Arithmetic = Literal["real", "float64", "float32", "forward"]
+StatedCertificate = Literal["by construction", "estimated", "probabilistic", "not stated"]
+"""What others' figures can be called: what was proved here, or refuted, no document can say."""
 
 
 def _line(text: str) -> str:
@@ -30,17 +33,50 @@ def _line(text: str) -> str:
 
 def _plain_name(name: str) -> str:
     if not is_plain_name(name):
-        raise ValueError("expected one printable line without path separators")
+        raise ValueError("expected one printable line of at most 200 characters without path separators")
     return name
 
 
-Line = Annotated[str, Field(max_length=_LONGEST_LINE), AfterValidator(_line)]
-PlainName = Annotated[str, AfterValidator(_plain_name)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Eps = Annotated[float, Field(ge=0, le=LARGEST_EPS)]
-Positive = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0, le=_LARGEST_COUNT)]
-AtLeastOne = Annotated[int, Field(ge=1, le=_LARGEST_COUNT)]
+def _plain_text(text: str) -> str:
+    if not is_plain_text(text):
+        raise ValueError("expected text without control characters")
+    return text
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a page may link to it."""
+    return text.startswith("https://") and text.isprintable() and not set(" \"'<>|\\") & set(text)
+
+
+def _web_address(text: str) -> str:
+    if not is_web_address(text):
+        raise ValueError("expected an address that starts with https://")
+    return text
+
+
+def _eps_text(text: str) -> str:
+    try:
+        parse_eps(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+Line = Annotated[str, Field(strict=True, max_length=_LONGEST_LINE), AfterValidator(_line)]
+Named = Annotated[Line, Field(min_length=1)]
+PlainName = Annotated[str, Field(strict=True), AfterValidator(_plain_name)]
+Text = Annotated[str, Field(strict=True), AfterValidator(_plain_text)]
+WebAddress = Annotated[Line, AfterValidator(_web_address)]
+Flag = Annotated[bool, Field(strict=True)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
+Eps = Annotated[float, Field(strict=True, ge=0, le=LARGEST_EPS)]
+EpsText = Annotated[Named, AfterValidator(_eps_text)]
+Positive = Annotated[float, Field(strict=True, ge=0)]
+Count = Annotated[int, Field(strict=True, ge=0, le=_LARGEST_COUNT)]
+Size = Annotated[int, Field(strict=True, ge=1)]
+AtLeastOne = Annotated[Size, Field(le=_LARGEST_COUNT)]
+Sha256 = Annotated[str, Field(strict=True, pattern="^[0-9a-f]{64}$")]
 Device = Annotated[str, Field(pattern=r"^[a-z]{1,20}(:[0-9]{1,4})?$")]
 _Library = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
 _Version = Annotated[str, Field(pattern=r"^[0-9][A-Za-z0-9.+!_-]{0,59}$")]

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from lip_plugin.errors import CheckpointError
 from lip_plugin.schema.consistency import problems
 from lip_plugin.schema.points import LARGEST_DOCUMENT
+from lip_plugin.schema.refusal import refusal
 from lip_plugin.schema.report import ReportValues
 from lip_plugin.untrusted import parse_document, printable, read_regular
 
@@ -22,11 +23,7 @@ def read_report(path: Path) -> ReportValues:
     try:
         report = _REPORT.validate_json(content)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = "/".join(map(str, problem["loc"])) or "the document"
-        raise CheckpointError(
-            f"{path}: {printable(where, longest=200)}: {printable(problem['msg'], longest=300)}"
-        ) from error
+        raise refusal(path, error) from error
     for where, what in problems(report):
         raise CheckpointError(f"{path}: {where}: {printable(what, longest=500)}")
     return report

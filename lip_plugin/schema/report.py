@@ -20,6 +20,7 @@ from lip_plugin.schema.kinds import (
     Environment,
     Eps,
     Line,
+    Named,
     PlainName,
     Positive,
     ProgramName,
@@ -42,7 +43,7 @@ class _Part:
 class ModelSummary(_Part):
     """Which network was evaluated; ``sha256`` is that of its weights file, empty where there is none."""
 
-    name: Line
+    name: Named
     architecture: Line
     params: Count
     sha256: Line
@@ -75,13 +76,18 @@ class DatasetSummary(_Part):
     @property
     def in_words(self) -> str:
         """``512 of 10,000 images of fashion_mnist (test), the first in file order, 10 of 10 classes``."""
+        counts = {name: f"{value:,}" for name, value in vars(self).items() if isinstance(value, int)}
+        return self.wording.format(**vars(self) | counts)
+
+    @property
+    def wording(self) -> str:
+        """The words, with the field's name in braces where each value stands: for those who mark values."""
         if self.of is None:
-            return f"{self.n:,} {OWN_IMAGES} ({self.classes:,} class{'' if self.classes == 1 else 'es'})"
-        which = f"{self.name} ({self.split})"
+            return f"{{n}} {OWN_IMAGES} ({{classes}} class{'' if self.classes == 1 else 'es'})"
         if self.is_whole:
-            return f"all {self.n:,} images of {which}{'' if self.in_order else ', in another order'}"
+            return f"all {{n}} images of {{name}} ({{split}}){'' if self.in_order else ', in another order'}"
         order = "the first in file order" if self.in_order else "sampled"
-        return f"{self.n:,} of {self.of:,} images of {which}, {order}, {self.classes:,} of {self.of_classes:,} classes"
+        return f"{{n}} of {{of}} images of {{name}} ({{split}}), {order}, {{classes}} of {{of_classes}} classes"
 
 
 @dataclass(frozen=True)
@@ -269,7 +275,7 @@ class ReportValues(_Part):
     disagrees: Count
     clean_accuracy: Share
     eps: Annotated[tuple[EpsResult, ...], Field(min_length=1, max_length=MOST_EPS), AfterValidator(_ascending)]
-    attacks: Annotated[tuple[Line, ...], Field(max_length=64)]
+    attacks: Annotated[tuple[Named, ...], Field(max_length=64)]
     statistics: Statistics
     audit: AuditResult
     skipped_certified: bool

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from lip_plugin.errors import CheckpointError
+from lip_plugin.schema.kinds import AtLeastOne, PlainName, Sha256
+from lip_plugin.schema.refusal import refusal
 from lip_plugin.submission.layout import MANIFEST
 from lip_plugin.untrusted import is_plain_name, open_regular, parse_document, printable, read_regular
 
@@ -21,12 +23,6 @@ _LARGEST_FILE = 2**36
 _CHUNK = 2**20
 
 
-def _plain(name: str) -> str:
-    if not is_plain_name(name):
-        raise ValueError("expected one printable line of at most 200 characters without path separators")
-    return name
-
-
 def _inside(path: str) -> str:
     """A relative path that can only lead into the bundle, spelled in the one way that is compared."""
     parts = path.split("/")
@@ -35,9 +31,7 @@ def _inside(path: str) -> str:
     return path
 
 
-Name = Annotated[str, AfterValidator(_plain)]
 FilePath = Annotated[str, AfterValidator(_inside)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class FileRecord(BaseModel):
@@ -55,12 +49,12 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     schema_: Literal["lip-bundle/1"] = Field(alias="schema")
-    name: Name
-    board: Name
-    dataset: Name
-    n: int = Field(strict=True, ge=1)
+    name: PlainName
+    board: PlainName
+    dataset: PlainName
+    n: AtLeastOne
     images_sha256: Sha256
-    lip_plugin: Name
+    lip_plugin: PlainName
     files: dict[FilePath, FileRecord] = Field(max_length=_MOST_FILES)
 
 
@@ -74,9 +68,7 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         return Manifest.model_validate(parse_document(content, str(path)))
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = "/".join(map(str, problem["loc"])) or "the manifest"
-        raise CheckpointError(f"{path}: {printable(where, longest=200)}: {problem['msg']}") from error
+        raise refusal(path, error, whole="the manifest") from error
 
 
 def file_record(path: Path) -> FileRecord:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_va
 from lip_plugin.data import dataset_names
 from lip_plugin.errors import CheckpointError, ConfigError, close_matches
 from lip_plugin.models.architecture import ArchitectureConfig, architecture_config, class_of_settings
+from lip_plugin.schema.kinds import Eps, PlainName
 from lip_plugin.train.checkpoint import load_checkpoint
 from lip_plugin.train.former import settings_of_today
 from lip_plugin.types import LARGEST_EPS
@@ -19,7 +20,6 @@ from lip_plugin.untrusted import printable, read_regular
 from lip_plugin.untrusted.settings import LARGEST_SETTINGS, parse_settings
 from lip_plugin.untrusted.strict import StrictSettings
 from lip_plugin.zoo import Provenance
-from lip_plugin.zoo.card import Eps, Name
 
 _RECIPES = resources.files("lip_plugin.train") / "recipes"
 _SHOWN = 120
@@ -76,7 +76,7 @@ class AnnealingConfig(StrictSettings):
 class TrainConfig(StrictSettings):
     """One EMMA run. eps is the L2 radius in [0,1] pixels that the ramp is relative to."""
 
-    dataset: Name
+    dataset: PlainName
     """A name of the catalogue: see `lip list --datasets`."""
     data_dir: str | None = None
     download: bool = False
@@ -112,7 +112,7 @@ class TrainConfig(StrictSettings):
     """Training images kept aside and reported on after every epoch; 0 trains on all of them."""
     annealing: AnnealingConfig = AnnealingConfig()
     eps_grid: tuple[Eps, ...] = Field(default=(), max_length=64)
-    name: Name = "model"
+    name: PlainName = "model"
     card: Provenance = Provenance()
 
     @field_validator("dataset")

@@ -18,7 +18,7 @@ from lip_plugin.network import CertifiedClassifier, require_unaltered
 from lip_plugin.network.record import weights_sha256, write_network
 from lip_plugin.ranks import Ranks
 from lip_plugin.report.document import points_csv, report_values
-from lip_plugin.schema import report_text
+from lip_plugin.schema import Figures, report_text
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.types import format_eps
 
@@ -57,9 +57,9 @@ def _write(
 ) -> None:
     write_atomically(directory / "report.json", report_text(report_values(report)).encode())
     write_atomically(directory / "points.csv", points_csv(report).encode())
-    figures = {**origin, **measured(report, config)}
+    figures = measured(report, config, origin)
     require_unaltered(model)
-    write_network(model, directory, {**_description(config, report), "measured": figures})
+    write_network(model, directory, {**_description(config, report), "measured": figures.model_dump()})
 
 
 def _description(config: TrainConfig, report: Report) -> dict[str, Any]:
@@ -76,18 +76,25 @@ def _description(config: TrainConfig, report: Report) -> dict[str, Any]:
     }
 
 
-def measured(report: Report, config: TrainConfig) -> dict[str, Any]:
-    """Figures in percent on the test split, and what they were obtained with."""
-    return {
-        "clean_accuracy": round(100 * report.clean_accuracy, 2),
-        "verified_robust_accuracy": {
+def measured(report: Report, config: TrainConfig, origin: Mapping[str, Any]) -> Figures:
+    """Figures on the test split after how the weights came about, and then what else they were obtained with."""
+    return Figures(
+        **origin,
+        clean_accuracy=round(100 * report.clean_accuracy, 2),
+        verified_robust_accuracy={
             format_eps(result.eps): round(100 * result.verified_robust_accuracy, 2) for result in report.eps
         },
-        "images": report.dataset.n,
-        "dataset": report.dataset.name,
-        "bound": report.lipschitz.method,
-        "lipschitz_upper_bound": report.lipschitz.value,
-        "arithmetic": report.arithmetic,
+        images=report.dataset.n,
+        dataset=report.dataset.name,
+        bound=report.lipschitz.method,
+        lipschitz_upper_bound=report.lipschitz.value,
+        arithmetic=report.arithmetic,
+        **_circumstances(config),
+    )
+
+
+def _circumstances(config: TrainConfig) -> dict[str, Any]:
+    return {
         "epochs": config.epochs,
         "seed": config.seed,
         "precision": "bfloat16" if config.bfloat16 else "float32",

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lip_plugin.errors import CheckpointError
 from lip_plugin.files import CARD_FILE
-from lip_plugin.types import LARGEST_EPS
-from lip_plugin.untrusted import is_plain_name, is_plain_text, parse_document, printable, read_regular
+from lip_plugin.schema.figures import Figures
+from lip_plugin.schema.kinds import MOST_EPS, Eps, Flag, PlainName, Sha256, Size, Text
+from lip_plugin.schema.refusal import refusal
+from lip_plugin.untrusted import parse_document, read_regular
 
 _LARGEST_CARD = 4 * 2**20
-
-
-def _plain(name: str) -> str:
-    if not is_plain_name(name):
-        raise ValueError("expected one printable line of at most 200 characters without path separators")
-    return name
-
-
-def _plain_text(text: str) -> str:
-    if not is_plain_text(text):
-        raise ValueError("expected text without control characters")
-    return text
-
-
-Name = Annotated[str, AfterValidator(_plain)]
-Text = Annotated[str, AfterValidator(_plain_text)]
-Eps = Annotated[float, Field(strict=True, ge=0, le=LARGEST_EPS)]
-Size = Annotated[int, Field(strict=True, ge=1)]
 
 
 class OperatorRecord(BaseModel):
@@ -38,7 +22,7 @@ class OperatorRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Name
+    kind: PlainName
     settings: dict[str, Any]
     tensors: dict[str, str]
 
@@ -55,7 +39,7 @@ class Provenance(BaseModel):
     link: Text | None = None
     bibtex: Text | None = None
     licence: Text | None = None
-    additional_data: Annotated[bool, Field(strict=True)] | None = None
+    additional_data: Flag | None = None
 
 
 class ModelCard(Provenance):
@@ -67,22 +51,22 @@ class ModelCard(Provenance):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     schema_: Literal["lip-card/1"] = Field(alias="schema")
-    name: Name
-    dataset: Name | None = None
+    name: PlainName
+    dataset: PlainName | None = None
     threat_model: Literal["L2"] = "L2"
     input_shape: tuple[Size, Size, Size]
     num_classes: int = Field(strict=True, ge=2)
     dtype: Literal["float32", "float64"]
     network: list[OperatorRecord] = Field(max_length=4096)
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    digest: str = Field(pattern="^[0-9a-f]{64}$")
+    sha256: Sha256
+    digest: Sha256
     params: Size
-    foreign_operators: tuple[Name, ...] = Field(default=(), max_length=64)
+    foreign_operators: tuple[PlainName, ...] = Field(default=(), max_length=64)
     architecture: str | None = None
     eps_train: Eps | None = None
-    eps_grid: tuple[Eps, ...] = Field(default=(), max_length=64)
-    reported: dict[str, Any] = Field(default_factory=dict)
-    measured: dict[str, Any] = Field(default_factory=dict)
+    eps_grid: tuple[Eps, ...] = Field(default=(), max_length=MOST_EPS)
+    reported: Figures = Field(default_factory=Figures)
+    measured: Figures = Field(default_factory=Figures)
 
 
 def read_card(directory: Path) -> ModelCard:
@@ -97,6 +81,4 @@ def read_card(directory: Path) -> ModelCard:
     try:
         return ModelCard.model_validate(parse_document(content, str(path)))
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"])) or "the card"
-        raise CheckpointError(f"{path}: {printable(where, longest=200)}: {problem['msg']}") from error
+        raise refusal(path, error, whole="the card") from error

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from lip_plugin.errors import CheckpointError, ChecksumError, UnsupportedLayerError
-from lip_plugin.network import CertifiedClassifier, Head, Operator
+from lip_plugin.network import UNNAMED, CertifiedClassifier, Head, Operator
 from lip_plugin.network.limits import check_settings, check_size
 from lip_plugin.network.operators.registry import operator_type
 from lip_plugin.network.weights import check_tensors, read_weights
@@ -40,16 +40,16 @@ def build_network(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Cer
     check_tensors(card["network"], tensors, card["dtype"])
     try:
         layers = [_build_operator(layer, tensors) for layer in card["network"]]
-        return _assemble(layers, tuple(card["input_shape"]))
+        return _assemble(layers, tuple(card["input_shape"]), card.get("name", UNNAMED))
     except UnsupportedLayerError as error:
         raise CheckpointError(f"the operator list does not form a classifier: {error}") from error
 
 
-def _assemble(layers: Sequence[Operator], input_shape: Any) -> CertifiedClassifier:
+def _assemble(layers: Sequence[Operator], input_shape: Any, name: str) -> CertifiedClassifier:
     if not layers or not isinstance(layers[-1], Head) or any(isinstance(layer, Head) for layer in layers[:-1]):
         raise CheckpointError("the last operator, and only that one, must be a head")
     check_size(layers, input_shape)
-    return CertifiedClassifier(layers[:-1], layers[-1], input_shape=input_shape)
+    return CertifiedClassifier(layers[:-1], layers[-1], input_shape=input_shape, name=name)
 
 
 def _build_operator(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Operator:

@@ -19,6 +19,10 @@ def _conv(card: Card) -> Card:
     return next(layer for layer in card["network"] if layer["kind"] == "conv")
 
 
+def _proved(shares: object) -> Card:
+    return {"verified_robust_accuracy": shares}
+
+
 def _pool(card: Card) -> Card:
     return next(layer for layer in card["network"] if layer["kind"] == "avg_pool")
 
@@ -79,6 +83,27 @@ TAMPERED: dict[str, tuple[Callable[[Card], object], str]] = {
     "eps as text": (lambda card: card.update(eps_grid=["0.1"]), "eps_grid"),
     "negative training eps": (lambda card: card.update(eps_train=-1), "eps_train"),
     "figures as text": (lambda card: card.update(measured="100 %"), "measured"),
+    "more than all": (
+        lambda card: card.update(measured={"clean_accuracy": 101}),
+        "card.json: measured/clean_acc",
+    ),
+    "absurd accuracy": (lambda card: card.update(measured={"clean_accuracy": 1e308}), "measured/clean_accuracy"),
+    "accuracy as text": (lambda card: card.update(reported={"clean_accuracy": "88"}), "reported/clean_accuracy"),
+    "accuracy as a flag": (lambda card: card.update(reported={"clean_accuracy": True}), "reported/clean_accuracy"),
+    "figure at no radius": (
+        lambda card: card.update(measured=_proved({"x": 9})),
+        "robust_accuracy/x",
+    ),
+    "figure at a negative radius": (lambda card: card.update(measured=_proved({"-1": 9})), "must be at least 0"),
+    "negative figure": (
+        lambda card: card.update(measured=_proved({"1": -1.0})),
+        "robust_accuracy/1: ",
+    ),
+    "figures in a list": (lambda card: card.update(measured=_proved([59.29])), "measured/verified_robust_accuracy"),
+    "fewer than no images": (lambda card: card.update(measured={"images": -1}), "measured/images"),
+    "no images": (lambda card: card.update(measured={"images": 0}), "measured/images"),
+    "negative bound": (lambda card: card.update(measured={"lipschitz_upper_bound": -1.0}), "lipschitz_upper_bound"),
+    "certificate by claim": (lambda card: card.update(reported={"certificate": "sound"}), "reported/certificate"),
     "empty name": (lambda card: card.update(name=""), "name"),
     "blank name": (lambda card: card.update(name=" "), "name"),
     "name with a separator": (lambda card: card.update(name="../../home"), "name"),
@@ -130,6 +155,7 @@ RAW: dict[str, tuple[Callable[[Card], bytes], str]] = {
     "trailing text": (lambda card: _text(card).encode() + b"{}", "not valid JSON"),
     "list": (lambda card: f"[{_text(card)}]".encode(), "the card"),
     "null": (lambda card: b"null", "the card"),
+    "NaN for a figure": (_swapped('{"a": 0}', '{"clean_accuracy": NaN}'), "NaN is not a JSON number"),
     "NaN": (_swapped(EPS, '"eps_train": NaN'), "NaN"),
     "infinity": (_swapped(EPS, '"eps_train": -Infinity'), "Infinity"),
     "overflowing number": (_swapped(EPS, '"eps_train": 1e999'), "1e999"),

@@ -44,11 +44,25 @@ def test_a_line_break_in_a_text_does_not_make_another_entry(forge: Any, capsys: 
     assert sum("0" * 64 in line for line in lines) == 3
 
 
-@pytest.mark.parametrize("claim", ["all of it", ["100"], 1e300, None, {"0.1\n\n": ["a\nb"]}, {"a": {"b": {}}}])
+CLAIMS = ["all of it", ["100"], 1e300, {"0.1\n\n": ["a\nb"]}, {"0.1\n\n": 5}, {"a": {"b": {}}}]
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_claims_that_are_no_figures_are_refused_in_one_line(
+    claim: object, forge: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forge.card.update(measured={"verified_robust_accuracy": claim})
+    assert run(["info", str(forge.write())]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1) and err[:-1].isprintable()
+    assert "card.json: measured/verified_robust_accuracy" in err
+
+
+@pytest.mark.parametrize("claim", [*CLAIMS, None])
 def test_claims_of_any_form_are_listed_in_one_line(
     claim: object, forge: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    forge.card.update(measured={"verified_robust_accuracy": claim, "clean_accuracy": claim})
+    forge.card.update(measured={"verified": claim, "clean_accuracy": None, "verified_robust_accuracy": None})
     lp.register_model(forge.write())
     for options in ([], ["--json"]):
         assert run(["list", *options]) == 0

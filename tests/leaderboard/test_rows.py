@@ -10,18 +10,21 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 import lip_plugin as lp
 from lip_plugin.certificates.program import PROGRAMS
 from lip_plugin.leaderboard import Entry, entries_of_reports, entries_of_zoo
 from lip_plugin.leaderboard.entry import Certificate, Origin, Proved
-from lip_plugin.leaderboard.fields import share_of_percent
 from lip_plugin.leaderboard.from_card import entries_from_card
 from lip_plugin.leaderboard.methods import PROVED_ARITHMETIC, PROVED_BOUND, certificate_of_bound
+from lip_plugin.schema import read_report
+from lip_plugin.schema.figures import share_of_percent
 from lip_plugin.zoo import ModelCard
 
 Save = Callable[..., Path]
+Evaluation = Callable[..., dict[str, Any]]
 E = 36 / 255
 
 
@@ -35,7 +38,7 @@ def card() -> ModelCard:
 
 
 def with_figures(card: ModelCard, **changed: Any) -> ModelCard:
-    return card.model_copy(update=changed)
+    return ModelCard.model_validate({**card.model_dump(by_alias=True), **changed})
 
 
 def test_a_report_gives_its_figures(document: dict[str, Any], save: Save) -> None:
@@ -52,9 +55,9 @@ def test_a_report_gives_its_figures(document: dict[str, Any], save: Save) -> Non
     assert (entry.cost.certify_seconds, entry.cost.attack_forwards, entry.cost.device) == (1.5, 54321, "cpu")
 
 
-def test_the_lowest_share_counts_whatever_the_attack_is_called(document: dict[str, Any], save: Save) -> None:
-    document["eps"][0]["empirical_robust_accuracy"] = {"a": 0.88, "b": 0.86, "c": 0.87}
-    (entry,) = own(entries_of_reports([save(document)]))
+def test_the_lowest_share_counts_whatever_the_attack_is_called(evaluation: Evaluation, save: Save) -> None:
+    survived = ({"a": 0.88, "b": 0.86, "c": 0.87}, {"a": 0.8, "b": 0.8, "c": 0.8})
+    (entry,) = own(entries_of_reports([save(evaluation(survived=survived))]))
     assert entry.strongest_at(E) == ("b", 0.86)
 
 
@@ -67,10 +70,8 @@ def test_a_failed_report_has_no_certificate(document: dict[str, Any], save: Save
 
 
 def test_what_is_not_known_to_be_a_proof_is_none(document: dict[str, Any], save: Save) -> None:
-    document["arithmetic"] = "bfloat16"
-    (entry,) = own(entries_of_reports([save(document)]))
-    assert entry.certificate is Certificate.UNSTATED
-    document |= {"arithmetic": "float64", "lipschitz": {"upper_bound": 1.0, "method": "power iteration"}}
+    assert certificate_of_bound(PROVED_BOUND, "bfloat16", verified=True) is Certificate.UNSTATED
+    document["lipschitz"]["method"] = "power iteration"
     (entry,) = own(entries_of_reports([save(document, "estimated")]))
     assert entry.certificate is Certificate.UNSTATED
 
@@ -89,11 +90,10 @@ def test_the_words_for_proofs_are_those_of_certificates() -> None:
     assert set(PROGRAMS) == set(PROVED_ARITHMETIC)
 
 
-def test_what_was_not_looked_for_is_missing(document: dict[str, Any], save: Save) -> None:
+def test_what_was_not_looked_for_is_missing(evaluation: Evaluation, save: Save) -> None:
+    document = evaluation(survived=({}, {}))
     del document["lipschitz"]["lower_bound"]
     document["audit"]["smallest_distance_over_radius"] = None
-    for result in document["eps"]:
-        result["empirical_robust_accuracy"] = {}
     (entry,) = own(entries_of_reports([save(document)]))
     assert (entry.survived, entry.skipped_certified) == ({}, None)
     assert (entry.distance_over_radius, entry.found_over_proved, entry.strongest_at(E)) == (None, None, None)
@@ -113,7 +113,7 @@ def test_the_zoo_gives_what_its_cards_measured(card: ModelCard) -> None:
         108 / 255: 0.2966,
     }
     assert (entry.certificate, entry.origin, entry.images) == (Certificate.CLAIMED, Origin.CARD, 10000)
-    assert card.measured["bound"] == PROVED_BOUND
+    assert card.measured.bound == PROVED_BOUND
 
 
 def test_a_card_may_report_figures_but_not_prove_them(card: ModelCard) -> None:
@@ -128,22 +128,15 @@ def test_a_card_may_report_figures_but_not_prove_them(card: ModelCard) -> None:
     assert (entry.origin, entry.certificate, entry.source) == (Origin.PUBLISHED, Certificate.ESTIMATED, "table 1")
     assert (entry.clean, entry.proved[E].share, entry.link) == (0.816, 0.706, card.link)
     for claim in ("sound", "contradicted", "proved"):
-        with pytest.raises(lp.CheckpointError, match=r"reported: certificate"):
-            entries_from_card(with_figures(card, reported={**reported, "certificate": claim}))
+        with pytest.raises(ValidationError, match=r"reported\.certificate"):
+            with_figures(card, reported={**reported, "certificate": claim})
     hostile = with_figures(card, reported=reported, link="javascript:alert(1)")
     assert entries_from_card(hostile)[1].link == ""
 
 
-def test_a_card_without_figures_gives_no_row_and_a_bad_one_is_named(card: ModelCard) -> None:
-    assert entries_from_card(with_figures(card, measured={})) == []
-    for figures, where in (
-        ({"clean_accuracy": 101.0}, "clean_accuracy"),
-        ({"clean_accuracy": "88"}, "clean_accuracy"),
-        ({"verified_robust_accuracy": {"thirty": 5.0}}, "verified_robust_accuracy"),
-        ({"verified_robust_accuracy": {"36/255": -1.0}}, "verified_robust_accuracy"),
-    ):
-        with pytest.raises(lp.CheckpointError, match=rf"card of {card.name}: measured: {where}"):
-            entries_from_card(with_figures(card, measured=figures))
+def test_a_card_without_figures_gives_no_row(card: ModelCard) -> None:
+    for nothing in ({}, {"clean_accuracy": None, "verified_robust_accuracy": None}, {"epochs": 3}):
+        assert entries_from_card(with_figures(card, measured=nothing)) == []
 
 
 def bundle(directory: Path, document: dict[str, Any], card: ModelCard) -> Path:
@@ -184,7 +177,7 @@ def test_folders_are_searched_and_no_report_counts_twice(document: dict[str, Any
 
 
 def test_published_figures_come_for_the_data_sets_of_the_reports(document: dict[str, Any], save: Save) -> None:
-    document["dataset"] |= {"name": "own images", "of": None}
+    document["dataset"] |= {"name": "own images", "of": None, "of_classes": None}
     assert {entry.dataset for entry in entries_of_reports([save(document)])} == {"own images"}
 
 
@@ -198,25 +191,28 @@ def test_published_figures_come_for_the_data_sets_of_the_reports(document: dict[
         {"name": "cifar11"},
     ],
 )
-def test_a_name_without_its_images_is_no_data_set(document: dict[str, Any], save: Save, told: dict[str, Any]) -> None:
+def test_a_name_without_its_images_is_no_data_set(evaluation: Evaluation, save: Save, told: dict[str, Any]) -> None:
+    document = evaluation(told.get("n", 10_000))
     document["dataset"] |= told
     (entry,) = entries_of_reports([save(document)])
     assert (entry.dataset, entry.whole) == ("own images", False)
-    assert entry.shown_name == f"net (n={document['dataset']['n']})"
+    n = document["dataset"]["n"]
+    assert (entry.shown_name, entry.which) == (f"net (n={n})", f"{n:,} own images (10 classes)")
 
 
-def test_a_part_of_a_test_split_is_named_by_its_size(document: dict[str, Any], save: Save) -> None:
-    document["dataset"] |= {"n": 32, "in_order": False, "classes": 9}
+def test_a_part_of_a_test_split_is_named_by_its_size(evaluation: Evaluation, save: Save) -> None:
+    document = evaluation(32)
+    document["dataset"] |= {"in_order": False, "classes": 9}
     (entry,) = own(entries_of_reports([save(document)]))
     assert (entry.dataset, entry.whole, entry.shown_name) == ("cifar10", False, "net (n=32)")
-    assert entry.which == "of 10,000, sampled, 9 of 10 classes"
+    assert entry.which == "32 of 10,000 images of cifar10 (test), sampled, 9 of 10 classes"
 
 
 def test_pictures_of_another_size_do_not_reach_the_table_that_a_card_names(card: ModelCard) -> None:
     figures = {"clean_accuracy": 99.0, "verified_robust_accuracy": {"36/255": 98.0}, "images": 50_000}
     small = with_figures(card, dataset="imagenet", measured=figures, reported=figures)
     assert {entry.dataset for entry in entries_from_card(small)} == {"own images"}
-    drawn = with_figures(card, measured={**card.measured, "dataset": "own images"})
+    drawn = with_figures(card, measured={**card.measured.model_dump(), "dataset": "own images"})
     assert [(entry.dataset, entry.whole) for entry in entries_from_card(drawn)] == [("own images", False)]
 
 
@@ -228,32 +224,42 @@ def test_only_what_was_verified_in_the_call_is_sound(document: dict[str, Any], t
         assert (entry.certificate, entry.origin) == expected
 
 
+def prove(result: dict[str, Any], certified: int) -> None:
+    """With the count that belongs to the share."""
+    result["verified_robust_accuracy"] = certified / 10_000
+    result["counts"] |= {"certified": certified, "undecided": 9000 - certified - result["counts"]["broken"]}
+
+
 REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another schema": (lambda d: d.update(schema="lip-report/2"), "schema"),
     "share in percent": (lambda d: d.update(clean_accuracy=90.0), "clean_accuracy"),
     "share as text": (lambda d: d.update(clean_accuracy="0.9"), "clean_accuracy"),
     "share as a flag": (lambda d: d.update(clean_accuracy=True), "clean_accuracy"),
-    "negative share": (lambda d: d["eps"][0].update(verified_robust_accuracy=-0.1), "eps.0.verified_robust_accuracy"),
-    "more proved than right": (lambda d: d["eps"][0].update(verified_robust_accuracy=0.95), "exceeds"),
-    "more proved at more": (lambda d: d["eps"][1].update(verified_robust_accuracy=0.86), "exceeds"),
+    "negative share": (lambda d: d["eps"][0].update(verified_robust_accuracy=-0.1), "eps/0/verified_robust_accuracy"),
+    "more proved than right": (lambda d: prove(d["eps"][0], 9500), "counts"),
+    "more proved at more": (lambda d: (prove(d["eps"][0], 7000), prove(d["eps"][1], 7500)), "exceeds"),
     "attack below the proof": (lambda d: d["eps"][1]["empirical_robust_accuracy"].update(autoattack=0.7), "autoattack"),
     "attack above clean": (lambda d: d["eps"][1]["empirical_robust_accuracy"].update(autoattack=0.99), "autoattack"),
     "radii out of order": (lambda d: d["eps"].reverse(), "ascending"),
     "radius twice": (lambda d: d["eps"].append(d["eps"][1]), "ascending"),
-    "negative radius": (lambda d: d["eps"][0].update(eps=-1.0), "eps.0.eps"),
-    "huge radius": (lambda d: d["eps"][1].update(eps=1e300), "eps.1.eps"),
+    "negative radius": (lambda d: d["eps"][0].update(eps=-1.0), "eps/0/eps"),
+    "huge radius": (lambda d: d["eps"][1].update(eps=1e300), "eps/1/eps"),
     "no radius": (lambda d: d.update(eps=[]), "eps"),
     "thousand radii": (lambda d: d.update(eps=[{**d["eps"][0], "eps": n / 1e4} for n in range(1000)]), "eps"),
-    "no images": (lambda d: d["dataset"].update(n=0), "dataset.n"),
-    "negative cost": (lambda d: d["cost"].update(attack_seconds=-1.0), "cost.attack_seconds"),
-    "name with a line break": (lambda d: d["model"].update(name="a\nb"), "model.name"),
+    "no images": (lambda d: d["dataset"].update(n=0), "dataset/n"),
+    "negative cost": (lambda d: d["cost"].update(attack_seconds=-1.0), "cost/attack_seconds"),
+    "name with a line break": (lambda d: d["model"].update(name="a\nb"), "model/name"),
     "name that turns the reading direction": (lambda d: d["model"].update(name="a\u202eb"), "control characters"),
-    "empty name": (lambda d: d["model"].update(name=""), "model.name"),
-    "endless name": (lambda d: d["model"].update(name="a" * 1000), "model.name"),
-    "name as a list": (lambda d: d["dataset"].update(name=["cifar10"]), "dataset.name"),
+    "empty name": (lambda d: d["model"].update(name=""), "model/name"),
+    "endless name": (lambda d: d["model"].update(name="a" * 3000), "model/name"),
+    "name as a list": (lambda d: d["dataset"].update(name=["cifar10"]), "dataset/name"),
     "status of its own": (lambda d: d.update(status="best"), "status"),
     "other threat model": (lambda d: d.update(threat_model="Linf"), "threat_model"),
     "model missing": (lambda d: d.pop("model"), "model"),
+    "arithmetic of its own": (lambda d: d.update(arithmetic="bfloat16"), "arithmetic"),
+    "one value more": (lambda d: d.update(more=1), "more"),
+    "share that is not its count's": (lambda d: d.update(clean_accuracy=0.91), "/clean_accuracy: expected 9000 of"),
+    "of so many classes of nothing": (lambda d: d["dataset"].update(of_classes=None), "/dataset/of_classes"),
 }
 
 
@@ -263,10 +269,13 @@ def test_a_report_that_cannot_be_is_refused_in_one_line(
 ) -> None:
     alter, word = REFUSED[change]
     alter(document)
-    done = lip("leaderboard", save(document), "--out", tmp_path / "out")
+    directory = save(document)
+    done = lip("leaderboard", directory, "--out", tmp_path / "out")
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert word in done.err
-    assert "report.json" in done.err
+    with pytest.raises(lp.CheckpointError) as caught:
+        read_report(directory / "report.json")  # as `lip verify` does
+    assert str(caught.value) in done.err
     assert not (tmp_path / "out").exists()
 
 

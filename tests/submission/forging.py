@@ -26,7 +26,7 @@ def rehash(bundle: Path) -> None:
     path.write_text(json.dumps(manifest))
 
 
-def edit_json(path: Path, change: Callable[[Any], None]) -> None:
+def edit_json(path: Path, change: Callable[[Any], object]) -> None:
     document = json.loads(path.read_text())
     change(document)
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")

@@ -14,6 +14,8 @@ import pytest
 from lip_plugin.errors import CheckpointError
 from lip_plugin.schema import points_text, read_points, read_report, report_text
 
+from .forging import edit_json, rehash
+
 Change = Callable[[Any], object]
 
 
@@ -58,6 +60,31 @@ def test_what_nobody_can_have_found_is_not_read(honest: Path, tmp_path: Path, ch
     with pytest.raises(CheckpointError) as refused:
         read_report(tmp_path / "report.json")
     assert named in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda report: report.update(arithmetic="bfloat16"),
+        lambda report: report["eps"][1]["counts"].update(certified=24),
+        lambda report: report["dataset"].update(of=10_000),
+        lambda report: report["model"].update(name=""),
+        lambda report: report["request"].update(command="rm -r ."),
+    ],
+)
+def test_verifier_and_leaderboard_refuse_it_in_the_same_words(
+    bundle: Path, data_file: Path, lip: Callable[..., Any], tmp_path: Path, change: Change
+) -> None:
+    file = bundle / "report" / "report.json"
+    edit_json(file, change)
+    rehash(bundle)
+    with pytest.raises(CheckpointError) as refused:
+        read_report(file)
+    verified = lip("verify", bundle, "--data", data_file)
+    listed = lip("leaderboard", bundle, "--out", tmp_path / "board")
+    assert (verified.code, listed.code) == (1, 2)
+    assert str(refused.value) in verified.err and str(refused.value) in listed.err
+    assert not (tmp_path / "board").exists()
 
 
 def test_reading_needs_no_torch() -> None:

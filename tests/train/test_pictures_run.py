@@ -64,11 +64,11 @@ def test_a_streamed_run_ends_in_a_model_directory(folder: Path, capsys: pytest.C
     assert run(_arguments(folder, "model", "held_out=12")) == 0
     card = lp.model_card(str(folder / "model"))
     model = lp.load_model(folder / "model")
-    assert model.input_shape == (3, 8, 8) and model.num_classes == 3 and card.measured["images"] == 12
+    assert model.input_shape == (3, 8, 8) and model.num_classes == 3 and card.measured.images == 12
     test = load_images("imagenet", "test", folder, crop=8, resize=9)
     ((x, y),) = test.blocks(12, model.dtype)
     certificate = lp.certify(model, x)
-    assert card.measured["clean_accuracy"] == round(100 * float((certificate.prediction == y).double().mean()), 2)
+    assert card.measured.clean_accuracy == round(100 * float((certificate.prediction == y).double().mean()), 2)
     capsys.readouterr()
     assert run(["certify", str(folder / "model"), "--data-dir", str(folder), "--workers", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -118,7 +118,7 @@ def test_two_processes_under_torchrun_are_one(folder: Path) -> None:
     reports = [json.loads((folder / name / "report.json").read_text()) for name in ("one", "two")]
     assert [report["dataset"]["n"] for report in reports] == [12, 12]
     assert reports[1]["lipschitz"]["upper_bound"] == pytest.approx(reports[0]["lipschitz"]["upper_bound"], rel=1e-4)
-    assert lp.model_card(str(folder / "two")).measured["processes"] == 2
+    assert lp.model_card(str(folder / "two")).measured.model_dump()["processes"] == 2
 
 
 def test_a_signal_to_the_whole_group_is_survived_by_the_workers(folder: Path) -> None:

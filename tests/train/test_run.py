@@ -75,11 +75,11 @@ def test_a_run_ends_in_a_model_directory_that_every_command_takes(
     model = lp.load_model(out)
     x, y = lp_images(folder)
     certificate = lp.certify(model, x)
-    assert card.measured["clean_accuracy"] == round(100 * float((certificate.prediction == y).double().mean()), 2)
-    assert card.measured["verified_robust_accuracy"] == {
+    assert card.measured.clean_accuracy == round(100 * float((certificate.prediction == y).double().mean()), 2)
+    assert card.measured.verified_robust_accuracy == {
         eps: round(100 * lp.verified_robust_accuracy(certificate, y, float(eps)), 2) for eps in ("0.05", "0.1")
     }
-    assert card.measured["command"].endswith("data_dir=DIR held_out=32")
+    assert card.measured.model_dump()["command"].endswith("data_dir=DIR held_out=32")
     assert (card.licence, card.based_on, card.eps_train) == ("MIT", "a test", 0.1)
     report = json.loads((out / "report.json").read_text())
     assert report["model"]["digest"] == model.digest
@@ -93,7 +93,7 @@ def test_a_run_ends_in_a_model_directory_that_every_command_takes(
         0 <= float(row["batch_verified_robust_accuracy_estimate"]) <= float(row["batch_clean_accuracy"]) <= 1
         for row in rows
     )
-    assert (model.num_classes, card.measured["precision"]) == (10, "float32")  # MNIST's, though two occur
+    assert (model.num_classes, card.measured.model_dump()["precision"]) == (10, "float32")  # MNIST's, though two occur
     assert all(
         0 <= float(row["held_out_verified_robust_accuracy"]) <= float(row["held_out_clean_accuracy"]) for row in rows
     )
@@ -122,7 +122,7 @@ def test_a_bronet_is_trained_and_proved(folder: Path, capsys: pytest.CaptureFixt
     x, y = lp_images(folder)
     certificate = lp.certify(model, x)
     assert float((certificate.prediction == y).double().mean()) > 0.9
-    assert card.measured["verified_robust_accuracy"]["0.05"] > 50
+    assert (card.measured.verified_robust_accuracy or {})["0.05"] > 50
     capsys.readouterr()
     assert run(["certify", str(folder / "model"), "--data-dir", str(folder), "--arithmetic", "forward", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["eps"][0]["counts"]["certified"] > 30

@@ -17,7 +17,7 @@ import lip_plugin as lp
 from lip_plugin.certificates import wilson_interval95
 from lip_plugin.data import load_images, load_shipped, shipped_datasets
 from lip_plugin.evaluate import Request, evaluate_images
-from lip_plugin.types import format_eps, parse_eps
+from lip_plugin.schema.figures import share_of_percent, shares_by_eps
 from lip_plugin.zoo import find_model
 
 NAMES = lp.list_models()
@@ -38,11 +38,11 @@ def test_card_and_weights_belong_together(name: str) -> None:
     assert (model.input_shape, model.num_classes) == (card.input_shape, card.num_classes)
     assert model.num_parameters == card.params
     bound = lp.lipschitz_upper_bound(model).value
-    assert bound == pytest.approx(card.measured["lipschitz_upper_bound"], rel=1e-6)
+    assert bound == pytest.approx(card.measured.lipschitz_upper_bound, rel=1e-6)
     for field in ("licence", "based_on", "paper", "authors", "eps_train", "eps_grid"):
         assert getattr(card, field), f"the card lacks {field}"
     for key in ("command", "hardware", "seed", "epochs", "bound"):
-        assert key in card.measured
+        assert key in card.measured.model_dump()
 
 
 WITH_IMAGES = [name for name in NAMES if lp.model_card(name).dataset in shipped_datasets()]
@@ -55,14 +55,14 @@ def test_measured_figures_hold_on_the_shipped_images(name: str) -> None:
     assert card.dataset is not None
     x, y = load_shipped(card.dataset).tensors(torch.float32)
     certificate = lp.certify(lp.load_model(name), x)
-    figures = {0.0: card.measured["clean_accuracy"]} | {
-        parse_eps(eps): share for eps, share in card.measured["verified_robust_accuracy"].items()
-    }
+    assert card.measured.clean_accuracy is not None
+    figures = {0.0: share_of_percent(card.measured.clean_accuracy)}
+    figures |= shares_by_eps(card.measured.verified_robust_accuracy)
     assert len(figures) >= 4
     for eps, share in figures.items():
         proved = (certificate.prediction == y) & (certificate.radius > eps)
         low, high = wilson_interval95(int(proved.sum()), len(y))
-        assert low - 0.02 <= share / 100 <= high + 0.02, (eps, share, low, high)
+        assert low - 0.02 <= share <= high + 0.02, (eps, share, low, high)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,11 +73,11 @@ def test_measured_figures_are_those_of_the_whole_test_split(name: str) -> None:
     if "LIP_TEST_DATA" not in os.environ or not folder.is_dir():
         pytest.skip(f"no {card.dataset} under LIP_TEST_DATA")
     report = evaluate_images(lp.load_model(name), load_images(card.dataset, "test", folder), Request.of(card.eps_grid))
-    assert report.dataset.n == card.measured["images"]
-    assert round(100 * report.clean_accuracy, 2) == pytest.approx(card.measured["clean_accuracy"], abs=0.02)
+    assert report.dataset.n == card.measured.images
+    assert round(100 * report.clean_accuracy, 2) == pytest.approx(card.measured.clean_accuracy, abs=0.02)
     for result in report.eps:
-        share = card.measured["verified_robust_accuracy"][format_eps(result.eps)]
-        assert 100 * result.verified_robust_accuracy == pytest.approx(share, abs=0.02)
+        share = shares_by_eps(card.measured.verified_robust_accuracy)[result.eps]
+        assert result.verified_robust_accuracy == pytest.approx(share, abs=0.0002)
 
 
 def test_shipped_images_are_the_first_of_the_test_file() -> None:

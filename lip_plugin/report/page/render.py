@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache, partial
 from importlib import resources
 from typing import Any
@@ -36,6 +37,7 @@ def html_page(report: Report, *, gallery: bool | None = None) -> str:
             attacks=report.attacks,
             advice=ADVICE if report.tightness is not None and report.tightness.is_loose else "",
             field=partial(field, document),
+            images=_images(report, document),
             plots=page_plots(report),
             gallery=gallery_rows(report) if shown else [],
             withheld=0 if shown else len(report.adversarial),
@@ -44,6 +46,13 @@ def html_page(report: Report, *, gallery: bool | None = None) -> str:
             css=_style_sheet(),
         )
     )
+
+
+def _images(report: Report, document: Mapping[str, Any]) -> Markup:
+    """Which images it is about, in the words of every report, with each value marked as the one in ``report.json``."""
+    values = {name: field(document, f"/dataset/{name}", "count") for name in ("n", "of", "classes", "of_classes")}
+    names = {name: field(document, f"/dataset/{name}", "text") for name in ("name", "split")}
+    return Markup(report.dataset.wording).format(**values, **names)
 
 
 def notebook_frame(report: Report) -> Markup:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from lip_plugin.errors import ConfigError
 from lip_plugin.schema.report import EpsResult, ReportValues
 from lip_plugin.submission.robustbench.datasets import ATTACK, EPS
 from lip_plugin.submission.robustbench.texts import (
@@ -68,23 +66,9 @@ def autoattack_accuracy(report: ReportValues) -> str | None:
 
 def _reported(card: ModelCard) -> str | None:
     """Percent at 0.5 under AutoAttack that the model's authors have published, where the card has it."""
-    published = card.reported.get("empirical_robust_accuracy")
-    attacks = next((found for eps, found in _items(published) if _is_eps(eps)), None)
-    figure = attacks.get(ATTACK) if isinstance(attacks, Mapping) else None
-    if isinstance(figure, bool) or not isinstance(figure, int | float) or not 0 <= figure <= 100:
-        return None
-    return str(round(figure, 2))
-
-
-def _items(published: object) -> list[tuple[object, Any]]:
-    return list(published.items()) if isinstance(published, Mapping) else []
-
-
-def _is_eps(text: object) -> bool:
-    try:
-        return isinstance(text, str) and parse_eps(text) == EPS
-    except ConfigError:
-        return False
+    published = card.reported.empirical_robust_accuracy or {}
+    figure = next((found.get(ATTACK) for eps, found in published.items() if parse_eps(eps) == EPS), None)
+    return None if figure is None else str(round(figure, 2))
 
 
 def result_at(report: ReportValues, eps: float) -> EpsResult | None:
