@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lip_plugin.data.classes import CLASS_FILE, Classes, classes_of_folders, listed_classes
-from lip_plugin.data.pictures import PICTURE_SUFFIXES, read_rgb
+from lip_plugin.data.picture_kinds import Levels
+from lip_plugin.data.pictures import PICTURE_SUFFIXES, read_picture
 from lip_plugin.errors import DataError
 from lip_plugin.schema.report import DataManifest
 from lip_plugin.untrusted import few, printable
@@ -35,9 +36,9 @@ class PictureFolder:
     def path(self, index: int) -> Path:
         return self.root / os.fsdecode(bytes(self.names[index]))
 
-    def read(self, index: int) -> npt.NDArray[np.uint8]:
-        """(H, W, 3) in the order red, green, blue. Raises DataError, which names the file."""
-        return read_rgb(self.path(index))
+    def read(self, index: int) -> Levels:
+        """(H, W, 3) in the order red, green, blue, as deep as it is. Raises DataError, which names the file."""
+        return read_picture(self.path(index))
 
 
 def labelled_files(

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from lip_plugin.data.catalogue import dataset_names
 from lip_plugin.data.readers import Cut
 from lip_plugin.errors import ConfigError, DataError, close_matches
-from lip_plugin.plugins import PluginGroup
-from lip_plugin.specification import read_settings, written_settings
+from lip_plugin.plugins import PluginGroup, read_settings, written_settings
 from lip_plugin.untrusted import printable
 
 if TYPE_CHECKING:

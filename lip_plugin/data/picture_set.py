@@ -23,7 +23,7 @@ from lip_plugin.errors import DataError
 from lip_plugin.schema.report import DataManifest
 
 Transform = Callable[[Tensor], Tensor]
-"""uint8 (3, H, W) to uint8 (3, crop, crop)."""
+"""(3, H, W) to (3, crop, crop), uint8, or in evaluation float64 in [0,1] too."""
 
 
 def evaluation_transform(resize: int, crop: int) -> Transform:
@@ -91,18 +91,31 @@ class PictureSet:
             _Evaluated(self.pictures, evaluation_transform(self.resize, self.crop)),
             batch_sampler=[list(range(start, min(start + size, len(self)))) for start in starts],
             num_workers=self.workers,
+            collate_fn=_together,
             worker_init_fn=leave_signals_to_the_parent,
             generator=torch.Generator(),  # else every round would draw from the global one
         )
         with one_line_errors():
             for x, y in loader:
-                yield x.to(dtype) / 255, y
+                yield (x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)), y
+
+
+def _together(pairs: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+    """Bytes where all pictures of a block are, else [0,1] in float64."""
+    pictures, labels = zip(*pairs, strict=True)
+    if any(picture.dtype != torch.uint8 for picture in pictures):
+        pictures = [picture.double() / 255 if picture.dtype == torch.uint8 else picture for picture in pictures]
+    return torch.stack([*pictures]), torch.tensor(labels)
 
 
 class _Evaluated(Dataset[tuple[Tensor, int]]):
+    """uint8 pictures of 8 bits a channel; deeper ones, scaled by their 65535, as float64 in [0,1]."""
+
     def __init__(self, pictures: PictureSource, transform: Transform) -> None:
         self.pictures, self.transform = pictures, transform
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
-        picture = rearrange(torch.from_numpy(self.pictures.read(number)), "h w c -> c h w")
+        levels = self.pictures.read(number)
+        scaled = levels if levels.dtype == np.uint8 else levels / 65535
+        picture = rearrange(torch.from_numpy(scaled), "h w c -> c h w")
         return self.transform(picture).contiguous(), int(self.pictures.labels[number])

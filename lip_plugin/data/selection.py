@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from lip_plugin.data.picture_kinds import Levels
 from lip_plugin.data.pictures import PictureSource
 from lip_plugin.schema.report import DataManifest
 
@@ -35,6 +36,6 @@ class SelectedPictures:
     def __len__(self) -> int:
         return len(self.index)
 
-    def read(self, index: int) -> npt.NDArray[np.uint8]:
+    def read(self, index: int) -> Levels:
         """As `PictureSource.read`."""
         return self.pictures.read(int(self.index[index]))

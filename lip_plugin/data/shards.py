@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lip_plugin.data.classes import Classes
+from lip_plugin.data.picture_kinds import Levels
 from lip_plugin.data.pictures import PICTURE_SUFFIXES, decode_rgb
 from lip_plugin.data.tars import Member, Tar
 from lip_plugin.errors import DataError
@@ -46,8 +47,8 @@ class PictureShards:
     def name(self, index: int) -> str:
         return f"{os.fsdecode(bytes(self.names[index]))} in {self.tars[self.tar_numbers[index]].path}"
 
-    def read(self, index: int) -> npt.NDArray[np.uint8]:
-        """(H, W, 3) in the order red, green, blue. Raises DataError, which names the picture and its shard."""
+    def read(self, index: int) -> Levels:
+        """(H, W, 3) in the order red, green, blue, as deep as it is. Raises DataError, which names both."""
         content = self.tars[self.tar_numbers[index]].read(int(self.offsets[index]), int(self.sizes[index]))
         return decode_rgb(content, self.name(index))
 

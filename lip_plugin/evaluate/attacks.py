@@ -8,8 +8,7 @@ from typing import Any, cast
 
 from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate.attack import EmpiricalAttack
-from lip_plugin.plugins import PluginGroup
-from lip_plugin.specification import read_settings, written_settings
+from lip_plugin.plugins import PluginGroup, read_settings, written_settings
 
 ATTACKS = PluginGroup("lip_plugin.attacks", "attack library")
 

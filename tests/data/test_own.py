@@ -30,9 +30,10 @@ def test_what_a_string_names(tmp_path: Path) -> None:
     assert parse_images("cifar10") is None
     assert parse_images("npz:a/b.npz") == ImagesSpec("npz", "a/b.npz")
     assert parse_images("a/b.npz") == ImagesSpec("", "a/b.npz")
-    spec = parse_images("folder:/home/me/pics?size=32")
-    assert spec == ImagesSpec("folder", "/home/me/pics", {"size": 32}) and spec.shown == "folder:pics?size=32"
-    assert ImagesSpec("", "/home/me/a b.npz").shown == "a b.npz"
+    spec = parse_images("folder:/a/b/pics?size=32")
+    assert spec == ImagesSpec("folder", "/a/b/pics", {"size": 32})
+    assert ImagesSpec("folder", "/a/b/pics", {"size": 32}).shown == "folder:pics?size=32"
+    assert ImagesSpec("", "/a/b/a b.npz").shown == "a b.npz"
     (tmp_path / "plain").write_bytes(b"")
     assert parse_images(str(tmp_path / "plain")) == ImagesSpec("", str(tmp_path / "plain"))
     with pytest.raises(DataError, match="is a folder; say what it holds: folder:DIR"):
