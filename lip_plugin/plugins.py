@@ -6,7 +6,10 @@ third party's package adds a member by one line of its ``pyproject.toml``.
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from lip_plugin.errors import ConfigError, MissingDependencyError, close_matches
 from lip_plugin.untrusted import printable
@@ -55,3 +58,29 @@ class PluginGroup:
             raise MissingDependencyError(
                 f"the {self.noun} {name!r} ({entry.value}) cannot be imported: {error}; install its package again"
             ) from error
+
+
+def read_settings(query: str, what: str) -> dict[str, Any]:
+    """``steps=50&norm=2``, as behind ``torchattacks:PGDL2?``: Python literals where they parse as such, else strings.
+
+    ``what`` begins the message. Raises ConfigError.
+    """
+    settings: dict[str, Any] = {}
+    for item in filter(None, query.split("&")):
+        key, separator, value = item.partition("=")
+        if not separator or not key.isidentifier():
+            raise ConfigError(f"{what}: {item!r} is not of the form key=value")
+        settings[key] = _literal(value)
+    return settings
+
+
+def written_settings(settings: Mapping[str, Any]) -> str:
+    """As `read_settings` reads them, with the question mark, sorted; empty without any."""
+    return f"?{'&'.join(f'{key}={value}' for key, value in sorted(settings.items()))}" if settings else ""
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

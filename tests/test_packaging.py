@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"network", "bounds"} | _COMMON,
     "published": {"models", "network"} | _COMMON,
     "losses": set(),
-    "data": _COMMON,
+    "data": {"schema"} | _COMMON,
     "zoo": {"certificates", "network", "schema"} | _COMMON,
     "evaluate": {"certificates", "zoo", "network", "data", "schema"} | _COMMON,
     "report": {"evaluate", "certificates", "zoo", "network", "data", "schema"} | _COMMON,

@@ -55,10 +55,12 @@ def leaderboard_command(
 
 def _verified(data_dir: str | None, directory: Path) -> bool:
     """False where something could not be checked. Raises RefusedError, with what differs first."""
+    from lip_plugin.cli.options import ImageOptions
     from lip_plugin.cli.verification import selected_images
     from lip_plugin.verification import verify_bundle
 
-    found = verify_bundle(directory, images=None if data_dir is None else partial(selected_images, data_dir, None, 0))
+    images = ImageOptions(data_dir=data_dir)
+    found = verify_bundle(directory, images=partial(selected_images, images) if images.are_given else None)
     if found.failures:
         raise RefusedError(f"{directory} does not verify: {found.failures[0].line()}")
     return not found.gaps

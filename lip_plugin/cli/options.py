@@ -1,8 +1,8 @@
-"""Options that several evaluating commands have in common, and the one value that they travel in."""
+"""Options that several evaluating commands have in common, and the values that they travel in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -13,6 +13,7 @@ import click
 from lip_plugin.errors import ConfigError
 
 if TYPE_CHECKING:
+    from lip_plugin.data.chosen import Selection
     from lip_plugin.evaluate import Request
     from lip_plugin.schema.report import Options
 
@@ -20,25 +21,52 @@ F_ = TypeVar("F_", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ImageOptions:
+    """What somebody typed to say where images are, and which of them are meant."""
+
+    data_dir: str | None = None
+    data: str | None = None
+    count: int | None = None
+    every: int | None = None
+    sample: int | None = None
+    seed: int = 0
+    workers: int = 0
+
+    @property
+    def are_given(self) -> bool:
+        """Whether anything but their number was said."""
+        return any(value is not None for value in (self.data_dir, self.data, self.every, self.sample))
+
+    @property
+    def selection(self) -> Selection:
+        """Raises ConfigError."""
+        from lip_plugin.data.chosen import Selection
+
+        return Selection(count=self.count, every=self.every, sample=self.sample, seed=self.seed)
+
+    def again(self) -> Iterator[str]:
+        """The words that give the same images, but for their number."""
+        sample_seed = None if self.sample is None else self.seed
+        named = {"data-dir": self.data_dir, "data": self.data, "every": self.every, "sample": self.sample}
+        for option, value in {**named, "seed": sample_seed}.items():
+            yield from () if value is None else (f"--{option}", str(value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(ImageOptions):
     """What somebody typed after an evaluating command: where model and images are, and what to do with them."""
 
     name: str | None
     dataset: str | None
-    data_dir: str | None
-    data_file: str | None
-    count: int | None
     eps: str | None
     arithmetic: str
     batch_size: int | None
-    workers: int
     device: str | None
     overwrite: bool
     quiet: bool
     attacks: str | None = None
     audit: str = "0"
     no_skip_certified: bool = False
-    seed: int = 0
 
     @property
     def attack_names(self) -> tuple[str, ...]:
@@ -67,30 +95,26 @@ class Asked:
 
     def on_report(self) -> Options:
         """What the report's command follows from."""
+        from lip_plugin.data.own import parse_images
         from lip_plugin.schema.report import Options
 
+        own = None if self.data is None else parse_images(self.data)
         return Options(
             model_dir=self.name is not None and Path(self.name).is_dir(),
             dataset=self.dataset,
-            data=None if self.data_file is None else Path(self.data_file).name,
+            data=self.data if own is None else own.shown,
             data_dir=self.data_dir is not None,
             device=self.device or None,
+            every=self.every,
+            sample_seed=None if self.sample is None else self.seed,
         )
 
 
 def evaluation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Which images, which radii, how they are worked on; the command gets them, and its attacks, as `Asked`."""
-
-    @wraps(command)
-    def with_value(**options: Any) -> Any:
-        typed = {field.name: options.pop(field.name) for field in fields(Asked) if field.name in options}
-        return command(Asked(**typed), **options)
-
     return _with(
-        with_value,
-        click.option("--dataset", help="Which one, where the name exists for several data sets."),
-        click.option("--data-dir", help="Folder with the data set's own files."),
-        click.option("--data", "data_file", help="Your own images: .npz with x (uint8 or float in [0,1]) and y."),
+        _images_where(_together(command, "asked", Asked)),
+        click.option("--dataset", help="Which one, where the name exists for several data sets, or the card has none."),
         click.option("--n", "count", type=int, help="The first N images in file order (default: all)."),
         click.option("--eps", help="L2 radii such as 36/255,72/255 (default: the card's)."),
         click.option(
@@ -99,10 +123,41 @@ def evaluation_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="What radii speak of: real (default), float64, float32 or forward, which is model(x) itself.",
         ),
         click.option("--batch-size", type=int, help="Images per work unit (default 256)."),
-        click.option("--workers", type=click.IntRange(0), default=0, help="Processes that decode pictures."),
         click.option("--device", help="Device of the forwards (default cpu)."),
         click.option("--overwrite", is_flag=True, help="Replace an existing --out."),
         click.option("--quiet", is_flag=True, help="No progress bar."),
+    )
+
+
+def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which images; the command gets them as its ``images``, an `ImageOptions`."""
+    return _images_where(_together(command, "images", ImageOptions))
+
+
+def _together(command: Callable[..., Any], name: str, kind: type[ImageOptions]) -> Callable[..., Any]:
+    """The options that ``kind`` has, as one argument."""
+
+    @wraps(command)
+    def with_value(**options: Any) -> Any:
+        typed = {field.name: options.pop(field.name) for field in fields(kind) if field.name in options}
+        return command(**{name: kind(**typed)}, **options)
+
+    return with_value
+
+
+def _images_where(command: F_) -> F_:
+    return _with(
+        command,
+        click.option("--data-dir", help="Folder with the data set's own files."),
+        click.option(
+            "--data",
+            help="Your own images: npz:FILE with x (uint8 or float in [0,1]) and y, folder:DIR with a folder of "
+            "pictures for each class, shards:DIR; or the name of a data set.",
+        ),
+        click.option("--every", type=click.IntRange(1), help="Every K-th image in file order; --n counts these."),
+        click.option("--sample", type=click.IntRange(1), help="N images drawn with --seed, in file order."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random draw."),
+        click.option("--workers", type=click.IntRange(0), default=0, help="Processes that decode pictures."),
     )
 
 
@@ -115,7 +170,6 @@ def attack_options(command: F_) -> F_:
         ),
         click.option("--audit", default="8", show_default=True, help="Certified images to attack per eps, or all."),
         click.option("--no-skip-certified", is_flag=True, help="Attack certified images too (the full protocol)."),
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random draw."),
     )
 
 

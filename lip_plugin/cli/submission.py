@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +61,7 @@ def submit_command(asked: Asked, board: str, out: Path, include_images: bool) ->
 
 def _select(board: Board, asked: Asked, ranks: Ranks) -> Task:
     """Everything that can be wrong before the work, and whatever the board is known to refuse."""
+    from lip_plugin.cli.selection import typed_eps
     from lip_plugin.cli.task import select_task
     from lip_plugin.submission.evaluation import (
         require_accepted_before,
@@ -68,10 +69,9 @@ def _select(board: Board, asked: Asked, ranks: Ranks) -> Task:
         stored_card,
         submission_eps,
     )
-    from lip_plugin.types import parse_eps_grid
 
     require_free_attacks(board, asked.attack_names)
-    chosen = None if asked.eps is None else parse_eps_grid(asked.eps.split(","))
+    chosen = None if asked.eps is None else typed_eps(asked.eps)
 
     def requested(card: ModelCard) -> Request:
         grid = submission_eps(board, card, chosen)
@@ -96,15 +96,7 @@ def _submit(board: Board, report: Report, task: Task, output: Output, out: Path,
             written = fill_bundle(submission, perturbations, task.images, folder, include_images=include_images)
     finally:  # it says why a board refuses; a pipe that nobody reads must not cost the bundle
         print_report(described)
-    _say(submission, written, out, () if include_images else _images_again(task.asked))
-
-
-def _images_again(asked: Asked) -> Iterator[str]:
-    """The options that give `lip verify` the same images."""
-    if asked.data_dir is not None:
-        yield from ("--data-dir", asked.data_dir)
-    if asked.data_file is not None:
-        yield from ("--data", asked.data_file)
+    _say(submission, written, out, () if include_images else task.asked.again())
 
 
 def _say(submission: Submission, written: Manifest, out: Path, images: Iterable[str]) -> None:

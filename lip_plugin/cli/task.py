@@ -44,5 +44,5 @@ def select_task(asked: Asked, ranks: Ranks, requested: Callable[[ModelCard], Req
     if ranks.world > 1 and device is not None and device.startswith("cuda"):
         device = "cuda"  # each process its own
     model, card = select_model(asked.name, asked.dataset, device)
-    images = select_images(card, asked.data_dir, asked.data_file, asked.count, asked.workers)
+    images = select_images(card, asked)
     return Task(asked, model, card, images, requested(card))

@@ -31,9 +31,20 @@ def train_command(
         log_to_stderr()
     directory = out if out is not None else Path("runs") / Path(recipe).stem
     config = load_config(recipe, overrides, resumed=directory if resume else None)
-    shown = [word if not word.startswith("data_dir=") else "data_dir=DIR" for word in (recipe, *overrides)]
+    shown = [Path(recipe).name, *map(_shown, overrides)]
     command = " ".join(["lip train", *shown])
     report = run_training(config, directory, command=command, resume=resume, overwrite=overwrite, progress=not quiet)
     if report is not None:  # the other processes of a distributed run are silent
         print_report(report)
         click.echo(f"Model directory written to {directory}")
+
+
+def _shown(word: str) -> str:
+    """On a card: without the folders of whoever trained it."""
+    from lip_plugin.data.own import parse_images
+
+    key, _, value = word.partition("=")
+    if key == "data_dir":
+        return "data_dir=DIR"
+    own = parse_images(value) if key == "dataset" else None
+    return word if own is None else f"dataset={own.shown}"

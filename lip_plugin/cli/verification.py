@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lip_plugin.cli.ending import EXIT_BAD_INPUT, EXIT_FAILED_CHECK, fail
+from lip_plugin.cli.options import ImageOptions, image_options
 from lip_plugin.files import REPORT_FILES
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ PAGE_FILES = REPORT_FILES | {CERTIFICATE}
 
 @click.command("verify")
 @click.argument("directory", type=Path)
-@click.option("--data-dir", help="Folder with the data set's own files.")
-@click.option("--data", "data_file", help="The images of the bundle as .npz with x and y.")
-@click.option("--workers", type=click.IntRange(0), default=0, help="Processes that decode pictures.")
+@image_options
 @click.option("--device", help="Device of the forwards (default cpu).")
 @click.option("--out", type=Path, help="Where everything agrees, write the measured report and its page here.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing --out.")
@@ -49,9 +48,7 @@ PAGE_FILES = REPORT_FILES | {CERTIFICATE}
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def verify_command(
     directory: Path,
-    data_dir: str | None,
-    data_file: str | None,
-    workers: int,
+    images: ImageOptions,
     device: str | None,
     out: Path | None,
     overwrite: bool,
@@ -71,7 +68,7 @@ def verify_command(
     from lip_plugin.files import output_directory
     from lip_plugin.verification import verify_bundle
 
-    given = None if data_dir is None and data_file is None else partial(selected_images, data_dir, data_file, workers)
+    given = partial(selected_images, images) if images.are_given else None
     with ExitStack() as held:
 
         def over(what: str) -> str:
@@ -111,13 +108,11 @@ def _write(found: Verification, folder: Path) -> None:
         (folder / CERTIFICATE).write_text(found.statement, encoding="utf-8")
 
 
-def selected_images(
-    data_dir: str | None, data_file: str | None, workers: int, card: ModelCard, count: int
-) -> LabelledImages:
+def selected_images(images: ImageOptions, card: ModelCard, count: int) -> LabelledImages:
     """As `verify_bundle` asks for them."""
     from lip_plugin.cli.selection import select_images
 
-    return select_images(card, data_dir, data_file, count, workers)
+    return select_images(card, images if images.sample is not None else dataclasses.replace(images, count=count))
 
 
 def _count(things: list[Check], noun: str) -> str:

@@ -50,7 +50,7 @@ def info_command(name: str, dataset: str | None, as_json: bool) -> None:
     shown = {**content, "network": layers, "input_shape": _sides(card.input_shape)}
     shown["eps_grid"] = ", ".join(map(format_eps, card.eps_grid))
     for key, value in shown.items():
-        if value not in (None, "", {}):
+        if value not in (None, "", {}, []):
             click.echo(f"{key:16} {_flat(value)}")
 
 

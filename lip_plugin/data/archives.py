@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lip_plugin.errors import DataError
+from lip_plugin.untrusted import few
 
 # What zipfile, zlib and numpy raise on damaged and foreign files (NotImplementedError is a RuntimeError).
 UNREADABLE = (
@@ -35,19 +36,28 @@ _END_BYTES = 22  # of the end record of a zip file without a comment
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def read_npz(path: Path, keys: tuple[str, str]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Two arrays, each read once into memory of its own size (numpy maps .npy files only). Raises DataError."""
-    expected = f"expected an .npz with arrays {keys[0]} and {keys[1]}"
+Keys = tuple[str, str]
+"""What images and labels are called."""
+
+
+def read_npz(path: Path, *known: Keys) -> tuple[Keys, npt.NDArray[Any], npt.NDArray[Any]]:
+    """The first of the ``known`` pairs that is there, under its names, each array read once into memory of its size.
+
+    (numpy maps .npy files only.) Raises DataError, which says what the file holds.
+    """
+    expected = f"expected an .npz with arrays {', or '.join(' and '.join(keys) for keys in known)}"
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = sorted(set(keys) - set(archive.files))
-            if not missing:
-                require_honest_sizes(archive.zip, keys)
-                return archive[keys[0]], archive[keys[1]]
+            for keys in known:
+                if set(keys) <= set(archive.files):
+                    require_honest_sizes(archive.zip, keys)
+                    return keys, archive[keys[0]], archive[keys[1]]
+            missing = min((sorted(set(keys) - set(archive.files)) for keys in known), key=len)
+            holds = few(_described(archive.zip))
     except UNREADABLE as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error
         raise DataError(f"cannot read {path}: {reason}; {expected}") from error
-    raise DataError(f"{path} lacks {missing}; {expected}")
+    raise DataError(f"{path} lacks {missing}, it holds {holds}; {expected}")
 
 
 def require_lone_entries(content: bytes, archive: zipfile.ZipFile) -> None:
@@ -62,7 +72,18 @@ def require_lone_entries(content: bytes, archive: zipfile.ZipFile) -> None:
         raise ValueError("bytes around the entries of the zip file")
 
 
-def require_honest_sizes(archive: zipfile.ZipFile, keys: tuple[str, str]) -> None:
+def _described(archive: zipfile.ZipFile) -> list[str]:
+    """``images uint8 (2, 1, 4, 4)`` of every array; the name alone of what is none."""
+    found: list[str] = []
+    for entry in archive.infolist():
+        with archive.open(entry) as file:
+            version = np.lib.format.read_magic(file)
+            shape, _, dtype = _HEADERS[version](file) if version in _HEADERS else ("", "", "")
+            found.append(f"{entry.filename.removesuffix('.npy')} {dtype} {shape}")
+    return found
+
+
+def require_honest_sizes(archive: zipfile.ZipFile, keys: Keys) -> None:
     """Raise ValueError for an array whose header claims other bytes than follow: numpy allocates what it claims."""
     for entry in archive.infolist():
         if entry.filename.removesuffix(".npy") not in keys:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from lip_plugin.data.archives import read_npz
+import numpy as np
+
+from lip_plugin.data.archives import Keys, read_npz
 from lip_plugin.data.catalogue import DataSet, dataset_names, find_dataset
 from lip_plugin.data.images import ImageSet, checked_image_set
 from lip_plugin.data.labelled import LabelledImages
@@ -14,6 +16,8 @@ from lip_plugin.errors import DataError, close_matches
 from lip_plugin.untrusted import printable
 
 _SPLITS = ("train", "test")
+_CHANNELS_LAST = "image"
+_ALONE: tuple[Keys, ...] = (("x", "y"), (_CHANNELS_LAST, "label"))
 
 
 def load_image_set(dataset: str, split: str, data_dir: str | Path) -> ImageSet:
@@ -42,7 +46,7 @@ def _checked(dataset: str, split: str, data_dir: str | Path) -> tuple[DataSet, P
         known = dataset_names()
         raise DataError(
             f"no reader for data set {printable(repr(dataset), longest=80)}; known: {', '.join(known)}."
-            f"{close_matches(dataset, known)} Use --data FILE.npz for your own images"
+            f"{close_matches(dataset, known)} Give your own images with --data: npz:FILE, folder:DIR or shards:DIR"
         )
     if split not in _SPLITS:
         raise DataError(f"no split {split!r} of {dataset}; expected {' or '.join(_SPLITS)}")
@@ -52,8 +56,17 @@ def _checked(dataset: str, split: str, data_dir: str | Path) -> tuple[DataSet, P
     return record, directory
 
 
-def load_npz(path: str | Path) -> ImageSet:
-    """A user's own images: ``x`` uint8 or float in [0,1], (N, C, H, W), and ``y`` (N,) integers."""
+def load_npz(path: str | Path, *, split: str = "test", alone: bool = False) -> ImageSet:
+    """A user's own images: ``x`` uint8 or float in [0,1], (N, C, H, W), and ``y`` (N,) integers.
+
+    ``image`` (N, H, W, C) and ``label`` of generated images are read too, and of a file with both splits
+    ``x_train`` and ``y_train``, ``x_test`` and ``y_test``. ``alone``: the file has the one split. Raises DataError,
+    which says what the file holds.
+    """
     path = Path(path)
-    pixels, labels = read_npz(path, ("x", "y"))
-    return checked_image_set(pixels, labels, name=path.stem, source=path.name)
+    both = ((f"x_{split}", f"y_{split}"),)
+    known = _ALONE if alone else both if split == "train" else _ALONE + both
+    (key, _), pixels, labels = read_npz(path, *known)
+    if key == _CHANNELS_LAST and pixels.ndim == 4:
+        pixels = np.ascontiguousarray(np.moveaxis(pixels, -1, 1))
+    return checked_image_set(pixels, labels, name=path.stem, source=path.name, split=split)

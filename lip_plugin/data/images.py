@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lip_plugin.errors import DataError
+from lip_plugin.schema.report import DataManifest
 
 Pixels = npt.NDArray[np.generic]
 
@@ -27,6 +28,8 @@ class ImageSet:
     split: str = "test"
     num_classes: int | None = None
     """Classes of the data set, of which some may have no image here; None where nothing says."""
+    manifest: DataManifest | None = None
+    """Which files they were taken from; None where they were arrays."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -43,6 +46,10 @@ class ImageSet:
             return self
         check_count(count, len(self), self.source)
         return dataclasses.replace(self, pixels=self.pixels[:count], labels=self.labels[:count])
+
+    def part(self, index: npt.NDArray[np.int64]) -> ImageSet:
+        """The images that ``index`` (M,) names, in its order."""
+        return dataclasses.replace(self, pixels=self.pixels[index], labels=self.labels[index])
 
     def blocks(
         self, size: int, dtype: torch.dtype, *, first: int = 0, step: int = 1

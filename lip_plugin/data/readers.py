@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +15,18 @@ if TYPE_CHECKING:
     from lip_plugin.data.images import Pixels
     from lip_plugin.data.labelled import LabelledImages
     from lip_plugin.data.pictures import PictureSource
+    from lip_plugin.schema.report import DataManifest
 
     ArrayPair: TypeAlias = tuple[Pixels, Pixels]
+
+
+logger = logging.getLogger(__name__)
+
+
+def tell(manifest: DataManifest | None, which: str) -> None:
+    """One line on what was found; louder where something was passed over."""
+    if manifest is not None:
+        logger.log(logging.WARNING if manifest.left_out else logging.INFO, "%s: %s", which, manifest.in_words)
 
 
 @dataclass(frozen=True)
@@ -90,4 +101,5 @@ class Pictures(Reader):
         folder = self.test_folder if split == "test" else split
         source = f"{name} {folder} split, shorter side {cut.resize}, {cut.crop}x{cut.crop} in the middle"
         pictures = self.read(directory, split)
+        tell(pictures.manifest, f"{name} {folder}")
         return PictureSet(pictures, name, source, split, crop=cut.crop, resize=cut.resize, workers=cut.workers)

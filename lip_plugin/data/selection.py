@@ -8,7 +8,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from lip_plugin.data.picture_kinds import Levels
 from lip_plugin.data.pictures import PictureSource
+from lip_plugin.schema.report import DataManifest
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,14 @@ class SelectedPictures:
     def classes(self) -> tuple[str, ...]:
         return self.pictures.classes
 
+    @property
+    def manifest(self) -> DataManifest | None:
+        """Of the whole."""
+        return self.pictures.manifest
+
     def __len__(self) -> int:
         return len(self.index)
 
-    def read(self, index: int) -> npt.NDArray[np.uint8]:
+    def read(self, index: int) -> Levels:
         """As `PictureSource.read`."""
         return self.pictures.read(int(self.index[index]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lip_plugin.data.classes import Classes
+from lip_plugin.data.picture_kinds import Levels
 from lip_plugin.data.pictures import PICTURE_SUFFIXES, decode_rgb
 from lip_plugin.data.tars import Member, Tar
 from lip_plugin.errors import DataError
+from lip_plugin.schema.report import DataManifest
+from lip_plugin.untrusted import printable
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +39,7 @@ class PictureShards:
     names: npt.NDArray[np.bytes_]
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
+    manifest: DataManifest
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,63 +47,65 @@ class PictureShards:
     def name(self, index: int) -> str:
         return f"{os.fsdecode(bytes(self.names[index]))} in {self.tars[self.tar_numbers[index]].path}"
 
-    def read(self, index: int) -> npt.NDArray[np.uint8]:
-        """(H, W, 3) in the order red, green, blue. Raises DataError, which names the picture and its shard."""
+    def read(self, index: int) -> Levels:
+        """(H, W, 3) in the order red, green, blue, as deep as it is. Raises DataError, which names both."""
         content = self.tars[self.tar_numbers[index]].read(int(self.offsets[index]), int(self.sizes[index]))
         return decode_rgb(content, self.name(index))
 
 
-def index_shards(paths: Sequence[Path], classes: Sequence[str] | None = None) -> PictureShards:
+@dataclass(frozen=True)
+class _Shard:
+    """What one shard holds, in its order."""
+
+    tar: Tar
+    offsets: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    names: npt.NDArray[np.bytes_]
+    labels: npt.NDArray[np.int64]
+
+
+def index_shards(paths: Sequence[Path], classes: Classes | None = None) -> PictureShards:
     """Read the headers of uncompressed tar files and every class number. Nothing is kept on disk.
 
     Without ``classes`` they are "0" to the largest label. Raises DataError on anything that is not a
-    picture with its class number, other than members of further suffixes, which are passed over.
+    picture with its class number, other than members of further suffixes, which the manifest counts.
     """
     if not paths:
         raise DataError("no shards; expected at least one uncompressed .tar file")
     logger.info("listing the members of %d shards, a minute or two per million pictures", len(paths))
-    shards = [_index_shard(path) for path in paths]
+    left_out: Counter[str] = Counter()
+    shards = [_index_shard(path, left_out) for path in paths]
     labels = np.concatenate([shard.labels for shard in shards])
-    classes = tuple(map(str, range(labels.max() + 1)) if classes is None else classes)
+    classes = classes or Classes(tuple(map(str, range(labels.max() + 1))), "the numbers in the shards")
     for shard in shards:
         beyond = np.flatnonzero(shard.labels >= len(classes))
         if len(beyond):
             first = int(beyond[0])
+            name = f"{os.fsdecode(bytes(shard.names[first]))} in {shard.tar.path}"
             raise DataError(
-                f"{shard.name(first)} has label {shard.labels[first]}; expected 0 to {len(classes) - 1}, "
+                f"{name} has label {shard.labels[first]}; expected 0 to {len(classes) - 1}, "
                 f"there are {len(classes)} classes"
             )
     return PictureShards(
-        tars=tuple(shard.tars[0] for shard in shards),
-        tar_numbers=np.repeat(np.arange(len(shards), dtype=np.int32), [len(shard) for shard in shards]),
+        tars=tuple(shard.tar for shard in shards),
+        tar_numbers=np.repeat(np.arange(len(shards), dtype=np.int32), [len(shard.labels) for shard in shards]),
         offsets=np.concatenate([shard.offsets for shard in shards]),
         sizes=np.concatenate([shard.sizes for shard in shards]),
         names=np.concatenate([shard.names for shard in shards]),
         labels=labels,
-        classes=classes,
+        classes=classes.names,
+        manifest=classes.manifest(len(labels), left_out),
     )
 
 
-def read_class_names(path: Path) -> tuple[str, ...]:
-    """Every line that is not blank; the place is the class number. Raises DataError."""
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the class list {path}: {getattr(error, 'strerror', None) or error}") from error
-    names = tuple(line for line in lines if line)
-    if not names:
-        raise DataError(f"the class list {path} is empty; expected one class per line")
-    return names
-
-
-def _index_shard(path: Path) -> PictureShards:
-    """One shard, without names of classes."""
+def _index_shard(path: Path, left_out: Counter[str]) -> _Shard:
     tar = Tar.at(path)
     pictures: dict[str, Member] = {}
     label_members: dict[str, Member] = {}
     for member in tar.members():
         key, suffix = _split(member.name)
         if suffix not in (*PICTURE_SUFFIXES, _LABEL_SUFFIX):
+            left_out[f"of the kind {printable(suffix, longest=20)}" if suffix else "hidden or without a suffix"] += 1
             continue
         found = label_members if suffix == _LABEL_SUFFIX else pictures
         if key in found:
@@ -105,14 +113,12 @@ def _index_shard(path: Path) -> PictureShards:
         found[key] = member
     _refuse_lonely(path, pictures, label_members)
     names: Any = np.array([os.fsencode(member.name) for member in pictures.values()])
-    return PictureShards(
-        tars=(tar,),
-        tar_numbers=np.zeros(len(pictures), np.int32),
+    return _Shard(
+        tar=tar,
         offsets=np.array([member.offset for member in pictures.values()], np.int64),
         sizes=np.array([member.size for member in pictures.values()], np.int64),
         names=names,
         labels=np.array([_label(tar, label_members[key]) for key in pictures], np.int64),
-        classes=(),
     )
 
 

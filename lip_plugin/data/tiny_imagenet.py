@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lip_plugin.data.folders import read_classes
+from lip_plugin.data.classes import read_class_names
 from lip_plugin.data.pictures import PICTURE_SUFFIXES, read_rgb
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.files import complete_directory
@@ -57,7 +57,15 @@ def read_tiny_imagenet(directory: Path, split: str) -> tuple[Pixels, Labels]:
 
 def count_classes(directory: Path) -> int:
     """As many as ``wnids.txt`` lists. Raises DataError."""
-    return len(read_classes(_root(directory) / "wnids.txt"))
+    return len(_classes(_root(directory)))
+
+
+def _classes(root: Path) -> list[str]:
+    path = root / "wnids.txt"
+    wnids = sorted(read_class_names(path))
+    if len(set(wnids)) != len(wnids):
+        raise DataError(f"{path} names a class twice; unpack the archive again")
+    return wnids
 
 
 def _root(directory: Path) -> Path:
@@ -70,7 +78,7 @@ def _root(directory: Path) -> Path:
 def _train_files(root: Path) -> tuple[list[Path], Labels]:
     files: list[Path] = []
     labels: list[int] = []
-    for number, wnid in enumerate(read_classes(root / "wnids.txt")):
+    for number, wnid in enumerate(_classes(root)):
         folder = root / "train" / wnid / "images"
         names = sorted(os.listdir(folder)) if folder.is_dir() else []
         found = [folder / name for name in names if name.lower().endswith(PICTURE_SUFFIXES)]
@@ -83,7 +91,7 @@ def _train_files(root: Path) -> tuple[list[Path], Labels]:
 
 def _val_files(root: Path) -> tuple[list[Path], Labels]:
     """In the order of val_annotations.txt: a file name, a WordNet id, a box."""
-    number = {wnid: index for index, wnid in enumerate(read_classes(root / "wnids.txt"))}
+    number = {wnid: index for index, wnid in enumerate(_classes(root))}
     path = root / "val" / "val_annotations.txt"
     try:
         rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate.attack import EmpiricalAttack
-from lip_plugin.plugins import PluginGroup
+from lip_plugin.plugins import PluginGroup, read_settings, written_settings
 
 ATTACKS = PluginGroup("lip_plugin.attacks", "attack library")
 
@@ -34,13 +33,7 @@ def parse_attack_spec(text: str) -> AttackSpec:
     library, _, variant = name.partition(":")
     if not library:
         raise ConfigError(f"attack {text!r} names no library; expected library[:variant][?key=value&...]")
-    settings: dict[str, Any] = {}
-    for item in filter(None, query.split("&")):
-        key, separator, value = item.partition("=")
-        if not separator or not key.isidentifier():
-            raise ConfigError(f"attack {text!r}: {item!r} is not of the form key=value")
-        settings[key] = _literal(value)
-    return AttackSpec(library, variant, settings)
+    return AttackSpec(library, variant, read_settings(query, f"attack {text!r}"))
 
 
 def get_attack(spec: str) -> EmpiricalAttack:
@@ -48,14 +41,5 @@ def get_attack(spec: str) -> EmpiricalAttack:
     parsed = parse_attack_spec(spec)
     factory = cast("AttackFactory", ATTACKS.load(parsed.library))
     attack = factory(parsed.variant, parsed.settings)
-    if parsed.settings:  # a weakened or strengthened attack must not go by the standard one's name
-        shown = "&".join(f"{key}={value}" for key, value in sorted(parsed.settings.items()))
-        attack.name = f"{attack.name}?{shown}"
+    attack.name += written_settings(parsed.settings)  # no other attack must go by the standard one's name
     return attack
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

@@ -24,6 +24,7 @@ class GivenImages:
     source: str = "given arrays"
     split: str = "test"
     num_classes: int | None = None
+    manifest: None = None
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -43,6 +44,11 @@ class GivenImages:
         if count is not None and not 1 <= count <= len(self):
             raise DataError(f"asked for {count} images; {len(self)} are given, ask for 1 to {len(self)}")
         return dataclasses.replace(self, x=self.x[:count], y=self.y[:count])
+
+    def part(self, index: npt.NDArray[np.int64]) -> GivenImages:
+        """The images that ``index`` (M,) names, in its order."""
+        chosen = torch.from_numpy(index)
+        return dataclasses.replace(self, x=self.x[chosen.to(self.x.device)], y=self.y[chosen.to(self.y.device)])
 
     def blocks(
         self, size: int, dtype: torch.dtype, *, first: int = 0, step: int = 1

@@ -24,6 +24,7 @@ from lip_plugin.schema.kinds import STATUSES as STATUSES
 from lip_plugin.schema.kinds import Status as Status
 from lip_plugin.schema.report import AuditResult as AuditResult
 from lip_plugin.schema.report import Cost as Cost
+from lip_plugin.schema.report import DataManifest as DataManifest
 from lip_plugin.schema.report import DatasetSummary as DatasetSummary
 from lip_plugin.schema.report import Difference as Difference
 from lip_plugin.schema.report import EpsResult as EpsResult
@@ -96,6 +97,8 @@ class Report:
     cost: Cost
     environment: dict[str, str | int]
     points: Points
+    data: DataManifest | None = None
+    """Which files the images were taken from; None where they were arrays."""
     differences: tuple[Difference, ...] = ()
     lipschitz_audit: LipschitzAudit | None = None
     tightness: Tightness | None = None

@@ -109,6 +109,7 @@ def _report(protocol: Protocol, images: DatasetSummary, cost: Cost, differences:
         attacks=tuple(attack.name for attack in request.attacks),
         cost=cost,
         environment=describe_environment(protocol.model, request.seed, _attack_names(protocol)),
+        data=protocol.blocks.images.manifest,
         points=points,
         differences=differences,
         input_shape=protocol.blocks.images.image_shape,

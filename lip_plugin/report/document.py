@@ -33,6 +33,7 @@ def report_values(report: Report) -> ReportValues:
         cost=report.cost,
         environment=report.environment,
         options=report.options,
+        data=report.data,
         request=RequestValues(
             command="",
             input_shape=report.input_shape,

@@ -24,14 +24,17 @@ def command_line(report: ReportValues) -> str:
     words += [] if options.dataset is None else ["--dataset", options.dataset]
     words += [] if options.data is None else ["--data", options.data]
     words += ["--data-dir", DATA_DIR] if options.data_dir else []
-    words += ["--n", str(report.dataset.n)]
+    words += [] if options.every is None else ["--every", str(options.every)]
+    words += ["--n" if options.sample_seed is None else "--sample", str(report.dataset.n)]
     words += ["--eps", ",".join(format_eps(result.eps) for result in report.eps), "--arithmetic", report.arithmetic]
     words += [] if request.batch_size is None else ["--batch-size", str(request.batch_size)]
     words += [] if options.device is None else ["--device", options.device]
     if report.attacks:
-        words += ["--attacks", ",".join(report.attacks), "--seed", str(report.environment["seed"])]
+        words += ["--attacks", ",".join(report.attacks)]
         words += [] if report.skipped_certified else ["--no-skip-certified"]
         words += [] if request.audit is None else ["--audit", str(request.audit)]
+    seed = report.environment["seed"] if report.attacks else options.sample_seed
+    words += [] if seed is None else ["--seed", str(seed)]
     if report.lipschitz.lower_bound is not None:
         words.append("--audit-lipschitz")
     return shlex.join(words)

@@ -91,6 +91,27 @@ class DatasetSummary(_Part):
 
 
 @dataclass(frozen=True)
+class DataManifest(_Part):
+    """Which files images were taken from, as their reader found them before any selection; nobody can check it.
+
+    ``left_out``: how many files were passed over, by reason. ``classes`` in the order of their numbers, and where that
+    order comes from.
+    """
+
+    taken: AtLeastOne
+    left_out: dict[Line, Count]
+    classes: tuple[Line, ...]
+    numbered_by: Line
+
+    @property
+    def in_words(self) -> str:
+        """``12 pictures, 3 classes by classes.txt; left out: 2 hidden, 1 of the kind .txt``."""
+        counts = (f"{count:,} {why}" for why, count in self.left_out.items())
+        left_out = ", ".join(counts) or "nothing"
+        return f"{self.taken:,} pictures, {len(self.classes):,} classes by {self.numbered_by}; left out: {left_out}"
+
+
+@dataclass(frozen=True)
 class LayerValues(_Part):
     """What was proved of one operator."""
 
@@ -209,13 +230,18 @@ class Cost(_Part):
 
 @dataclass(frozen=True)
 class Options(_Part):
-    """What a command line named beside what a report says elsewhere; of paths no more than a file's name."""
+    """What a command line named beside what a report says elsewhere; of paths no more than a file's name.
+
+    Of the images it takes every ``every``-th, or a sample drawn with ``sample_seed``.
+    """
 
     model_dir: bool = False
     dataset: Line | None = None
     data: Line | None = None
     data_dir: bool = False
     device: Device | None = None
+    every: AtLeastOne | None = None
+    sample_seed: Count | None = None
 
 
 @dataclass(frozen=True)
@@ -259,6 +285,7 @@ class ReportValues(_Part):
     environment: Environment
     options: Options | None
     request: RequestValues
+    data: DataManifest | None = None
     points: Literal["points.csv"] = POINTS_FILE
 
 
@@ -270,7 +297,7 @@ def report_json(report: ReportValues) -> dict[str, Any]:
     document = _json(dataclasses.asdict(report))
     lipschitz = document["lipschitz"]
     document["lipschitz"] = {name: of for name, of in lipschitz.items() if of is not None or name not in _LEFT_OUT}
-    return document
+    return {name: of for name, of in document.items() if of is not None or name != "data"}
 
 
 def report_text(report: ReportValues) -> str:

@@ -9,10 +9,10 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
-from lip_plugin.data import dataset_names
-from lip_plugin.errors import CheckpointError, ConfigError, close_matches
+from lip_plugin.data.own import parse_images
+from lip_plugin.errors import CheckpointError, ConfigError, LipPluginError, close_matches
 from lip_plugin.models.architecture import ArchitectureConfig, architecture_config, class_of_settings
-from lip_plugin.schema.kinds import Eps, PlainName
+from lip_plugin.schema.kinds import Eps, Line, PlainName
 from lip_plugin.train.checkpoint import load_checkpoint
 from lip_plugin.train.former import settings_of_today
 from lip_plugin.types import LARGEST_EPS
@@ -76,8 +76,8 @@ class AnnealingConfig(StrictSettings):
 class TrainConfig(StrictSettings):
     """One EMMA run. eps is the L2 radius in [0,1] pixels that the ramp is relative to."""
 
-    dataset: PlainName
-    """A name of the catalogue: see `lip list --datasets`."""
+    dataset: Line
+    """A name of the catalogue (see `lip list --datasets`), or your own images: ``folder:DIR?size=32``, ``npz:FILE``."""
     data_dir: str | None = None
     download: bool = False
     """Let torchvision put the official files into ``data_dir`` first, where they are missing."""
@@ -118,9 +118,10 @@ class TrainConfig(StrictSettings):
     @field_validator("dataset")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        known = dataset_names()
-        if name not in known:
-            raise ValueError(f"no such data set; known: {', '.join(known)}.{close_matches(name[:_SHOWN], known)}")
+        try:
+            parse_images(name)
+        except LipPluginError as error:
+            raise ConfigError(f"setting dataset: {error}") from error
         return name
 
     @field_validator("model", mode="before")

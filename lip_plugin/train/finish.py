@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import time
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lip_plugin.data import LabelledImages
+from lip_plugin.data import LabelledImages, find_dataset
 from lip_plugin.evaluate import Report, Request, evaluate_images
 from lip_plugin.evaluate.results import summarise_model
 from lip_plugin.files import write_atomically
@@ -21,6 +22,8 @@ from lip_plugin.report.document import points_csv, report_values
 from lip_plugin.schema import Figures, report_text
 from lip_plugin.train.config import TrainConfig
 from lip_plugin.types import format_eps
+
+logger = logging.getLogger(__name__)
 
 _DEFAULT_GRID = (36 / 255, 72 / 255, 108 / 255)
 
@@ -66,7 +69,7 @@ def _description(config: TrainConfig, report: Report) -> dict[str, Any]:
     """What the recipe says of the model, and where it is silent the architecture's idea; the weights are the user's."""
     return {
         "name": config.name,
-        "dataset": config.dataset,
+        **_of_the_images(config, report),
         "architecture": config.model.description(),
         "eps_train": config.eps,
         "eps_grid": [result.eps for result in report.eps],
@@ -74,6 +77,20 @@ def _description(config: TrainConfig, report: Report) -> dict[str, Any]:
         **config.model.citation.on_card(),
         **config.card.model_dump(mode="json", exclude_none=True),
     }
+
+
+def _of_the_images(config: TrainConfig, report: Report) -> dict[str, Any]:
+    """The data set's name where its images have it; of others the names of their classes, where they have some.
+
+    Where no digests tell the official images of a data set, its name is what the recipe says.
+    """
+    record = find_dataset(config.dataset)
+    if record is not None and (report.dataset.name == record.name or record.test is None or not record.test.digests):
+        return {"dataset": record.name}
+    if record is not None:
+        logger.warning("the test images are not those of %s: the card names no data set", record.name)
+    names = () if report.data is None else report.data.classes
+    return {"dataset": None, **({"class_names": names} if names else {})}
 
 
 def measured(report: Report, config: TrainConfig, origin: Mapping[str, Any]) -> Figures:

@@ -42,7 +42,7 @@ def load_generated(path: str | Path, *, image_shape: tuple[int, int, int], num_c
     The pixels are in memory once, as they come: 3.1 GB for a million images of CIFAR's size. Raises DataError.
     """
     path = Path(path)
-    pixels, labels = read_npz(path, ("image", "label"))
+    _, pixels, labels = read_npz(path, ("image", "label"))
     channels, height, width = image_shape
     if pixels.dtype != np.uint8 or pixels.shape[1:] != (height, width, channels) or len(pixels) == 0:
         raise DataError(

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lip_plugin.data.optional import require
 from lip_plugin.data.picture_set import Transform
-from lip_plugin.data.pictures import PictureSource
+from lip_plugin.data.pictures import PictureSource, eight_bits
 from lip_plugin.data.workers import leave_signals_to_the_parent, one_line_errors
 from lip_plugin.ranks import Ranks
 from lip_plugin.train.batches import Batch, check_batch_size, epoch_order
@@ -44,7 +44,8 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, number = key
-        picture = rearrange(torch.from_numpy(self.pictures.read(number)), "h w c -> c h w")
+        levels = eight_bits(self.pictures.read(number), f"training picture {number}")
+        picture = rearrange(torch.from_numpy(levels), "h w c -> c h w")
         with _seeded(derived_seed(self.seed, Stream.PICTURE, epoch, number)):
             return self.transform(picture).contiguous(), int(self.pictures.labels[number])
 

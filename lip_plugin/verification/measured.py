@@ -47,6 +47,7 @@ def measured_report(
         cost=claim.cost,
         environment=claim.environment,
         options=claim.options,
+        data=claim.data,
         audit_asked=claim.request.audit,
         batch_size=claim.request.batch_size,
         differences=claim.protocol_differences,

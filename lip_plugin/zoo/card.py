@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lip_plugin.errors import CheckpointError
 from lip_plugin.files import CARD_FILE
 from lip_plugin.schema.figures import Figures
-from lip_plugin.schema.kinds import MOST_EPS, Eps, PlainName, Sha256, Size
+from lip_plugin.schema.kinds import MOST_EPS, Eps, Line, PlainName, Sha256, Size
 from lip_plugin.schema.provenance import Provenance as Provenance
 from lip_plugin.schema.refusal import refusal
 from lip_plugin.untrusted import parse_document, read_regular
@@ -39,6 +39,8 @@ class ModelCard(Provenance):
     schema_: Literal["lip-card/1"] = Field(alias="schema")
     name: PlainName
     dataset: PlainName | None = None
+    class_names: tuple[Line, ...] = Field(default=(), max_length=100_000)
+    """Of somebody's own images, in the order of the labels; empty where the data set says."""
     threat_model: Literal["L2"] = "L2"
     input_shape: tuple[Size, Size, Size]
     num_classes: int = Field(strict=True, ge=2)

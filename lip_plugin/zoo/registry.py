@@ -83,7 +83,7 @@ def remove_model(name: str, *, dataset: str | None = None) -> ModelCard:
 
 
 def find_model(name_or_dir: str | Path, *, dataset: str | None = None) -> tuple[Path, ModelCard]:
-    """Directory and card of a zoo name or a model directory.
+    """Directory and card of a zoo name or a model directory; ``dataset`` fills a directory's card that names none.
 
     Raises UnknownModelError (with close matches), ConfigError where the name exists for several data
     sets and none was chosen, CheckpointError for a directory without a valid card.
@@ -95,6 +95,8 @@ def find_model(name_or_dir: str | Path, *, dataset: str | None = None) -> tuple[
     if isinstance(name_or_dir, Path) or _looks_like_path(name_or_dir):
         directory = Path(name_or_dir)
         card = read_card(directory)
+        if dataset is not None and card.dataset is None:
+            card = card.model_copy(update={"dataset": dataset})
         if dataset not in (None, card.dataset):
             raise UnknownModelError(f"{directory} is a model for {card.dataset}, not for {dataset}")
         return directory, card

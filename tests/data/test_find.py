@@ -71,7 +71,7 @@ def test_folders(picture_folder: PictureFolder, tmp_path: Path) -> None:
     assert _found(tmp_path) == [picture_folder.labels.tolist()] * 2
     assert isinstance(find_val(tmp_path), PictureFolder)
     shutil.rmtree(tmp_path / "val" / "class1")
-    with pytest.raises(DataError, match="class1 only in train"):
+    with pytest.raises(DataError, match="'class1' only in train"):
         find_pictures(tmp_path)
 
 

@@ -13,15 +13,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
+from lip_plugin.data import PictureSet, load_into_memory
 from lip_plugin.data.folders import scan_folder
 from lip_plugin.data.pictures import decode_rgb, read_rgb
 from lip_plugin.data.shards import index_shards
 from lip_plugin.errors import DataError
+from lip_plugin.train.config import AugmentConfig, PictureConfig
+from lip_plugin.train.streaming import StreamedBatches
 
 from .picture_files import bmp, png, tiff
 
 Image: Any = pytest.importorskip("PIL.Image")
+SIZES = PictureConfig(crop=8, train_resize=(8, 8), test_resize=8, workers=0)
 PIXELS = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\n(x) = flush\nshowpage\n%%EOF\n"
 
@@ -91,6 +96,48 @@ def test_grey_of_few_bits_is_scaled_exactly(name: str) -> None:
     assert np.array_equal(decode_rgb(content, name), expected)
 
 
+DEEP = {
+    "PNG": png(16, 0, [b"\x00\x01\xff\xff", b"\x80\x00\x01\x00"], 2),
+    "PGM": b"P5 2 2 65535\n\x00\x01\xff\xff\x80\x00\x01\x00",
+    "TIFF": tiff(b"\x01\x00\xff\xff\x00\x80\x00\x01", 2, 2, (16,), 1),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_grey_of_16_bits_keeps_its_levels(name: str, tmp_path: Path) -> None:
+    levels = np.array([[1, 65535], [32768, 256]])
+    assert np.array_equal(decode_rgb(DEEP[name], name), np.repeat(levels[:, :, None], 3, 2))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "0.png").write_bytes(DEEP[name])
+    (tmp_path / "a" / "1.png").write_bytes(png(8, 0, [b"\1\2", b"\3\4"], 2))
+    images = PictureSet(scan_folder(tmp_path), "deep", "two pictures", crop=2, resize=2)
+    for size in (1, 2):
+        x = torch.cat([block for block, _ in images.blocks(size, torch.float64)])
+        assert np.array_equal(x[0].numpy(), np.broadcast_to(levels / 65535, (3, 2, 2)))
+        assert np.array_equal(x[1].numpy(), np.broadcast_to(np.array([[1, 2], [3, 4]]) / 255, (3, 2, 2)))
+    with pytest.raises(DataError, match="two pictures: a picture of more than 8 bits a channel"):
+        load_into_memory(images)
+    with pytest.raises(DataError, match="training picture 0: grey of 16 bits"):
+        next(iter(StreamedBatches(images.pictures, batch_size=2, sizes=SIZES, augment=AugmentConfig()).epoch(0)))
+
+
+ORIENTATION = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # one tag: a quarter turn
+TURNED = _saved("JPEG", Image.new("RGB", (16, 8), (200, 100, 50)), exif=b"Exif\0\0" + ORIENTATION)
+
+
+@pytest.mark.parametrize("name", [*LOSSLESS, *GREY, "turned by EXIF", "CMYK"])
+def test_pixels_are_those_of_torchvisions_loader(name: str, tmp_path: Path) -> None:
+    """Whose accuracies are published: it turns nothing by EXIF either."""
+    loader: Any = pytest.importorskip("torchvision.datasets.folder").default_loader
+    others = {"turned by EXIF": TURNED, "CMYK": _saved("JPEG", Image.new("CMYK", (8, 8), (9, 99, 199, 20)))}
+    content = LOSSLESS.get(name) or others.get(name) or GREY[name][0]
+    (tmp_path / "a.png").write_bytes(content)
+    assert np.array_equal(read_rgb(tmp_path / "a.png"), np.asarray(loader(str(tmp_path / "a.png"))))
+    if name == "turned by EXIF":
+        with Image.open(tmp_path / "a.png") as picture:
+            assert picture.getexif()[0x0112] == 6 and read_rgb(tmp_path / "a.png").shape == (8, 16, 3)
+
+
 def test_palettes_and_inks() -> None:
     palette = (b"PLTE", bytes([1, 2, 3, 40, 50, 60, 7, 8, 9]))
     expected = np.array([[[40, 50, 60], [1, 2, 3]]], np.uint8)
@@ -128,22 +175,26 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "PNG, 16-bit RGB": (png(16, 2, [bytes(range(12))], 2), "RGB;16B.*expected 8 bits"),
     "PNG, 16-bit RGB of whole levels": (png(16, 2, [bytes([7] * 12)], 2), "RGB;16B"),
     "PNG, 16-bit RGBA": (png(16, 6, [b"\xff" * 16], 2), "RGBA;16B"),
-    "PNG, 16-bit grey": (png(16, 0, [bytes(range(4))], 2), "I;16"),
+    "PNG, 16-bit grey": (png(16, 0, [bytes(range(4))], 2), "grey of 16 bits; here 8 are expected"),
+    "PNG, a transparent 16-bit grey": (png(16, 0, [b"\0\7"], 1, before=((b"tRNS", b"\0\7"),)), "transparent level"),
     "PNG, 16-bit grey and alpha": (png(16, 4, [b"\xff" * 8], 2), "LA;16B"),
-    "PGM up to 65535": (b"P5 2 1 65535\n\1\2\3\4", "I;16B"),
+    "PGM up to 65535": (b"P5 2 1 65535\n\1\2\3\4", "grey of 16 bits"),
+    "PGM up to 65535, and more": (b"P5 2 1 65535\n\1\2\3\4P5", "behind its picture"),
     "PGM up to 4095": (b"P5 2 1 4095\n\1\2\3\4", "up to 4095"),
     "PGM up to 100": (b"P5 2 1 100\n\1\2", "up to 100"),
     "PPM up to 65535": (b"P6 1 1 65535\n\1\2\3\4\5\6", "up to 65535"),
     "PPM in words up to 1000": (b"P3 1 1 1000\n1 2 1000", "up to 1000"),
     "PFM": (b"Pf 1 1 -1.0\n" + struct.pack("<f", 0.5), "F;32F|no known"),
     "Pillow's own PPM": (b"PyP 1 1 255\n\1", "samples P"),
-    "TIFF, 16 bits": (tiff(bytes(4), 2, 1, (16,), 1), "I;16"),
+    "TIFF, 16 bits": (tiff(bytes(4), 2, 1, (16,), 1), "grey of 16 bits"),
+    "TIFF, 16 bits, white is 0": (tiff(bytes(4), 2, 1, (16,), 0), "white is 0"),
+    "TIFF, signed 16 bits": (tiff(bytes(4), 2, 1, (16,), 1, t339=2), "I;16S|signed"),
     "TIFF, 12 bits": (tiff(bytes(3), 2, 1, (12,), 1), "I;12"),
     "TIFF, 16-bit RGB": (tiff(bytes(6), 1, 1, (16,) * 3, 2), "RGB;16L"),
     "TIFF, 16-bit CMYK": (tiff(bytes(8), 1, 1, (16,) * 4, 5), "CMYK;16L"),
     "TIFF, 32 bits": (tiff(bytes(4), 1, 1, (32,), 1), "I;32"),
     "TIFF, float": (tiff(struct.pack("<f", 0.5), 1, 1, (32,), 1, t339=3), "F;32F"),
-    "TIFF, 16-bit LZW": (_saved("TIFF", Image.new("I;16", (4, 4)), compression="tiff_lzw"), "I;16"),
+    "TIFF, 16-bit LZW": (_saved("TIFF", Image.new("I;16", (4, 4)), compression="tiff_lzw"), "grey of 16|I;16N"),
     "TIFF, a fax": (_saved("TIFF", Image.fromarray(PIXELS).convert("1"), compression="group4"), "group4"),
     "TIFF, signed bytes": (tiff(b"\x80\x7f", 2, 1, (8,), 1, t339=2), "signed"),
     "TIFF, a channel of no meaning": (tiff(bytes(4), 1, 1, (8,) * 4, 2, t338=0), "RGBX"),

@@ -20,9 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lip_plugin.data import tars
+from lip_plugin.data.classes import Classes, read_class_names
 from lip_plugin.data.folders import PictureFolder
 from lip_plugin.data.pictures import PictureSource
-from lip_plugin.data.shards import PictureShards, index_shards, read_class_names
+from lip_plugin.data.shards import PictureShards, index_shards
 from lip_plugin.errors import DataError
 
 GOOD = {"a.jpg": b"picture", "a.cls": b"1", "b.jpg": b"picture", "b.cls": b"0"}
@@ -46,7 +47,7 @@ def test_shards_hold_what_the_folder_holds(
     _assert_same(shards, picture_folder)
     assert shards.classes == ("0", "1", "2") and shards.tar_numbers.tolist() == [0] * 5 + [1] + [2] * 6
     assert shards.name(5) == f"class1/04.jpg in {paths[1]}"
-    assert index_shards(paths, ("x", "y", "z", "w")).classes == ("x", "y", "z", "w")
+    assert index_shards(paths, Classes(("x", "y", "z", "w"), "a list")).classes == ("x", "y", "z", "w")
 
 
 @pytest.mark.parametrize("format", ["gnu", "pax", "ustar", "v7"])
@@ -79,6 +80,8 @@ def test_keys_end_at_the_first_dot_and_other_members_are_passed_over(
     shards = index_shards([write_tar(tmp_path / "a.tar", {**files, "README": b""})])
     assert shards.labels.tolist() == [7] and shards.name(0).startswith("x.y/a.PNG in ")
     assert shards.classes == tuple("01234567")
+    others = {"of the kind .seg.png": 1, "of the kind .json": 1, "hidden or without a suffix": 2}
+    assert shards.manifest.taken == 1 and shards.manifest.left_out == others
 
 
 def test_labels_may_come_before_or_far_from_their_pictures(write_tar: Callable[..., Path], tmp_path: Path) -> None:
@@ -197,7 +200,7 @@ def test_any_flipped_byte_gives_shards_or_a_data_error(
 def test_labels_beyond_the_classes_are_refused(write_tar: Callable[..., Path], tmp_path: Path) -> None:
     path = write_tar(tmp_path / "s.tar", GOOD)
     with pytest.raises(DataError, match=r"a\.jpg in .*s\.tar has label 1; expected 0 to 0, there are 1 classes"):
-        index_shards([path], ("only",))
+        index_shards([path], Classes(("only",), "a list"))
 
 
 def test_a_damaged_picture_is_named(write_tar: Callable[..., Path], tmp_path: Path) -> None:

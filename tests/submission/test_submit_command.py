@@ -203,7 +203,6 @@ def test_a_contradicted_certificate_is_shown_and_never_written(
         ((), {"attacks": "nothing"}, "no attack library 'nothing'"),
         (("--data-dir", "."), {}, "exclude each other"),
         (("--arithmetic", "exact"), {}, "exact"),
-        (("--dataset", "cifar10"), {}, "not for cifar10"),
         (("--device", "nowhere"), {}, "nowhere"),
     ],
 )

@@ -1,0 +1,150 @@
+"""Own images by one string: an .npz, class folders, shards."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lip_plugin.data import LabelledImages
+from lip_plugin.data.folders import PictureFolder
+from lip_plugin.data.own import ImagesSpec, open_images, parse_images
+from lip_plugin.data.readers import Cut
+from lip_plugin.errors import ConfigError, DataError
+
+CUT = Cut(16, 18)
+
+
+def _images(text: str, split: str = "test", classes: tuple[str, ...] = ()) -> LabelledImages:
+    spec = parse_images(text)
+    assert spec is not None
+    return open_images(spec).images(split, CUT, classes)
+
+
+def test_what_a_string_names(tmp_path: Path) -> None:
+    assert parse_images("cifar10") is None
+    assert parse_images("npz:a/b.npz") == ImagesSpec("npz", "a/b.npz")
+    assert parse_images("a/b.npz") == ImagesSpec("", "a/b.npz")
+    spec = parse_images("folder:/a/b/pics?size=32")
+    assert spec == ImagesSpec("folder", "/a/b/pics", {"size": 32})
+    assert ImagesSpec("folder", "/a/b/pics", {"size": 32}).shown == "folder:pics?size=32"
+    assert ImagesSpec("", "/a/b/a b.npz").shown == "a b.npz"
+    (tmp_path / "plain").write_bytes(b"")
+    assert parse_images(str(tmp_path / "plain")) == ImagesSpec("", str(tmp_path / "plain"))
+    with pytest.raises(DataError, match="is a folder; say what it holds: folder:DIR"):
+        parse_images(str(tmp_path))
+    with pytest.raises(
+        DataError, match=r"no such data set as 'cifr10'.*Did you mean 'cifar10'.*npz:FILE.*train/<class>/"
+    ):
+        parse_images("cifr10")
+    for text, words in (("folder:", "names no place"), ("folder:x?size", "not of the form key=value")):
+        with pytest.raises(ConfigError, match=words):
+            parse_images(text)
+    for text, words in (
+        ("folder:x?side=3", "folder: has no setting 'side'; known: size"),
+        ("npz:x?a=1", "known: none"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            _images(text)
+    for size in ("0", "big", "1.5", "True"):
+        with pytest.raises(ConfigError, match="expected a number of pixels from 1"):
+            _images(f"folder:x?size={size}")
+    with pytest.raises(DataError, match=r"no folder absent; expected folder:DIR"):
+        _images("folder:absent")
+
+
+def _npz(path: Path, **arrays: Any) -> str:
+    np.savez(path, **arrays)
+    return f"npz:{path}"
+
+
+def test_arrays(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 3, 5, 5), np.uint8)
+    labels = np.arange(4)
+    plain = _images(_npz(tmp_path / "plain.npz", x=pixels, y=labels))
+    (block,) = plain.blocks(9, torch.float64)
+    assert np.array_equal(block[0].numpy(), pixels / 255) and block[1].tolist() == [0, 1, 2, 3]
+    assert plain.source == "plain.npz" and plain.manifest is None
+    last = _images(_npz(tmp_path / "last.npz", image=pixels.transpose(0, 2, 3, 1), label=labels))
+    assert torch.equal(next(last.blocks(9, torch.float64))[0], block[0])
+    both = _npz(tmp_path / "both.npz", x_train=pixels[1:], y_train=labels[1:], x_test=pixels[:1], y_test=labels[:1])
+    assert (_images(both).labels.tolist(), _images(both, "train").labels.tolist()) == ([0], [1, 2, 3])
+    (tmp_path / "dir").mkdir()
+    for split, part in (("train", slice(0, 3)), ("test", slice(3, 4))):
+        _npz(tmp_path / "dir" / f"{split}.npz", x=pixels[part], y=labels[part])
+    for split, expected in (("train", [0, 1, 2]), ("test", [3])):
+        assert _images(f"npz:{tmp_path / 'dir'}", split).labels.tolist() == expected
+    with pytest.raises(
+        DataError, match=r"lacks \['x_train', 'y_train'\], it holds 'x uint8 \(4, 3, 5, 5\)', 'y int64 "
+    ):
+        _images(f"npz:{tmp_path / 'plain.npz'}", "train")
+    others = _npz(tmp_path / "others.npz", images=pixels, labels=labels)
+    with pytest.raises(
+        DataError, match=r"'images uint8 \(4, 3, 5, 5\)'.*arrays x and y, or image and label, or x_test"
+    ):
+        _images(others)
+
+
+@pytest.fixture
+def splits(picture_folder: PictureFolder, tmp_path: Path) -> Path:
+    for split in ("train", "val"):
+        shutil.copytree(picture_folder.root, tmp_path / "pics" / split)
+    return tmp_path / "pics"
+
+
+def _pixels(images: LabelledImages) -> torch.Tensor:
+    return torch.cat([x for x, _ in images.blocks(5, torch.float64)])
+
+
+def test_class_folders(picture_folder: PictureFolder, splits: Path, caplog: pytest.LogCaptureFixture) -> None:
+    direct, inside = _images(f"folder:{picture_folder.root}"), _images(f"folder:{splits}")
+    assert direct.image_shape == (3, 16, 16) and torch.equal(_pixels(direct), _pixels(inside))
+    assert direct.labels.tolist() == inside.labels.tolist() == picture_folder.labels.tolist()
+    assert direct.manifest is not None and direct.manifest.classes == picture_folder.classes
+    assert str(splits) not in inside.source and inside.source.startswith("folder:pics (val), shorter side 18")
+    (splits / "val" / "class0" / "notes.txt").write_text("")
+    _images(f"folder:{splits}")
+    assert any("left out: 1 of the kind .txt" in line for line in caplog.messages)
+    (splits / "val").rename(splits / "test")
+    assert _images(f"folder:{splits}").source.startswith("folder:pics (test)")
+    shutil.rmtree(splits / "test")
+    with pytest.raises(DataError, match="has train, and neither test nor val"):
+        _images(f"folder:{splits}")
+
+
+def test_one_size_is_the_same_in_training_and_afterwards(splits: Path) -> None:
+    text = f"folder:{splits}?size=20"
+    train, test = _images(text, "train"), _images(text)
+    assert train.image_shape == test.image_shape == (3, 20, 20)
+    assert torch.equal(_pixels(train), _pixels(test))  # the two folders hold the same files
+
+
+def test_a_network_that_knows_its_classes_numbers_those_of_a_folder(
+    picture_folder: PictureFolder, tmp_path: Path
+) -> None:
+    shutil.copytree(picture_folder.root / "class2", tmp_path / "class2")
+    assert set(_images(f"folder:{tmp_path}").labels.tolist()) == {0}
+    assert set(_images(f"folder:{tmp_path}", classes=picture_folder.classes).labels.tolist()) == {2}
+    with pytest.raises(DataError, match=r"not in the list of 2 classes \(the model's card\): 'class2'"):
+        _images(f"folder:{tmp_path}", classes=("class0", "class1"))
+
+
+def test_shards(
+    picture_folder: PictureFolder,
+    write_tar: Callable[..., Path],
+    shard_files: Callable[..., dict[str, bytes]],
+    tmp_path: Path,
+) -> None:
+    for split in ("train", "val"):
+        write_tar(tmp_path / "both" / split / "0.tar", shard_files(picture_folder, range(12)))
+    write_tar(tmp_path / "one" / "0.tar", shard_files(picture_folder, range(12)))
+    expected = _pixels(_images(f"folder:{picture_folder.root}"))
+    for text in (f"shards:{tmp_path / 'both'}", f"shards:{tmp_path / 'one'}"):
+        found = _images(text)
+        assert torch.equal(_pixels(found), expected) and found.labels.tolist() == picture_folder.labels.tolist()
+    assert len(_images(f"shards:{tmp_path / 'both'}", "train")) == 12
