@@ -40,9 +40,12 @@ if TYPE_CHECKING:
     from lip_plugin.models import freeze as freeze
     from lip_plugin.network import CertifiedClassifier as CertifiedClassifier
     from lip_plugin.published import from_published as from_published
+    from lip_plugin.train.own_networks import EstimateState as EstimateState
+    from lip_plugin.train.own_networks import pair_lipschitz_estimate as pair_lipschitz_estimate
     from lip_plugin.types import ABSTAIN as ABSTAIN
     from lip_plugin.wrapping import wrap as wrap
     from lip_plugin.zoo import ModelCard as ModelCard
+    from lip_plugin.zoo import Provenance as Provenance
     from lip_plugin.zoo import list_models as list_models
     from lip_plugin.zoo import load_model as load_model
     from lip_plugin.zoo import model_card as model_card
@@ -84,9 +87,18 @@ _HOME = {
     "models": ("freeze",),
     "network": ("CertifiedClassifier",),
     "published": ("from_published",),
+    "train.own_networks": ("EstimateState", "pair_lipschitz_estimate"),
     "types": ("ABSTAIN",),
     "wrapping": ("wrap",),
-    "zoo": ("ModelCard", "list_models", "load_model", "model_card", "register_model", "register_with_robustbench"),
+    "zoo": (
+        "ModelCard",
+        "Provenance",
+        "list_models",
+        "load_model",
+        "model_card",
+        "register_model",
+        "register_with_robustbench",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

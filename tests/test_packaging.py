@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "untrusted": {"errors"},
     "version": set(),
     "bounds": _COMMON,
-    "network": {"bounds"} | _COMMON,
+    "network": {"bounds", "schema"} | _COMMON,
     "wrapping": {"network", "bounds"} | _COMMON,
     "certificates": {"wrapping", "network", "bounds"} | _COMMON,
     "models": {"network", "bounds"} | _COMMON,
@@ -63,7 +63,19 @@ ALLOWED: dict[str, set[str]] = {
     "leaderboard": {"zoo", "data", "schema"} | _COMMON,
     "verification": {"submission", "report", "evaluate", "certificates", "data", "zoo", "network", "schema"} | _COMMON,
     "submission": {"report", "evaluate", "certificates", "zoo", "network", "data", "schema"} | _COMMON,
-    "train": {"losses", "models", "data", "certificates", "report", "schema", "zoo", "network", "bounds", "evaluate"}
+    "train": {
+        "losses",
+        "models",
+        "data",
+        "certificates",
+        "wrapping",
+        "report",
+        "schema",
+        "zoo",
+        "network",
+        "bounds",
+        "evaluate",
+    }
     | _COMMON,
 }
 ALLOWED["testing"] = {

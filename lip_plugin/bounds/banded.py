@@ -26,7 +26,9 @@ from lip_plugin.bounds.geometry import Axis
 from lip_plugin.bounds.rounding import UNDERFLOW, U, add_up, frobenius_upper_bound, gamma, mul_up, sqrt_up
 from lip_plugin.bounds.selection import selection
 
-_WORK = 2**38  # strips * (bandwidth + 1) * (bandwidth + 2) * side^3 * groups; about 10 seconds
+BANDED_WORK = 2**38  # strips * (bandwidth + 1) * (bandwidth + 2) * side^3 * groups; about 10 seconds
+_STEP = 2**18  # products that take as long as what comes with every step
+_ENTRIES = 2**26  # of the selection, and of the rows of taps as matrices: 512 MB
 _ATTEMPTS = 4
 _WORTH_IT = 1e-3  # what the bound must stand to gain, relative
 
@@ -70,7 +72,14 @@ class Strips:
     @property
     def work(self) -> int:
         band = (self.bandwidth + 1) * (self.bandwidth + 2)
-        return len(self.places) * band * self.side**3 * self.weight.shape[0]
+        return len(self.places) * band * max(_STEP, self.side**3 * self.weight.shape[0])
+
+    @property
+    def entries(self) -> int:
+        """Of what `taps` holds, or makes on its way."""
+        groups, outputs, inputs, taps, _ = self.weight.shape
+        width = self.width.outputs * self.width.size
+        return width * max(self.width.taps, groups * outputs * inputs * taps)
 
     def pairs(self, a: int, b: int) -> tuple[tuple[int, int], ...]:
         """The taps through which strips a and b read the same places."""
@@ -86,7 +95,7 @@ def banded_norm_upper_bound(weight: Tensor, height: Axis, width: Axis, *, ceilin
     much, or where no factorisation completes.
     """
     strips = min(_strips_of_outputs(weight, height, width), _strips_of_inputs(weight, height, width), key=_work)
-    if strips.work > _WORK:
+    if strips.work > BANDED_WORK or strips.entries > _ENTRIES:
         return None
     estimate = _norm_estimate(weight, height, width)
     if ceiling <= estimate * (1.0 + _WORTH_IT):

@@ -17,7 +17,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from lip_plugin.bounds.banded import banded_norm_upper_bound
+from lip_plugin.bounds.banded import BANDED_WORK, banded_norm_upper_bound
 from lip_plugin.bounds.bound import NormBound
 from lip_plugin.bounds.geometry import Axis, circular_grid, zero_padded_grid
 from lip_plugin.bounds.rounding import (
@@ -35,13 +35,14 @@ from lip_plugin.bounds.rounding import (
 )
 from lip_plugin.bounds.selection import selection
 from lip_plugin.bounds.symbol import circulant_norm_upper_bound
-from lip_plugin.bounds.verified import spectral_norm_upper_bound
+from lip_plugin.bounds.verified import spectral_norm_upper_bound, spectral_norm_work
 from lip_plugin.errors import UnsupportedLayerError
 
 _MODES = ("zeros", "circular", "reflect", "replicate")
 _EXPLICIT_SIDE = 1024  # smaller side of an explicit matrix
 _EXPLICIT_ENTRIES = 2**24  # entries of all groups' explicit matrices: 128 MB
 _EXPLICIT_WORK = 2**32  # groups * side^3
+_PER_TAP = 2**9  # products that take as long as looking up a twiddle
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,33 @@ def conv_norm_upper_bound(
     return _refined(layer, _general_bound(layer))
 
 
+def conv_norm_work(
+    weight: Tensor,
+    *,
+    input_size: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+    padding_mode: str = "zeros",
+) -> int:
+    """Products of `conv_norm_upper_bound` by the rule that it takes, roughly, from shapes alone; its arguments."""
+    height, width = _axes(weight, input_size, stride, padding, dilation)
+    mode = padding_mode if max(padding) > 0 else "zeros"
+    layer = _Layer(weight.unflatten(0, (groups, -1)), 0, True, height, width, mode)
+    _, rows, columns, *kernel = layer.weight.shape
+    taps, outputs = math.prod(kernel), (height.outputs, width.outputs)
+    if _windows_are_disjoint(layer):
+        return groups * spectral_norm_work(rows, columns * taps)
+    if _explicit_is_affordable(layer):
+        return groups * spectral_norm_work(rows * math.prod(outputs), columns * math.prod(input_size))
+    frequency = groups * (rows * columns * taps + spectral_norm_work(rows, columns)) + _PER_TAP * taps
+    strips = min(outputs[0] * (rows * outputs[1]) ** 3, input_size[0] * (columns * input_size[1]) ** 3)
+    banded = strips * kernel[0] * (kernel[0] + 1) * groups
+    frequencies = math.prod(axis.size + axis.before + axis.after for axis in (height, width))
+    return frequencies * frequency + (min(banded, BANDED_WORK) if banded < 2 * BANDED_WORK else 0)
+
+
 def general_conv_norm_upper_bound(
     weight: Tensor,
     *,
@@ -132,8 +160,7 @@ def _checked_layer(
             f"sizes, strides and dilations must be >= 1 and padding >= 0, got input_size={input_size}, "
             f"stride={stride}, dilation={dilation}, padding={padding}"
         )
-    height = Axis(input_size[0], weight.shape[2], stride[0], dilation[0], padding[0], padding[1])
-    width = Axis(input_size[1], weight.shape[3], stride[1], dilation[1], padding[2], padding[3])
+    height, width = _axes(weight, input_size, stride, padding, dilation)
     mode = padding_mode if max(padding) > 0 else "zeros"
     room = {"circular": 0, "reflect": 1}.get(mode)
     for axis in (height, width):
@@ -146,6 +173,17 @@ def _checked_layer(
     exact = torch.equal(times_power_of_two(scaled, exponent), wide)
     grouped = rearrange(scaled, "(g o) i kh kw -> g o i kh kw", g=groups)
     return _Layer(grouped, exponent, exact, height, width, mode)
+
+
+def _axes(
+    weight: Tensor,
+    input_size: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+) -> tuple[Axis, Axis]:
+    height = Axis(input_size[0], weight.shape[2], stride[0], dilation[0], padding[0], padding[1])
+    return height, Axis(input_size[1], weight.shape[3], stride[1], dilation[1], padding[2], padding[3])
 
 
 def _windows_are_disjoint(layer: _Layer) -> bool:

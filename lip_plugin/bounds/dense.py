@@ -39,8 +39,8 @@ def row_distance_upper_bound(head_weight: Tensor) -> Tensor:
     distances = torch.zeros(classes, classes, dtype=torch.float64, device="cpu")
     for index in range(classes - 1):
         norms = norms_upper_bound(rows[index + 1 :] - rows[index], extra_roundings=1)
+        if not bool(torch.isfinite(norms).all()):
+            raise UnsupportedLayerError("head rows are too large for float64 distances: rescale the head")
         distances[index, index + 1 :] = norms
         distances[index + 1 :, index] = norms
-    if not bool(torch.isfinite(distances).all()):
-        raise UnsupportedLayerError("head rows are too large for float64 distances: rescale the head")
     return distances

@@ -35,6 +35,7 @@ from lip_plugin.errors import ConfigError, UnsupportedLayerError
 _CHUNK_ENTRIES = 2**22  # entries of one chunk of Gram matrices: 64 MB in complex128
 _EIGEN_ALL = 2**28  # B m^3 up to which every matrix of a chunk gets its eigenvalues
 _EIGEN_SIDE = 2048  # largest side whose eigenvalues are computed; above, Lanczos alone
+_PER_MATRIX = 2**15  # products that take as long as what comes with every matrix, however small
 _ATTEMPTS = 20  # the last ones multiply c^2 by far more than any estimate can be wrong
 
 
@@ -76,6 +77,11 @@ def spectral_norm_upper_bound(matrix: Tensor, *, entry_error: float = 0.0, at_le
         floor = max(floor, _largest_norm_scaled(times_power_of_two(chunk, -exponent), norms, floor))
     proved = ldexp_up(add_up(floor, UNDERFLOW), exponent)
     return add_up(max(min(proved, ceiling), at_least), entry_error)
+
+
+def spectral_norm_work(rows: int, columns: int) -> int:
+    """Products of `spectral_norm_upper_bound` for one complex matrix of a batch, roughly."""
+    return 6 * rows * columns * min(rows, columns) + _PER_MATRIX
 
 
 def _as_batch(matrix: Tensor) -> Tensor:

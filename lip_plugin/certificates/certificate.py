@@ -18,6 +18,7 @@ from lip_plugin.certificates.lipschitz import pair_bound, settled_bound, settled
 from lip_plugin.certificates.program import FLOAT64, require_program
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.network import CertifiedClassifier, RoundingTerm, inexact_float32, require_unaltered
+from lip_plugin.network.limits import images_at_once
 from lip_plugin.progress import progress_bar
 from lip_plugin.types import parse_eps
 
@@ -105,7 +106,7 @@ def certify(
         blocks, total = images_of_batches(x), None
     else:
         check_images(model, x)
-        size = _DEFAULT_BATCH if batch_size is None else batch_size
+        size = images_at_once(model.layers, model.input_shape, _DEFAULT_BATCH) if batch_size is None else batch_size
         if type(size) is not int or size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size!r}")
         blocks, total = x.split(size) if len(x) else (x,), len(x)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lip_plugin.certificates.certificate import certify
+from lip_plugin.certificates.inputs import Batches
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.types import ABSTAIN, parse_eps
 
@@ -26,7 +27,12 @@ class Prediction:
 
 
 def predict(
-    model: CertifiedClassifier, x: Tensor, *, eps: float, arithmetic: str = "forward", batch_size: int | None = None
+    model: CertifiedClassifier,
+    x: Tensor | Batches,
+    *,
+    eps: float,
+    arithmetic: str = "forward",
+    batch_size: int | None = None,
 ) -> Prediction:
     """Labels of ``model(x)`` that no perturbation of L2 norm up to eps can change, and abstention elsewhere.
 

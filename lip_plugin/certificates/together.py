@@ -9,7 +9,7 @@ underflows: a scale with which one would stays by itself. Offsets change no norm
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeGuard
 
@@ -39,6 +39,9 @@ from lip_plugin.types import Shape
 _Linear: TypeAlias = "Conv | Dense"
 _MOVES = (Flatten, Reshape, Gather, ChannelShuffle, PixelShuffle, PixelUnshuffle, SpatialShift)
 """What only moves entries, and so moves the numbers that they were multiplied by."""
+
+_FARTHEST = 16
+"""Layers that a scale is carried past: each moves a whole activation, for every scale."""
 
 _SMALLEST = torch.finfo(torch.float64).smallest_normal
 
@@ -90,22 +93,70 @@ def is_linear(operator: Operator) -> TypeGuard[_Linear]:
     return isinstance(operator, Dense) or (isinstance(operator, Conv) and operator.padding_mode == "zeros")
 
 
-def merged(layers: Sequence[Operator], shapes: Sequence[Shape]) -> list[Merged | None]:
-    """For every layer what it is bounded as; None for a scale that is in another layer's weight.
+@dataclass(frozen=True)
+class Placement:
+    """A scale, and the linear layer beside it that can take it: layers by their index, and what reaches its weight.
+
+    ``sources``: which channel of the scale multiplies every output (``rows``) or every input channel of the weight.
+    """
+
+    scale: int
+    target: int
+    rows: bool
+    sources: Tensor
+
+    def factor(self, layers: Sequence[Operator]) -> Tensor:
+        """The scale, to be multiplied with the weight; differentiable."""
+        scale, layer = layers[self.scale], layers[self.target]
+        assert isinstance(scale, Scale) and is_linear(layer)
+        values = scale.scale
+        if values.dim() == 0:
+            values = values.expand(len(self.sources))
+        elif not torch.equal(self.sources, torch.arange(len(values))):  # the index would be sent to the device
+            values = values[self.sources.to(values.device)]
+        if self.rows:
+            return values.view(-1, *[1] * (layer.weight.dim() - 1))
+        if isinstance(layer, Conv):
+            values = values.view(layer.groups, 1, -1, 1, 1)
+            values = values.expand(-1, len(layer.weight) // layer.groups, -1, 1, 1).flatten(0, 1)
+        return values
+
+
+def placements(layers: Sequence[Operator], shapes: Sequence[Shape]) -> Iterator[Placement]:
+    """For every scale that can be in another layer's weight; by kinds and shapes alone, whatever the numbers.
 
     ``shapes`` are the input shapes of the layers, of which the last is the head.
     """
-    found: list[Merged | None] = [Merged(layer) for layer in layers]
     for index, layer in enumerate(layers):
         if not isinstance(layer, Scale):
             continue
-        target, together = _linear_before(layers, index), None
+        channels = torch.arange(shapes[index][0], device="cpu") * (layer.scale.dim() > 0)
+        target = _linear_before(layers, index)
         if target is not None:
-            together = _with_rows(found[target], _channels(layer.scale, shapes[index][0]))
-        elif (carried := _carried(layers, shapes, index)) is not None:
-            target, together = carried[0], _with_columns(found[carried[0]], carried[1])
-        if target is not None and together is not None:
-            found[target], found[index] = together, None
+            yield Placement(index, target, True, channels)
+        elif (carried := _carried(layers, shapes, index, channels)) is not None:
+            yield Placement(index, carried[0], False, carried[1])
+
+
+def merged(layers: Sequence[Operator], shapes: Sequence[Shape]) -> list[Merged | None]:
+    """For every layer what it is bounded as; None for a scale that is in another layer's weight. See `placements`."""
+    exact = [layer.map_tensors(_exact) if isinstance(layer, Scale) else layer for layer in layers]
+    found: list[Merged | None] = [Merged(layer) for layer in layers]
+    for place in placements(layers, shapes):
+        together = _scaled(found[place.target], place.factor(exact))
+        if together is not None:
+            found[place.target], found[place.scale] = together, None
+    return found
+
+
+def scaled_layers(layers: Sequence[Operator], shapes: Sequence[Shape]) -> list[Operator | None]:
+    """As `merged`, unproved: weights times scales in their own dtype, differentiable in both, for training."""
+    found: list[Operator | None] = list(layers)
+    for place in placements(layers, shapes):
+        target = found[place.target]
+        assert target is not None and is_linear(target)
+        found[place.target] = replace(target, weight=target.weight * place.factor(layers), bias=None)
+        found[place.scale] = None
     return found
 
 
@@ -115,24 +166,24 @@ def _linear_before(layers: Sequence[Operator], index: int) -> int | None:
     return index - 1 if index > 0 and is_linear(layers[index - 1]) else None
 
 
-def _carried(layers: Sequence[Operator], shapes: Sequence[Shape], index: int) -> tuple[int, Tensor] | None:
-    """The next linear layer, and the scale (float64, one number per input channel) as it arrives there."""
-    scale = layers[index]
-    assert isinstance(scale, Scale)
-    values = _spread(_channels(scale.scale, shapes[index][0]), shapes[index])  # a number for every entry
-    for place in range(index + 1, len(layers)):
+def _carried(
+    layers: Sequence[Operator], shapes: Sequence[Shape], index: int, channels: Tensor
+) -> tuple[int, Tensor] | None:
+    """The next linear layer, and the channel of the scale that arrives at each of its input channels."""
+    values = _spread(channels, shapes[index])  # a channel for every entry
+    for place in range(index + 1, min(index + _FARTHEST, len(layers))):
         layer = layers[place]
         if isinstance(layer, _MOVES):
             values = layer.apply(values[None])[0]
         elif isinstance(layer, Conv | Dense | AvgPool | Pad):
-            channels = _per_channel(values)
-            if channels is None:
+            arrived = _per_channel(values)
+            if arrived is None:
                 return None
             if is_linear(layer):
-                return place, channels
+                return place, arrived
             if not isinstance(layer, AvgPool | Pad):
                 return None
-            values = _spread(channels, layer.output_shape(shapes[place]))
+            values = _spread(arrived, layer.output_shape(shapes[place]))
         elif not isinstance(layer, Offset | Scale):
             return None
     return None
@@ -148,33 +199,16 @@ def _per_channel(values: Tensor) -> Tensor | None:
     return flat[:, 0] if torch.equal(flat, flat[:, :1].expand_as(flat)) else None
 
 
-def _channels(values: Tensor, count: int) -> Tensor:
-    wide = values.detach().double().cpu()
-    return wide.expand(count) if wide.dim() == 0 else wide
+def _exact(values: Tensor) -> Tensor:
+    return values.detach().double().cpu()
 
 
-def _weight(layer: Merged | None) -> tuple[_Linear, Tensor, int]:
-    assert layer is not None and is_linear(layer.operator)
-    return layer.operator, layer.operator.weight.detach().double().cpu(), layer.roundings + 1
-
-
-def _with_rows(layer: Merged | None, values: Tensor) -> Merged | None:
-    operator, weight, roundings = _weight(layer)
-    return _scaled(operator, weight, values.view(-1, *[1] * (weight.dim() - 1)), roundings)
-
-
-def _with_columns(layer: Merged | None, values: Tensor) -> Merged | None:
-    operator, weight, roundings = _weight(layer)
-    if isinstance(operator, Conv):
-        values = values.view(operator.groups, 1, -1, 1, 1)
-        values = values.expand(-1, len(weight) // operator.groups, -1, 1, 1).flatten(0, 1)
-    return _scaled(operator, weight, values, roundings)
-
-
-def _scaled(operator: _Linear, weight: Tensor, factor: Tensor, roundings: int) -> Merged | None:
+def _scaled(layer: Merged | None, factor: Tensor) -> Merged | None:
     """None where a product leaves the normal floats: what it loses there is relative to nothing, and scales grow it."""
+    assert layer is not None and is_linear(layer.operator)
+    weight = _exact(layer.operator.weight)
     scaled = weight * factor
     size, nonzero = scaled.abs(), (weight != 0) & (factor != 0)
     if bool((nonzero & ~((size >= _SMALLEST) & (size < torch.inf))).any()):
         return None
-    return Merged(replace(operator, weight=scaled, bias=None), roundings)
+    return Merged(replace(layer.operator, weight=scaled, bias=None), layer.roundings + 1)

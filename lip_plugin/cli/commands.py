@@ -13,7 +13,7 @@ from lip_plugin.cli.leaderboard import leaderboard_command
 from lip_plugin.cli.submission import submit_command
 from lip_plugin.cli.training import train_command
 from lip_plugin.cli.verification import verify_command
-from lip_plugin.cli.zoo import info_command, list_command
+from lip_plugin.cli.zoo import add_command, info_command, list_command, remove_command
 from lip_plugin.version import __version__
 
 
@@ -31,6 +31,8 @@ def cli() -> None:
 for command in (
     list_command,
     info_command,
+    add_command,
+    remove_command,
     certify_command,
     compare_command,
     submit_command,

@@ -37,6 +37,13 @@ PAGE_FILES = REPORT_FILES | {CERTIFICATE}
     show_default=True,
     help="Seconds after which it ends, whatever the bundle asks for.",
 )
+@click.option(
+    "--memory-limit",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="GiB of memory beyond which it ends, whatever the bundle asks for.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print every check as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def verify_command(
@@ -46,6 +53,7 @@ def verify_command(
     out: Path | None,
     overwrite: bool,
     time_limit: int,
+    memory_limit: int,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -53,21 +61,25 @@ def verify_command(
 
     Hashes, Lipschitz bound, certificates, accuracies and stored adversarial points are measured again, from the weights
     and the images: those of the bundle, those shipped with lip-plugin, or yours. Exits with 1 where a claim does not
-    hold, and with 2 where the images that are needed are not there, or it takes too long.
+    hold, and with 2 where the images that are needed are not there, or it takes too much
+    time or memory.
     """
-    from lip_plugin.cli.time_limit import limited
+    from lip_plugin.cli.limits import limited
     from lip_plugin.files import output_directory
     from lip_plugin.verification import verify_bundle
 
     given = partial(selected_images, images) if images.are_given else None
     with ExitStack() as held:
-        late = f"{directory} is not verified: more than {time_limit} s; --time-limit allows more"
-        held.enter_context(limited(time_limit, late))
+
+        def over(what: str) -> str:
+            return f"{directory} is not verified: {what}; --time-limit and --memory-limit allow more"
+
+        held.enter_context(limited(time_limit, memory_limit, over))
         room = None
         if out is not None:
             replaceable = PAGE_FILES if overwrite else frozenset[str]()
             room = held.enter_context(output_directory(out, replaceable=replaceable))
-        found = verify_bundle(directory, images=given, device=device, progress=not quiet)
+        found = verify_bundle(directory, images=given, device=device, time_limit=time_limit, progress=not quiet)
         if room is not None and not found.failures and not found.gaps:
             with room.filled() as folder:
                 _write(found, folder)

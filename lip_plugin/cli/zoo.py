@@ -1,8 +1,9 @@
-"""``lip list`` and ``lip info``: cards and records only, no torch."""
+"""``lip list``, ``lip info``, ``lip add`` and ``lip remove``: cards and records only, no torch."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,7 +12,8 @@ from lip_plugin.data import DataSet, list_datasets
 from lip_plugin.errors import ConfigError
 from lip_plugin.types import ImageShape, format_eps
 from lip_plugin.untrusted import printable
-from lip_plugin.zoo import ModelCard, list_models, model_card
+from lip_plugin.zoo import ModelCard, add_model, list_models, model_card, remove_model
+from lip_plugin.zoo.own import models_folder
 
 
 @click.command("list")
@@ -50,6 +52,27 @@ def info_command(name: str, dataset: str | None, as_json: bool) -> None:
     for key, value in shown.items():
         if value not in (None, "", {}, []):
             click.echo(f"{key:16} {_flat(value)}")
+
+
+@click.command("add")
+@click.argument("directory", type=Path)
+@click.option("--replace", is_flag=True, help="Replace a model of your own of the same name.")
+def add_command(directory: Path, replace: bool) -> None:
+    """Copy a model directory to where its name is known from now on: `lip list`, `lip certify NAME`, `lp.load_model`.
+
+    The folder is that of the environment variable LIP_PLUGIN_MODELS, or lies where your system keeps a user's data.
+    """
+    card = add_model(directory, replace=replace)
+    click.echo(f"{printable(card.name)} added to {models_folder()}")
+
+
+@click.command("remove")
+@click.argument("name")
+@click.option("--dataset", help="Which one, where the name exists for several data sets.")
+def remove_command(name: str, dataset: str | None) -> None:
+    """Delete a model that `lip add` has copied; shipped and registered ones stay."""
+    card = remove_model(name, dataset=dataset)
+    click.echo(f"{printable(card.name)} removed from {models_folder()}")
 
 
 def _list_datasets(as_json: bool) -> None:

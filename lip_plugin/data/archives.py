@@ -29,6 +29,9 @@ UNREADABLE = (
 )
 
 
+_FIRST, _END = b"PK\x03\x04", b"PK\x05\x06"
+_END_BYTES = 22  # of the end record of a zip file without a comment
+
 # Of simple arrays; 3.0 is for names of fields beyond Latin-1.
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -62,10 +65,25 @@ def _described(archive: zipfile.ZipFile) -> list[str]:
     found: list[str] = []
     for entry in archive.infolist():
         with archive.open(entry) as file:
+            if not entry.filename.endswith(".npy"):
+                found.append(entry.filename)
+                continue
             version = np.lib.format.read_magic(file)
             shape, _, dtype = _HEADERS[version](file) if version in _HEADERS else ("", "", "")
             found.append(f"{entry.filename.removesuffix('.npy')} {dtype} {shape}")
     return found
+
+
+def require_lone_entries(content: bytes, archive: zipfile.ZipFile) -> None:
+    """Raise ValueError for a zip file with anything before, after or beside its entries, or two of one name.
+
+    Readers differ in which of the two they read, and others may take the file for something else than a zip file.
+    """
+    names = archive.namelist()
+    if len(set(names)) != len(names):
+        raise ValueError("two entries of one name")
+    if not content.startswith(_FIRST) or content[-_END_BYTES:][:4] != _END:
+        raise ValueError("bytes around the entries of the zip file")
 
 
 def require_honest_sizes(archive: zipfile.ZipFile, keys: Keys) -> None:

@@ -31,6 +31,7 @@ from lip_plugin.network.operators import L2Pool as L2Pool
 from lip_plugin.network.operators import LinearOperator as LinearOperator
 from lip_plugin.network.operators import MaxPool as MaxPool
 from lip_plugin.network.operators import MinMax as MinMax
+from lip_plugin.network.operators import NormEstimates as NormEstimates
 from lip_plugin.network.operators import Offset as Offset
 from lip_plugin.network.operators import Operator as Operator
 from lip_plugin.network.operators import Pad as Pad

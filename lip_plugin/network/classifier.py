@@ -20,6 +20,7 @@ from lip_plugin.network.operators.digest import network_digest
 from lip_plugin.network.plain import tensor_flaw
 from lip_plugin.network.record import write_network
 from lip_plugin.network.shapes import buffer_name, trace_shapes
+from lip_plugin.schema.provenance import Provenance
 from lip_plugin.types import ImageShape, Shape
 
 UNNAMED = "unnamed"
@@ -171,14 +172,24 @@ class CertifiedClassifier(nn.Module):
         """The same network over weights of its own, which later writes to this one do not reach."""
         return CertifiedClassifier(self.operators, self.head, input_shape=self._input_shape, name=self._name)
 
-    def save(self, directory: str | Path) -> None:
+    def save(
+        self,
+        directory: str | Path,
+        *,
+        name: str | None = None,
+        dataset: str | None = None,
+        card: Provenance | None = None,
+    ) -> None:
         """Write a new model directory, ``model.safetensors`` and ``card.json``; `lp.load_model` rebuilds it.
 
-        It appears under its name only when complete. Raises as `require_unaltered` and `network.record.write_network`.
+        It appears under its name only when complete. ``name`` is the model's, the directory's where it is None;
+        ``dataset`` names what it was trained for, and ``card`` says where it comes from. Raises ConfigError for a name,
+        and as `require_unaltered` and `network.record.write_network`.
         """
         require_unaltered(self)
+        called = {"name": name or Path(directory).name, **({} if dataset is None else {"dataset": dataset})}
         with complete_directory(Path(directory)) as partial:
-            write_network(self, partial, {"name": Path(directory).name})
+            write_network(self, partial, {**called, **({} if card is None else card.model_dump(exclude_none=True))})
 
     # -- what it refuses --------------------------------------------------------------------------
 

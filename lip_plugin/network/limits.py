@@ -8,7 +8,7 @@ anything of its size exists.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lip_plugin.errors import UnsupportedLayerError
@@ -29,6 +29,9 @@ _ENTRIES = ("channels", "shape")  # settings that count entries of an activation
 _PIXELS = 2**21  # of one map, padding included: the circulant grid has about four times as many
 _READS = 2**20  # (output, tap) pairs along one axis
 _WORK = 2**52  # products of one forward pass and of the proof, all layers together
+_HELD = 2**30  # entries that one image needs at once
+_HELD_TOGETHER = 2**27  # and a block of images, where it has more than one: 1 GB in float64
+_PER_LAYER, _PER_ENTRY = 2**26, 2**8  # products that take as long as a layer, however small, and as moving an entry
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -73,10 +76,38 @@ def _checked_work(layers: Sequence[Operator], shape: Shape, work: int, place: st
         _require(name, math.prod(out), LARGEST_ACTIVATION_COUNT, "entries of output")
         if isinstance(layer, Head):
             _require("the head", out[0], _CLASSES, "classes")
-        work += layer.work(shape)
+        _require(name, layer.held(shape), _HELD, "entries at once")
+        work += sum(layer_work(layer, shape))
         _require("the network up to " + name, work, _WORK, "products")
         shape = out
     return work
+
+
+def layer_work(layer: Operator, shape: Shape) -> tuple[int, int]:
+    """Products of a forward pass of one image and of the proof, or what takes as long; chains apart."""
+    moved = math.prod(shape) + math.prod(layer.output_shape(shape))
+    return layer.work(shape) + _PER_ENTRY * moved, layer.proof_work(shape) + _PER_LAYER
+
+
+def network_work(layers: Sequence[Operator], input_shape: Shape) -> tuple[int, int]:
+    """`layer_work` of all layers together."""
+    works = [layer_work(layer, shape) for layer, shape in _placed(layers, input_shape)]
+    return sum(forward for forward, _ in works), sum(proof for _, proof in works)
+
+
+def images_at_once(layers: Sequence[Operator], input_shape: Shape, most: int) -> int:
+    """How many images, up to ``most``, go through a network together without asking for much memory."""
+    held = max(layer.held(shape) for layer, shape in _placed(layers, input_shape))
+    return max(1, min(most, _HELD_TOGETHER // held))
+
+
+def _placed(layers: Sequence[Operator], shape: Shape) -> Iterator[tuple[Operator, Shape]]:
+    """Every operator, those inside others too, with its input shape."""
+    for layer in layers:
+        yield layer, shape
+        for chain in layer.chains():
+            yield from _placed(chain, shape)
+        shape = layer.output_shape(shape)
 
 
 def _require(what: str, found: int, largest: int, unit: str) -> None:

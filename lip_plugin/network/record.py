@@ -86,13 +86,17 @@ def write_network(network: Network, directory: Path, description: Mapping[str, A
     Whether the network is altered is the caller's to ask (`require_unaltered`). Raises ConfigError for a name, and
     UnsupportedLayerError for a size, that loading would refuse.
     """
-    if not is_plain_name(description["name"]):
-        raise ConfigError(
-            f"'{printable(description['name'], longest=80)}' cannot be a model's name; "
-            "give one printable line of at most 200 characters without path separators"
-        )
+    for what, name in (("a model", description["name"]), ("a data set", description.get("dataset") or "none")):
+        if not is_plain_name(name):
+            raise ConfigError(
+                f"'{printable(name, longest=80)}' cannot be {what}'s name; "
+                "give one printable line of at most 200 characters without path separators"
+            )
     check_size(network.layers, network.input_shape)
     weights = dump_weights(network)
-    card = json.dumps({**description, **technical_record(network, weights)}, indent=1, ensure_ascii=False)
     write_atomically(directory / WEIGHTS_FILE, weights)
-    write_atomically(directory / CARD_FILE, (card + "\n").encode())
+    write_atomically(directory / CARD_FILE, card_text({**description, **technical_record(network, weights)}).encode())
+
+
+def card_text(card: Mapping[str, Any]) -> str:
+    return json.dumps(card, indent=1, ensure_ascii=False) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
@@ -62,17 +63,24 @@ def _eps_text(text: str) -> str:
     return text
 
 
+def _written(number: float) -> float:
+    """-0.0 equals 0.0, and reads otherwise."""
+    if math.copysign(1.0, number) < 0:
+        raise ValueError("expected a number without a sign")
+    return number
+
+
 Line = Annotated[str, Field(strict=True, max_length=_LONGEST_LINE), AfterValidator(_line)]
 Named = Annotated[Line, Field(min_length=1)]
 PlainName = Annotated[str, Field(strict=True), AfterValidator(_plain_name)]
 Text = Annotated[str, Field(strict=True), AfterValidator(_plain_text)]
 WebAddress = Annotated[Line, AfterValidator(_web_address)]
 Flag = Annotated[bool, Field(strict=True)]
-Share = Annotated[float, Field(strict=True, ge=0, le=1)]
-Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
-Eps = Annotated[float, Field(strict=True, ge=0, le=LARGEST_EPS)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1), AfterValidator(_written)]
+Percent = Annotated[float, Field(strict=True, ge=0, le=100), AfterValidator(_written)]
+Eps = Annotated[float, Field(strict=True, ge=0, le=LARGEST_EPS), AfterValidator(_written)]
 EpsText = Annotated[Named, AfterValidator(_eps_text)]
-Positive = Annotated[float, Field(strict=True, ge=0)]
+Positive = Annotated[float, Field(strict=True, ge=0), AfterValidator(_written)]
 Count = Annotated[int, Field(strict=True, ge=0, le=_LARGEST_COUNT)]
 Size = Annotated[int, Field(strict=True, ge=1)]
 AtLeastOne = Annotated[Size, Field(le=_LARGEST_COUNT)]

@@ -105,7 +105,7 @@ def _count(text: str) -> int:
 
 
 def _number(text: str) -> float:
-    if len(text) > _LONGEST_NUMBER or not math.isfinite(number := float(text or 0)):
+    if len(text) > _LONGEST_NUMBER or not math.isfinite(number := float(text or 0)) or text == "-0.0":
         raise ValueError(f"'{text[:80]}' is no finite number")
     return number if text else math.inf
 

@@ -84,7 +84,8 @@ def file_record(path: Path) -> FileRecord:
 def bundle_files(directory: Path) -> list[str]:
     """Every file but the manifest, sorted, relative to the bundle with ``/``.
 
-    Raises CheckpointError for links, devices and too many or too deep files: a bundle has none. Raises OSError.
+    Raises CheckpointError for links, devices, empty folders and too many or too deep files: a bundle has none.
+    Raises OSError.
     """
     found: list[str] = []
     for path in _walk(directory, depth=1):
@@ -99,6 +100,8 @@ def _walk(directory: Path, depth: int) -> Iterator[Path]:
         raise CheckpointError(f"{printable(str(directory))} is nested too deep for a bundle")
     with os.scandir(directory) as entries:
         listed = list(entries)
+    if not listed and depth > 1:
+        raise CheckpointError(f"{printable(str(directory))} is an empty folder; a bundle has none")
     for entry in listed:
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(Path(entry.path), depth + 1)

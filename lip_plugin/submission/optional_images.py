@@ -15,7 +15,7 @@ from lip_plugin.evaluate.results import AdversarialImage
 from lip_plugin.submission.perturbations import Perturbations, adversarial_points
 
 ROBUSTBENCH_EPS = 0.5
-_BLOCK = 256
+_BLOCK = 16  # few, of however many pixels
 
 
 def first_pictures(images: LabelledImages, perturbations: Perturbations) -> tuple[AdversarialImage, ...]:

@@ -16,6 +16,7 @@ from lip_plugin.network.limits import check_size
 from lip_plugin.submission.robustbench.execution import plain_network
 from lip_plugin.testing.canary import Canary, on_images, steepest_step
 from lip_plugin.testing.jacobians import largest_singular_value
+from lip_plugin.train.own_networks import EstimateState, path_estimate
 from lip_plugin.types import Shape
 from lip_plugin.zoo.load import load_model
 
@@ -89,6 +90,12 @@ class OperatorTests(ABC):
         """float32 tensors and the same numbers in float64 are one operator: their bounds differ by rounding alone."""
         narrow, wide = self._bound(), self._wide().lipschitz_upper_bound(self._input_shape()).value
         assert abs(narrow - wide) <= 1e-3 * max(narrow, wide)
+
+    def test_training_estimate_comes_to_the_bound_from_below(self) -> None:
+        operator, shape, x = self._wide(), self._input_shape(), self.inputs().double()
+        estimate = float(path_estimate([(operator, shape)], x, EstimateState(), steps=300))
+        stretch = max(largest_singular_value(operator, one) for one in x)
+        assert 0.97 * stretch <= estimate <= self._bound() * (1 + 1e-6), f"{stretch=}, {estimate=}, {self._bound()=}"
 
     # -- rounding ---------------------------------------------------------------------------------
 

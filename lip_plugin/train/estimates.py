@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from lip_plugin.errors import ConfigError
 from lip_plugin.models.base import CertifiableModel, EstimatedMap
 from lip_plugin.network import Operator
 from lip_plugin.types import Shape
@@ -20,14 +21,21 @@ STEPS_PER_UPDATE = 10
 _FIRST_STEPS = 50
 _TINY = 1e-30
 
-_Geometry: TypeAlias = tuple[type[Operator], str, tuple[tuple[str, tuple[int, ...]], ...], Shape]
+Geometry: TypeAlias = tuple[type[Operator], str, tuple[tuple[str, tuple[int, ...]], ...], Shape]
 
 
 @dataclass
 class EstimateState:
-    """The iteration vectors, one per group of equal maps: warm starts that live outside the model."""
+    """The iteration vectors, one per group of equal maps: warm starts that live outside the model.
+
+    One state for one network. `state_dict` and `load_state_dict` are for checkpoints, as those of a module.
+    """
 
     vectors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    constants: dict[Geometry, float] = field(default_factory=dict[Geometry, float])
+    """The bounds of operators without tensors, by what they are: found once."""
+    compared: bool = False
+    """Whether the network was found to be what its module runs."""
 
     def state_dict(self) -> dict[str, Tensor]:
         return dict(self.vectors)
@@ -89,36 +97,56 @@ def feature_lipschitz_estimate(
     model: CertifiableModel, state: EstimateState, *, steps: int = STEPS_PER_UPDATE
 ) -> Tensor:
     """Scalar estimate of the feature path: the product over its learned maps, equal maps in one batch."""
-    groups: dict[_Geometry, list[EstimatedMap]] = defaultdict(list)
-    for linear_map in model.estimated_maps():
-        groups[_geometry(linear_map)].append(linear_map)
     product = torch.ones((), device=model.head.bias.device)
     with torch.autocast(product.device.type, enabled=False):
-        for index, maps in enumerate(groups.values()):
-            product = product * _group_norms_estimate(f"group{index}", maps, state, steps).prod()
+        for _, norms in _norms_by_group(model.estimated_maps(), state, steps):
+            product = product * norms.prod()
     return product
 
 
-def _geometry(linear_map: EstimatedMap) -> _Geometry:
-    """Equal for maps that differ in the entries of their tensors alone."""
-    operator = linear_map.operator
+def norm_estimates(maps: Sequence[EstimatedMap], state: EstimateState, steps: int) -> list[Tensor]:
+    """A scalar for every map, in their order."""
+    found: dict[int, Tensor] = {}
+    for places, norms in _norms_by_group(maps, state, steps):
+        found.update(zip(places, norms.unbind(), strict=True))
+    return [found[place] for place in range(len(maps))]
+
+
+def _norms_by_group(
+    maps: Sequence[EstimatedMap], state: EstimateState, steps: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Where the maps of a group are among ``maps``, and their norms (L,)."""
+    groups: dict[Geometry, list[int]] = defaultdict(list)
+    for place, linear_map in enumerate(maps):
+        groups[geometry(linear_map.operator, linear_map.input_shape)].append(place)
+    for index, places in enumerate(groups.values()):
+        yield places, _group_norms_estimate(f"group{index}", [maps[place] for place in places], state, steps)
+
+
+def geometry(operator: Operator, input_shape: Shape) -> Geometry:
+    """Equal for operators that differ in the entries of their tensors alone."""
     shapes = tuple((name, tuple(value.shape)) for name, value in operator.tensors().items())
-    return type(operator), json.dumps(operator.settings()), shapes, linear_map.input_shape
+    return type(operator), json.dumps(operator.settings()), shapes, input_shape
 
 
 def _group_norms_estimate(name: str, maps: Sequence[EstimatedMap], state: EstimateState, steps: int) -> Tensor:
     """(L,) norms of L equal-shaped maps by power iteration on A^T A; gradient through the last step only."""
     each = [linear_map.operator.tensors() for linear_map in maps]
-    tensors = {key: torch.stack([one[key] for one in each]).float() for key in each[0]}
+    dtype = torch.promote_types(next(iter(each[0].values())).dtype, torch.float32)
+    tensors = {key: torch.stack([one[key] for one in each]).to(dtype) for key in each[0]}
     apply = maps[0].operator.linear_parts
     with torch.no_grad():
         forward = partial(apply, {key: value.detach() for key, value in tensors.items()})
-        vector = state.vectors.get(name)
+        vector, shape = state.vectors.get(name), (len(maps), *maps[0].input_shape)
         if vector is None:
-            generator = torch.Generator().manual_seed(0)
-            start = torch.randn((len(maps), *maps[0].input_shape), generator=generator)
-            vector = start.to(next(iter(tensors.values())).device)
+            vector = torch.randn(shape, generator=torch.Generator().manual_seed(0))
             steps = max(steps, _FIRST_STEPS)
+        if vector.shape != shape:
+            raise ConfigError(
+                f"the estimate's state is that of another network: it holds vectors {tuple(vector.shape)} where "
+                f"{shape} are needed; start with a new EstimateState()"
+            )
+        vector = vector.to(next(iter(tensors.values())))
         for _ in range(steps):
             vector = _normalised(_gram_step(forward, vector))
         state.vectors[name] = vector

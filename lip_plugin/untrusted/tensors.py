@@ -12,6 +12,8 @@ from lip_plugin.untrusted.text import few, printable
 
 PREFIX_BYTES = 8  # little-endian length of the header
 LARGEST_HEADER = 4 * 2**20
+_USUAL = {"format": "pt"}
+"""Metadata that other writers add."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ def tensor_entries(content: bytes, what: str, codes: Mapping[str, int]) -> dict[
     header = parse_document(content[PREFIX_BYTES : PREFIX_BYTES + length], f"{what}: header")
     if not isinstance(header, dict):
         raise ValueError(f"the header is a {type(header).__name__}; expected an object")
-    entries = [_entry(name, record, codes) for name, record in header.items() if name != "__metadata__"]
+    if header.pop("__metadata__", _USUAL) != _USUAL:  # words that no check is about
+        raise ValueError("the header has metadata; expected tensors alone")
+    entries = [_entry(name, record, codes) for name, record in header.items()]
     position = 0
     for entry in sorted(entries, key=lambda entry: (entry.start, entry.end)):
         if entry.start != position:

@@ -11,12 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lip_plugin.data.archives import UNREADABLE
+from lip_plugin.data.archives import UNREADABLE, require_lone_entries
 from lip_plugin.errors import LipPluginError
-from lip_plugin.untrusted import read_regular
+from lip_plugin.untrusted import few, read_regular
 from lip_plugin.verification.checks import Check, check, failed
 
 _BY_STACK = frozenset({"STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"})
+_OF_TORCH = {"byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id"}
+"""Entries beside the tensors, of any release."""
 _ROOM = 2**20
 """For names and headers of a zip file beside its tensors."""
 
@@ -28,24 +30,35 @@ def saved_tensors_check(directory: Path, file: str, what: str, expected: bytes) 
     """Byte for byte what is written for this network, or, by another release of torch, the same tensors."""
     try:
         content = read_regular(directory / file, limit=len(expected) + _ROOM)
+        names = _names(expected) | _OF_TORCH
         known = _globals(expected)
-        difference = "" if content == expected else _difference(_loaded(content, known), _loaded(expected, known))
+        ours = _loaded(expected, names, known)
+        difference = "" if content == expected else _difference(_loaded(content, names, known), ours)
     except _DAMAGED as error:
         return failed(file, what, "as written", error)
     return check(file, what, "as written", difference or "the same", agrees=not difference)
 
 
-def _loaded(content: bytes, known: set[object]) -> object:
-    """Tensors only: of a zip file whose entries are stored as they are, and that names no more than ours does.
+def _loaded(content: bytes, names: set[str], known: set[object]) -> object:
+    """Tensors only: of a zip file whose entries are stored as they are, and that has and names no more than ours does.
 
     So nothing unpacks to more than it is, and no other constructor is called; `weights_only` allows some that allocate.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        require_lone_entries(content, archive)
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("compressed entries, which torch.save does not write")
+    if not _names(content) <= names:
+        raise ValueError(f"entries that our file does not have: {few(sorted(_names(content) - names))}")
     if not _globals(content) <= known:
         raise ValueError("constructors that our file does not have")
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _names(content: bytes) -> set[str]:
+    """Of the entries, but for the folder that all are in."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name.partition("/")[2] for name in archive.namelist()}
 
 
 def _globals(content: bytes) -> set[object]:
@@ -71,4 +84,6 @@ def _difference(found: object, expected: object) -> str:
 
 
 def _equal(found: Tensor, expected: Tensor) -> bool:
-    return found.dtype == expected.dtype and torch.equal(found, expected)
+    """With nothing beside the entries in what is stored."""
+    same_size = found.untyped_storage().nbytes() == expected.untyped_storage().nbytes()
+    return found.dtype == expected.dtype and same_size and torch.equal(found, expected)

@@ -16,6 +16,7 @@ TRUSTED = (
     "that the attacks ran as described (seed, stages, forwards, audit) and found nothing more",
     "seconds, versions and the device",
     "what own images are called and which files they were, beyond their sha256",
+    "what the model is called",
     "what the card says in words and of training and other evaluations",
 )
 """What only attacking again, or asking whoever made the bundle, could tell; taken from the claim."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lip_plugin.data import ImageSet, LabelledImages, checked_image_set, load_shipped, shipped_datasets
-from lip_plugin.data.archives import UNREADABLE, require_honest_sizes
+from lip_plugin.data.archives import UNREADABLE, require_honest_sizes, require_lone_entries
 from lip_plugin.errors import CheckpointError, DataError
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.submission.layout import IMAGES
@@ -50,6 +50,7 @@ def included_images(directory: Path, manifest: Manifest, model: CertifiedClassif
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > limit:
                 raise CheckpointError(f"{IMAGES} would unpack to more than {manifest.n} images")
+            require_lone_entries(content, archive)
             require_honest_sizes(archive, ("x", "y"))
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             if set(arrays.files) != {"x", "y"}:

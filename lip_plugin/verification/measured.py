@@ -6,9 +6,11 @@ import dataclasses
 
 from lip_plugin.data import LabelledImages
 from lip_plugin.evaluate import Report, Request, evaluate_images
+from lip_plugin.evaluate.blocks import BLOCK_SIZE
 from lip_plugin.evaluate.restated import restated
 from lip_plugin.evaluate.results import summarise_model
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.network.limits import images_at_once
 from lip_plugin.verification.claims import Claims
 from lip_plugin.verification.points import TriedPoints
 from lip_plugin.zoo import ModelCard
@@ -28,9 +30,8 @@ def measured_report(
     What cannot be measured is that of the claim. Raises as `evaluate_images`.
     """
     claim = claims.report
-    proofs = Request.of(
-        [result.eps for result in claim.eps], arithmetic=claim.arithmetic, batch_size=claim.request.batch_size
-    )
+    block = images_at_once(model.layers, model.input_shape, claim.request.batch_size or BLOCK_SIZE)
+    proofs = Request.of([result.eps for result in claim.eps], arithmetic=claim.arithmetic, batch_size=block)
     proved = evaluate_images(model, images, proofs, progress=progress)
     survived = [result.empirical_robust_accuracy for result in claim.eps]
     asked = dataclasses.replace(

@@ -14,6 +14,7 @@ from lip_plugin.data import LabelledImages
 from lip_plugin.evaluate.attack import distances
 from lip_plugin.evaluate.programs import Judge, names_of
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.network.limits import images_at_once
 from lip_plugin.submission.layout import PERTURBATIONS
 from lip_plugin.submission.perturbations import Perturbations, adversarial_points, in_box
 from lip_plugin.verification.agreement import numbers_agree
@@ -59,11 +60,12 @@ def tried_points(model: CertifiedClassifier, images: LabelledImages, stored: Per
     judge = Judge(model)
     columns: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     with torch.no_grad():
-        for number, (x, y) in enumerate(images.blocks(_BLOCK, model.dtype)):
-            of_block = (stored.index >= number * _BLOCK) & (stored.index < (number + 1) * _BLOCK)
+        size = images_at_once(model.layers, model.input_shape, _BLOCK)
+        for number, (x, y) in enumerate(images.blocks(size, model.dtype)):
+            of_block = (stored.index >= number * size) & (stored.index < (number + 1) * size)
             if not bool(of_block.any()):
                 continue
-            rows = stored.index[of_block] - number * _BLOCK
+            rows = stored.index[of_block] - number * size
             image = x[rows].to(model.device)
             points = adversarial_points(image, stored.delta[of_block].to(model.device))
             float64, forward = (wrong.cpu() for wrong in judge(points, y[rows].to(model.device)))

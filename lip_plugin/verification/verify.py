@@ -6,6 +6,7 @@ Two steps: the claimed values against the measured ones, and every text file aga
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from lip_plugin.evaluate import Report
 from lip_plugin.files import CARD_FILE, WEIGHTS_FILE
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.kinds import foreign_kinds
+from lip_plugin.network.record import card_text, technical_record
 from lip_plugin.schema import read_points, read_report
 from lip_plugin.submission.boards.registry import get_board
 from lip_plugin.submission.certificate_statement import certificate_statement
@@ -43,6 +45,7 @@ from lip_plugin.untrusted import few
 from lip_plugin.verification.binaries import saved_tensors_check
 from lip_plugin.verification.checks import Check, Verification, check, failed, not_checked
 from lip_plugin.verification.claims import TRUSTED, Claims, trust_checks
+from lip_plugin.verification.cost import require_time
 from lip_plugin.verification.documents import document_checks
 from lip_plugin.verification.figures import figure_checks, network_checks
 from lip_plugin.verification.files import file_checks, listing_check
@@ -66,12 +69,18 @@ class _Bundle:
 
 
 def verify_bundle(
-    directory: Path, *, images: Images | None = None, device: str | None = None, progress: bool = False
+    directory: Path,
+    *,
+    images: Images | None = None,
+    device: str | None = None,
+    time_limit: float = 1800,
+    progress: bool = False,
 ) -> Verification:
     """Re-create what the bundle in ``directory`` claims. A stranger packed it: nothing in it is trusted or run.
 
     ``images`` gives the evaluated ones; None takes those in the bundle, or those shipped. Raises CheckpointError
-    where there is no manifest, and so no bundle; ConfigError for the device, and as ``images`` does. Whatever
+    where there is no manifest, and so no bundle; ConfigError for the device, as ``images`` does, and before the work
+    where the network's shapes ask for more than ``time_limit`` seconds (at which `lip verify` itself ends). Whatever
     else is wrong is a check that differs; what needs images that are not there is not checked, and says so.
     """
     manifest = read_manifest(directory)
@@ -82,12 +91,13 @@ def verify_bundle(
     found.add(file_checks(directory, manifest))
     try:
         bundle = _read(directory, manifest)
+        bundle = dataclasses.replace(bundle, model=load_model(directory / MODEL, device=device))
+        require_time(bundle.model, manifest.n, time_limit, str(directory))
         with _readable(MODEL):
             found.add(_network_checks(bundle))
     except _UnreadableError as error:
         found.add([error.check])
         return found
-    bundle = dataclasses.replace(bundle, model=load_model(directory / MODEL, device=device))
     keep_float32(bundle.model.device)
     try:
         evaluated = bundle_images(directory, manifest, bundle.card, bundle.model, images)
@@ -161,8 +171,18 @@ def _network_checks(bundle: _Bundle) -> Iterator[Check]:
     yield check(MANIFEST, "data set", manifest.dataset, bundle.claims.report.dataset.name)
     yield check(MANIFEST, "lip-plugin", manifest.lip_plugin, bundle.claims.report.environment["lip_plugin"])
     yield from network_checks(bundle.claims, bundle.model)
+    yield from document_checks(
+        bundle.directory, {f"{MODEL}/{CARD_FILE}": _card_text(bundle)}, written_by=manifest.lip_plugin
+    )
     file = state_dict_file(card.name)
     yield saved_tensors_check(bundle.directory, file, "weights of the model", state_dict_bytes(bundle.model))
+
+
+def _card_text(bundle: _Bundle) -> str:
+    """The card as it is written: the maker's words, and what follows from the network. Loading has compared hashes."""
+    told = bundle.card.model_dump(mode="json", by_alias=True)
+    follows = {"foreign_operators": [], **technical_record(bundle.model, b""), "sha256": told["sha256"]}
+    return card_text({**told, **follows})
 
 
 def _images_check(bundle: _Bundle, images: LabelledImages) -> Check:
@@ -203,10 +223,19 @@ def _evaluation_checks(bundle: _Bundle, images: LabelledImages, found: Verificat
     yield from _unknown_files(bundle, derived)
     yield from document_checks(bundle.directory, derived, written_by=manifest.lip_plugin)
     if ADVERSARIAL_IMAGES in manifest.files:
-        expected = adversarial_images(images, bundle.stored, report.points.distance)
-        yield saved_tensors_check(bundle.directory, ADVERSARIAL_IMAGES, "adversarial images", expected)
+        yield _adversarial_check(bundle, images, report)
     found.report = dataclasses.replace(report, adversarial=first_pictures(images, bundle.stored))
     found.statement = certificate_statement(claimed)
+
+
+def _adversarial_check(bundle: _Bundle, images: LabelledImages, report: Report) -> Check:
+    """All images are put into memory only where the file has as many bytes as they take."""
+    found = (bundle.directory / ADVERSARIAL_IMAGES).stat().st_size
+    least = 4 * len(images) * math.prod(images.image_shape)
+    if found < least:
+        return check(ADVERSARIAL_IMAGES, "bytes", f"at least {least}", found, agrees=False)
+    expected = adversarial_images(images, bundle.stored, report.points.distance)
+    return saved_tensors_check(bundle.directory, ADVERSARIAL_IMAGES, "adversarial images", expected)
 
 
 def _plain_check(bundle: _Bundle, images: LabelledImages, report: Report) -> Check:

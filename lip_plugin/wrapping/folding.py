@@ -74,7 +74,8 @@ def _rounded(value: Tensor, like: Tensor) -> Tensor:
 
 
 def _is_finite(operator: Operator) -> bool:
-    return all(bool(torch.isfinite(value).all()) for value in operator.tensors().values())
+    """A weight in training is not waited for: it counts as finite."""
+    return all(value.requires_grad or bool(torch.isfinite(value).all()) for value in operator.tensors().values())
 
 
 def _padded(pad: Operator, conv: Conv) -> Operator | None:

@@ -120,7 +120,7 @@ def _source(piece: Traced, fork: int) -> _Source | None:
             ]
         elif isinstance(operator, Offset | Scale):
             given = operator.offset if isinstance(operator, Offset) else operator.scale
-            own = given.detach().cpu().view(1, -1, *[1] * (places.dim() - 2)) if given.dim() else given.detach().cpu()
+            own = given.cpu().view(1, -1, *[1] * (places.dim() - 2)) if given.dim() else given.cpu()
             steps.append((type(operator), own.expand(places.shape)))
         elif isinstance(operator, Activation):
             steps.append((Activation, operator))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -34,15 +34,20 @@ _OPAQUE = {
 """What runs elsewhere than in its forward, or on several devices."""
 
 
-def read_chain(modules: Mapping[str, nn.Module], shape: Shape, *, as_shape: Shape | None = None) -> Traced:
+def read_chain(
+    modules: Mapping[str, nn.Module], shape: Shape, *, as_shape: Shape | None = None, live: bool = False
+) -> Traced:
     """What modules, by their paths, make of images (B, *shape) one after the other, given to them as (B, *as_shape).
 
+    ``live``: the operators hold the modules' own tensors, and gradients reach them; else copies. That is for modules
+    which were found to be readable and compared before (`OwnNetwork.read`): neither is done at every step of training.
     Raises UnsupportedLayerError naming the path of what is refused.
     """
-    for path, module in modules.items():
-        require_readable(module, path)
+    frozen = [] if live else [name for path, module in modules.items() for name in require_readable(module, path)]
+    if frozen:
+        logger.warning("%s: computed by a parametrisation, frozen at the current value", ", ".join(frozen))
     dtype, device = _numbers_of(modules.values())
-    activation = Traced(Session(dtype, device, shape), (), shape)
+    activation = Traced(Session(dtype, device, shape, live), (), shape)
     if as_shape is not None and as_shape != shape:
         activation = activation.then(Flatten() if len(as_shape) == 1 else Reshape(as_shape))
     for path, module in modules.items():
@@ -52,7 +57,7 @@ def read_chain(modules: Mapping[str, nn.Module], shape: Shape, *, as_shape: Shap
 
 def _read(module: nn.Module, path: str, activation: Traced) -> Traced:
     try:
-        with torch.no_grad(), _exact_types(module), unchanged(module, path):
+        with nullcontext() if activation.session.live else _frozen(module, path), _exact_types(module):
             out: Any = module(activation)
             for refusal in activation.session.refused:  # which the module's own code caught
                 raise refusal
@@ -78,8 +83,14 @@ def _settled(out: Any) -> Traced:
     return out.settle()
 
 
-def require_readable(module: nn.Module, path: str) -> None:
-    """Every module in the tree runs what its type says, in eval mode. Says which weights are frozen as they are."""
+@contextmanager
+def _frozen(module: nn.Module, path: str) -> Generator[None]:
+    with torch.no_grad(), unchanged(module, path):
+        yield
+
+
+def require_readable(module: nn.Module, path: str) -> list[str]:
+    """Every module in the tree runs what its type says, in eval mode. The weights that are computed when it runs."""
     frozen: list[str] = []
     for name, part in _named(module, path):
         if type(part).__name__ in _OPAQUE:
@@ -89,8 +100,7 @@ def require_readable(module: nn.Module, path: str) -> None:
         holes = [key for key, child in part._modules.items() if child is None]  # pyright: ignore[reportPrivateUsage]
         if isinstance(part, nn.Sequential) and holes:
             raise UnsupportedLayerError(f"{name}.{holes[0]} is None; torch cannot run it either")
-    if frozen:
-        logger.warning("%s: computed by a parametrisation, frozen at the current value", ", ".join(frozen))
+    return frozen
 
 
 def path_of(module: nn.Module, path: str) -> str:

@@ -10,6 +10,8 @@ with a `Traced` in the place of the activation, and gives a `Traced`.
     @rule(deel.torchlip.MaxMin)                     # an exact type: its forward is not looked at
     def _max_min(module: MaxMin, input: Traced) -> Traced: ...
 
+Weights are taken by ``input.held(weight, "a weight")``: a copy, or in training the tensor itself, for its gradient.
+
 Rules for the modules of a library are loaded when a module of it turns up: the entry-point group ``lip_plugin.rules``
 names, by the library's import package, the module whose import registers them.
 """

@@ -64,15 +64,21 @@ class NoRuleError(UnsupportedLayerError):
 class Session:
     """What all activations of one trace share; ``sorted`` and ``joined`` hold results by what they are made of.
 
+    ``live``: operators are to hold the module's own tensors, for training, and no device is waited for to look at them.
     ``refused``: what was refused on the way, also where the module's own code went on after that (``except``).
     """
 
     dtype: torch.dtype
     device: torch.device
     input_shape: Shape
+    live: bool = False
     sorted: dict[tuple[Any, ...], Traced] = field(default_factory=dict[tuple[Any, ...], "Traced"])
     joined: dict[tuple[Any, ...], Traced] = field(default_factory=dict[tuple[Any, ...], "Traced"])
     refused: list[Exception] = field(default_factory=list[Exception])
+
+    def held(self, value: Tensor) -> Tensor:
+        """A fixed tensor as operators hold it: a copy that shares nothing with the module; live, the tensor itself."""
+        return value if self.live else value.detach().clone()
 
 
 @dataclass
@@ -186,6 +192,10 @@ class Traced(Tensor):
             return self.then(Flatten(), Scale(factor.flatten()), Reshape(shape))
         return self.then(Scale(factor))
 
+    def held(self, value: Any, what: str) -> Any:
+        """A fixed tensor, or None, as operators hold it. Raises as `constant`."""
+        return None if constant(value, what) is None else self.session.held(value)
+
     def _spread(self, value: Any) -> Tensor:
         """Numbers as (), as one per channel (C,), or as one per entry, in the network's dtype."""
         shape, dtype = self.features, self.session.dtype
@@ -194,7 +204,7 @@ class Traced(Tensor):
             return torch.tensor(number(given, "a summand or factor"), dtype=dtype, device=self.session.device)
         if given.dim() and given.dtype != dtype and given.is_floating_point():
             raise UnsupportedLayerError(f"mixes {dtype} activations with {given.dtype} numbers; keep one dtype")
-        given = _one_image(given.detach().to(self.session.device, dtype), len(shape))
+        given = _one_image(self.session.held(given).to(self.session.device, dtype), len(shape))
         try:
             full = given.expand(1, *shape)[0]
         except RuntimeError as error:
@@ -202,11 +212,18 @@ class Traced(Tensor):
                 f"joins numbers of shape {tuple(given.shape)} with activations {shape}, batch apart; "
                 "give one number, one per channel, or one per entry"
             ) from error
-        channels = full.flatten(1)[:, :1] if len(shape) > 1 else full
-        if len(shape) > 1 and not torch.equal(full.flatten(1), channels.expand_as(full.flatten(1))):
+        channels = full if len(shape) < 2 else full[(slice(None), *[slice(1)] * (len(shape) - 1))]
+        if not self._repeats(full, channels):
             return full.clone()
         channels = channels.flatten()
-        return channels[0].clone() if bool((channels == channels[0]).all()) else channels.clone()
+        return channels[0].clone() if self._repeats(channels, channels[:1]) else channels.clone()
+
+    def _repeats(self, full: Tensor, part: Tensor) -> bool:
+        """Whether ``full`` is its first part over and over: in its numbers, or live as it lies in memory."""
+        if not self.session.live:
+            return torch.equal(full, part.expand_as(full))
+        longer = (axis for axis, sizes in enumerate(zip(full.shape, part.shape, strict=True)) if sizes[0] != sizes[1])
+        return all(full.stride(axis) == 0 for axis in longer)
 
     def _require_current(self) -> None:
         if self.writes != self.memory.writes:

@@ -7,6 +7,7 @@ import logging
 import random
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network import (
     CertifiedClassifier,
+    Head,
     Operator,
     require_agreement,
     require_same_function,
@@ -25,7 +27,7 @@ from lip_plugin.network import (
 from lip_plugin.types import ImageShape, Shape
 from lip_plugin.wrapping.folding import padded_by_themselves
 from lip_plugin.wrapping.heads import with_head
-from lip_plugin.wrapping.reading import plain_type, read_chain, unchanged
+from lip_plugin.wrapping.reading import plain_type, read_chain, require_readable, unchanged
 from lip_plugin.wrapping.remedies import REMEDIES, remedy
 
 logger = logging.getLogger(__name__)
@@ -47,23 +49,85 @@ def wrap(module: nn.Module, head: nn.Linear | None = None, *, input_shape: Shape
 
     Raises UnsupportedLayerError naming the module's path and what to do instead.
     """
-    name = "module" if head is None else "features"
-    for what, given in ((name, module), ("head", head)):
-        if not isinstance(given, nn.Module) and not (given is None and what == "head"):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UnsupportedLayerError(
-                f"{what} is {type(given).__name__}; expected a torch module: {way_to_module(given)}"
-            )
-    given_shape = _given_shape(input_shape)
-    shape = _image_shape(given_shape)
-    _require_linear(head)
-    modules = {name: module} if head is None else {name: module, "head": head}
-    chain = read_chain(modules, shape, as_shape=given_shape)
-    features, last = with_head(chain.steps, shape)
-    classifier = CertifiedClassifier(features, last, input_shape=shape)
-    if chain.last:
-        logger.warning("%s ends in %s, which is left out: the frozen network gives logits", name, chain.last)
-    _compare(module, head, name, classifier, given_shape, chain.last)
+    network = OwnNetwork.of(module, head, input_shape)
+    if len(network.given_shape) < 3:
+        logger.warning(
+            "input_shape %s: the frozen network takes images (B, %d, %d, %d)", network.given_shape, *network.shape
+        )
+    classifier, last = network.read()
+    if last:
+        logger.warning("%s ends in %s, which is left out: the frozen network gives logits", network.name, last)
     return classifier
+
+
+@dataclass(frozen=True)
+class OwnNetwork:
+    """A user's network as it is given: modules by the names that errors call them, and what the first one takes."""
+
+    modules: dict[str, nn.Module]
+    given_shape: Shape
+
+    @classmethod
+    def of(cls, module: nn.Module, head: nn.Linear | None, input_shape: Shape) -> OwnNetwork:
+        """Raises UnsupportedLayerError where one of them is none."""
+        given: dict[str, Any] = {"module": module} if head is None else {"features": module, "head": head}
+        for what, value in given.items():
+            if not isinstance(value, nn.Module):
+                raise UnsupportedLayerError(
+                    f"{what} is {type(value).__name__}; expected a torch module: {way_to_module(value)}"
+                )
+        shape = _given_shape(input_shape)
+        _require_linear(head)
+        return cls(given, shape)
+
+    @property
+    def name(self) -> str:
+        return next(iter(self.modules))
+
+    @property
+    def shape(self) -> ImageShape:
+        """Of the images that stand for what it takes: (C, 1, L) for rows and (D, 1, 1) for vectors."""
+        sizes = self.given_shape
+        channels, height, width = sizes if len(sizes) == 3 else (sizes[0], 1, *(sizes[1:] or (1,)))
+        return channels, height, width
+
+    def layers(self, *, live: bool = False) -> tuple[tuple[Operator, ...], Head, str]:
+        """Features, head, and the function of the classes that is left out at the end; ``live`` as for `read_chain`."""
+        chain = read_chain(self.modules, self.shape, as_shape=self.given_shape, live=live)
+        return *with_head(chain.steps, self.shape), chain.last
+
+    def read(self, *, live: bool = False) -> tuple[CertifiedClassifier, str]:
+        """The frozen network, compared with the module, and what is left out at its end."""
+        for path, module in self.modules.items() if live else ():
+            require_readable(module, path)
+        features, head, last = self.layers(live=live)
+        if live:
+            features, head = [one.map_tensors(_copy) for one in features], head.map_tensors(_copy)
+        classifier = CertifiedClassifier(features, head, input_shape=self.shape)
+        with warnings.catch_warnings():  # what the module warns of is not news here
+            warnings.simplefilter("ignore")
+            self._compare(classifier, _AFTER[last])
+        return classifier, last
+
+    def _compare(self, classifier: CertifiedClassifier, after: Callable[[Tensor], Tensor]) -> None:
+        """On random images, in float64 where the modules have a copy of their own to widen."""
+        name, shape = self.name, self.given_shape
+        whole = nn.Sequential(*self.modules.values())
+        with unchanged(self.modules[name], name), _no_randomness(name):
+            require_same_function(name, _logits(whole, shape), classifier, dtype=classifier.dtype, after=after)
+        if classifier.dtype == torch.float64:
+            return
+        try:
+            wide = copy.deepcopy(whole).double()
+            with torch.no_grad():
+                wide(torch.zeros(1, *shape, dtype=torch.float64, device=classifier.device))
+        except Exception:  # no copy, or one that keeps to float32: the comparison above stands
+            return
+        require_same_function(name, _logits(wide, shape), classifier, dtype=torch.float64, after=after)
+
+
+def _copy(value: Tensor) -> Tensor:
+    return value.detach().clone()
 
 
 def operators_of(module: nn.Module, path: str, shape: Shape) -> tuple[Operator, ...]:
@@ -98,15 +162,6 @@ def _given_shape(input_shape: Any) -> Shape:
     )
 
 
-def _image_shape(given: Shape) -> ImageShape:
-    """The images that stand for them, (C, 1, L) for rows and (D, 1, 1) for vectors; a line says so."""
-    if len(given) == 3:
-        return (given[0], given[1], given[2])
-    image = (given[0], 1, *given[1:]) if len(given) == 2 else (given[0], 1, 1)
-    logger.warning("input_shape %s: the frozen network takes images (B, %d, %d, %d)", given, *image)
-    return (image[0], image[1], image[2])
-
-
 def _require_linear(head: nn.Linear | None) -> None:
     if head is not None and plain_type(head) is not nn.Linear:
         way = f"; {remedy(plain_type(head).__name__)}" if plain_type(head).__name__ in REMEDIES else ""
@@ -119,33 +174,6 @@ _AFTER: dict[str, Callable[[Tensor], Tensor]] = {
     "log_softmax": lambda logits: logits.log_softmax(1),
 }
 """What the module does to its logits at the end, by the function's name."""
-
-
-def _compare(
-    module: nn.Module, head: nn.Module | None, name: str, classifier: CertifiedClassifier, shape: Shape, last: str
-) -> None:
-    """The module and its network on random images, in float64 where the module has a copy of its own to widen."""
-    whole = module if head is None else nn.Sequential(module, head)
-    with warnings.catch_warnings():  # what the module warns of is not news here
-        warnings.simplefilter("ignore")
-        _compare_runs(module, whole, name, classifier, shape, last)
-
-
-def _compare_runs(
-    module: nn.Module, whole: nn.Module, name: str, classifier: CertifiedClassifier, shape: Shape, last: str
-) -> None:
-    after = _AFTER[last]
-    with unchanged(module, name), _no_randomness(name):
-        require_same_function(name, _logits(whole, shape), classifier, dtype=classifier.dtype, after=after)
-    if classifier.dtype == torch.float64:
-        return
-    try:
-        wide = copy.deepcopy(whole).double()
-        with torch.no_grad():
-            wide(torch.zeros(1, *shape, dtype=torch.float64, device=classifier.device))
-    except Exception:  # no copy, or one that keeps to float32: the comparison above stands
-        return
-    require_same_function(name, _logits(wide, shape), classifier, dtype=torch.float64, after=after)
 
 
 def _logits(module: nn.Module, shape: Shape) -> Callable[[Tensor], Tensor]:

@@ -8,11 +8,13 @@ from lip_plugin.zoo.card import ModelCard as ModelCard
 from lip_plugin.zoo.card import Provenance as Provenance
 from lip_plugin.zoo.card import read_card as read_card
 from lip_plugin.zoo.integrations import register_with_robustbench as register_with_robustbench
+from lip_plugin.zoo.registry import add_model as add_model
 from lip_plugin.zoo.registry import find_model as find_model
 from lip_plugin.zoo.registry import list_cards as list_cards
 from lip_plugin.zoo.registry import list_models as list_models
 from lip_plugin.zoo.registry import model_card as model_card
 from lip_plugin.zoo.registry import register_model as register_model
+from lip_plugin.zoo.registry import remove_model as remove_model
 
 if TYPE_CHECKING:
     from lip_plugin.zoo.load import load_model as load_model

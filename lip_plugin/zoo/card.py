@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lip_plugin.errors import CheckpointError
 from lip_plugin.files import CARD_FILE
 from lip_plugin.schema.figures import Figures
-from lip_plugin.schema.kinds import MOST_EPS, Eps, Flag, Line, PlainName, Sha256, Size, Text
+from lip_plugin.schema.kinds import MOST_EPS, Eps, Line, PlainName, Sha256, Size
+from lip_plugin.schema.provenance import Provenance as Provenance
 from lip_plugin.schema.refusal import refusal
 from lip_plugin.untrusted import parse_document, read_regular
 
@@ -25,21 +26,6 @@ class OperatorRecord(BaseModel):
     kind: PlainName
     settings: dict[str, Any]
     tensors: dict[str, str]
-
-
-class Provenance(BaseModel):
-    """Where a model comes from, in words: the part of a card that a person writes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    based_on: Text | None = None
-    paper: Text | None = None
-    authors: Text | None = None
-    venue: Text | None = None
-    link: Text | None = None
-    bibtex: Text | None = None
-    licence: Text | None = None
-    additional_data: Flag | None = None
 
 
 class ModelCard(Provenance):
@@ -69,6 +55,14 @@ class ModelCard(Provenance):
     eps_grid: tuple[Eps, ...] = Field(default=(), max_length=MOST_EPS)
     reported: Figures = Field(default_factory=Figures)
     measured: Figures = Field(default_factory=Figures)
+
+    def __repr__(self) -> str:
+        proved = self.measured.verified_robust_accuracy or {}
+        shares = "".join(f", {share} % at {eps}" for eps, share in proved.items())
+        return f"ModelCard({self.name}, {self.dataset}, {self.params:,} parameters{shares and ', proved' + shares[1:]})"
+
+    def __str__(self) -> str:
+        return repr(self)
 
 
 def read_card(directory: Path) -> ModelCard:

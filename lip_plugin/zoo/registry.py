@@ -6,12 +6,14 @@ import fnmatch
 import importlib.util
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from lip_plugin.errors import CheckpointError, ConfigError, UnknownModelError, close_matches
 from lip_plugin.files import CARD_FILE
 from lip_plugin.plugins import PluginGroup
 from lip_plugin.zoo.card import ModelCard, read_card
+from lip_plugin.zoo.own import copy_model, delete_model, own_models
 
 MODELS = PluginGroup("lip_plugin.models", "package of models")
 """Each entry names a package whose folders are model directories: resources, not imported code."""
@@ -56,6 +58,30 @@ def register_model(directory_or_card: str | Path | ModelCard, *, replace: bool =
     _registered[card.name, card.dataset] = directory
 
 
+def add_model(directory: str | Path, *, replace: bool = False) -> ModelCard:
+    """Copy a model directory to where its name is known in every session (`models_folder`).
+
+    Raises CheckpointError for an invalid directory, ChecksumError for other weights than the card's, ConfigError for a
+    name that is taken: by another of one's own unless ``replace`` says so, by a shipped model in any case.
+    """
+    card = read_card(Path(directory))
+    named = (card.name, card.dataset)
+    own = named in {(known.name, known.dataset) for _, known in own_models()}
+    taken = named in {(known.name, known.dataset) for _, known in _all_models()}
+    if taken and not (own and replace):
+        way = "replace it, or give" if own else "give"
+        raise ConfigError(f"a model {card.name!r} for {card.dataset} is known already; {way} yours another name")
+    copy_model(Path(directory), card, replace=replace)
+    return card
+
+
+def remove_model(name: str, *, dataset: str | None = None) -> ModelCard:
+    """Undo `add_model`. Raises as `find_model`, and ConfigError for a model that was not added."""
+    directory, card = find_model(name, dataset=dataset)
+    delete_model(directory)
+    return card
+
+
 def find_model(name_or_dir: str | Path, *, dataset: str | None = None) -> tuple[Path, ModelCard]:
     """Directory and card of a zoo name or a model directory; ``dataset`` fills a directory's card that names none.
 
@@ -92,12 +118,11 @@ def _looks_like_path(name: str) -> bool:
 
 
 def _all_models() -> Iterator[tuple[Path, ModelCard]]:
-    """Registered directories first: they may stand in for shipped ones of the same name."""
-    seen = set(_registered)
-    for directory in _registered.values():
-        yield directory, read_card(directory)
-    for directory in _shipped_directories():
-        card = read_card(directory)
+    """Registered directories first, then those added: the first of a name stands in for others."""
+    seen: set[tuple[str, str | None]] = set()
+    registered = ((directory, read_card(directory)) for directory in _registered.values())
+    shipped = ((directory, read_card(directory)) for directory in _shipped_directories())
+    for directory, card in chain(registered, own_models(), shipped):
         if (card.name, card.dataset) not in seen:
             seen.add((card.name, card.dataset))
             yield directory, card

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,7 +214,38 @@ def test_a_closed_stderr_keeps_the_code() -> None:
     assert started("", "info", "nobody", stderr=None, preexec_fn=lambda: os.close(2)).returncode == 2
 
 
-def test_a_limit_on_time_ends_the_process_in_one_line() -> None:
-    block = "from lip_plugin.cli.time_limit import limited\nimport time\nwith limited(0.1, 'late'):\n    time.sleep(60)"
-    ended = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, timeout=50)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", "lip: late\n")
+LIMITED = """
+from lip_plugin.cli.limits import limited
+with limited({seconds}, {gigabytes}, lambda what: f"too much: {{what}}"):
+    {block}
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is looked at on Linux")
+@pytest.mark.parametrize(
+    ("seconds", "gigabytes", "block", "said"),
+    [
+        (0.1, 8, "import time; time.sleep(60)", "more than 0.1 s"),
+        (6, 8, "import torch; torch.linalg.svd(torch.rand(6000, 6000).double())", "more than 6 s"),
+        (50, 0.25, "held = [b'x' * 2**24 for _ in range(400)]", "more than 0.25 GiB of memory"),
+    ],
+    ids=["asleep", "in one call of LAPACK", "in memory"],
+)
+def test_a_limit_ends_the_process_in_one_line(seconds: float, gigabytes: float, block: str, said: str) -> None:
+    code = LIMITED.format(seconds=seconds, gigabytes=gigabytes, block=block)
+    started = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"lip: too much: {said}\n")
+    assert time.monotonic() - started < seconds + 10
+
+
+@posix
+def test_a_limit_ends_the_process_where_nobody_reads() -> None:
+    """A pipe that is full holds stderr, and with it whoever would say why."""
+    fill = "import sys; [sys.stderr.write('x' * 10_000) for _ in range(100)]"
+    reader, writer = os.pipe()
+    code = LIMITED.format(seconds=0.5, gigabytes=8, block=fill)
+    ended = subprocess.run([sys.executable, "-c", code], stderr=writer, timeout=50)
+    for end in (reader, writer):
+        os.close(end)
+    assert ended.returncode == 2

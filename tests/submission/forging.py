@@ -32,7 +32,7 @@ def edit_json(path: Path, change: Callable[[Any], object]) -> None:
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
-def edit_points(bundle: Path, change: Callable[[torch.Tensor, torch.Tensor], None]) -> None:
+def edit_points(bundle: Path, change: Callable[[torch.Tensor, torch.Tensor], object]) -> None:
     """``change`` gets index and delta and writes into them."""
     path = bundle / "adversarial.safetensors"
     tensors = load_file(path)

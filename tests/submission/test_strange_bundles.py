@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+import lip_plugin as lp
 from lip_plugin.submission.manifest import file_record
+from lip_plugin.verification import verify_bundle
 
 from .forging import edit_json, rehash
 
@@ -170,3 +172,18 @@ def test_a_more_flattering_manifest_is_noticed(
     outcome = lip("verify", bundle, "--data", data_file)
     assert outcome.code == 1
     assert "bundle.json" in outcome.err
+
+
+def test_a_bundle_that_takes_too_long_is_not_begun(
+    lip: Lip, bundle: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its shapes alone; a higher limit lets it begin. Nothing is said about its claims."""
+    monkeypatch.setattr("lip_plugin.verification.cost._PER_SECOND", 1000.0)  # a slow machine instead of a large network
+    outcome = lip("verify", bundle, "--data", data_file, "--time-limit", "5")
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert line.startswith(f"lip: {bundle} is not verified: its proof and 24 images take about ")
+    assert line.endswith("5 s are allowed, --time-limit (time_limit) allows more")
+    with pytest.raises(lp.ConfigError, match="5 s are allowed"):
+        verify_bundle(bundle, time_limit=5)
+    assert lip("verify", bundle, "--data", data_file, "--time-limit", "1000000").code == 0

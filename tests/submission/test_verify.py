@@ -47,8 +47,8 @@ def test_every_number_of_the_report_was_measured(honest: Path, verified: Callabl
     assert {one.verdict for one in found.checks} == {"agrees"}
     files = {one.file for one in found.checks}
     listed = set(json.loads((honest / "bundle.json").read_text())["files"])
-    # Weights and card were read: they are what all else is made from.
-    assert listed - files == {"model/card.json", "model/model.safetensors"}
+    # Weights were read: they are what all else is made from.
+    assert listed - files == {"model/model.safetensors"}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lip_plugin.bounds import NormBound
-from lip_plugin.network import Operator, PlainLayer, RoundingTerm, Windows
+from lip_plugin.network import NormEstimates, Operator, PlainLayer, RoundingTerm, Windows
 from lip_plugin.network.operators import OPERATOR_KINDS
 from lip_plugin.network.operators.rounding import elementwise_rounding
 from lip_plugin.testing import OperatorTests
@@ -36,6 +36,9 @@ class Multiple(Operator):
 
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
         return NormBound(float(self.factor.double().abs().max()), "largest factor")
+
+    def lipschitz_estimate(self, input_shape: Shape, norms: NormEstimates) -> Tensor:
+        return self.factor.abs().max()
 
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         return elementwise_rounding(self.lipschitz_upper_bound(input_shape).value, unit, 27)
@@ -148,6 +151,13 @@ class NoWork(Multiple):
         return 0
 
 
+class EstimateOfTheMean(Multiple):
+    kind: ClassVar[str] = "test_estimate"
+
+    def lipschitz_estimate(self, input_shape: Shape, norms: NormEstimates) -> Tensor:
+        return self.factor.abs().mean()
+
+
 CAUGHT: dict[type[Multiple], str] = {
     BoundTooSmall: "test_no_radius_is_too_large_and_one_that_were_is_caught",
     BoundTooLarge: "test_bound_is_above_every_jacobian",
@@ -160,6 +170,7 @@ CAUGHT: dict[type[Multiple], str] = {
     OtherPlainForm: "test_plain_form_computes_the_same",
     LostSetting: "test_parts_give_it_back",
     TensorsKept: "test_other_tensors_are_another_operator",
+    EstimateOfTheMean: "test_training_estimate_comes_to_the_bound_from_below",
     NoWork: "test_questions_are_answered",
 }
 

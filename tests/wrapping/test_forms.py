@@ -69,6 +69,9 @@ IMAGES: dict[str, tuple[Any, str, str]] = {
 }
 
 
+TAKEN = {("certify", "loader"), ("predict", "loader")}
+
+
 def _one_line(call: Callable[[], Any], came: str, way: str) -> None:
     with pytest.raises(lp.LipPluginError) as caught:
         call()
@@ -78,11 +81,18 @@ def _one_line(call: Callable[[], Any], came: str, way: str) -> None:
     assert way in message
 
 
-@pytest.mark.parametrize("name", IMAGES)
-@pytest.mark.parametrize("entry", ON_IMAGES)
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [(entry, name) for entry in ON_IMAGES for name in IMAGES if (entry, name) not in TAKEN],
+)
 def test_images(entry: str, name: str) -> None:
     given, came, way = IMAGES[name]
     _one_line(lambda: ON_IMAGES[entry](given), came, way)
+
+
+def test_a_loader_is_taken_where_images_alone_are_asked_for() -> None:
+    assert torch.equal(lp.certify(MODEL, LOADER).prediction, NETWORK(X).argmax(1))
+    assert torch.equal(lp.predict(MODEL, LOADER, eps=0.0).radius, lp.predict(MODEL, X, eps=0.0, batch_size=2).radius)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

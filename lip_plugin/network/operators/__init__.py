@@ -2,6 +2,7 @@
 
 from lip_plugin.network.operators.activations import ACTIVATIONS as ACTIVATIONS
 from lip_plugin.network.operators.base import OPERATOR_KINDS as OPERATOR_KINDS
+from lip_plugin.network.operators.base import NormEstimates as NormEstimates
 from lip_plugin.network.operators.base import Operator as Operator
 from lip_plugin.network.operators.base import Rounding as Rounding
 from lip_plugin.network.operators.base import RoundingAt as RoundingAt

@@ -7,10 +7,11 @@ are all that the rest of the library asks. Letters: B batch, C channels, H W map
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias, TypeVar
+from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
 from torch import Tensor
 
@@ -102,6 +103,25 @@ def map_windows(
     return ((high, wide),)
 
 
+def window_entries(channels: int, windows: tuple[Windows, ...]) -> int:
+    """Entries of all windows side by side."""
+    return sum(channels * math.prod(axis.taps * axis.outputs for axis in pair) for pair in windows)
+
+
+class NormEstimates(Protocol):
+    """What the estimate of an operator's Lipschitz constant is made of: scalars on one device, in one dtype."""
+
+    one: Tensor
+
+    def of(self, operator: Operator, input_shape: Shape) -> Tensor:
+        """The norm of a `LinearOperator`'s linear part, from below; differentiable in its tensors."""
+        ...
+
+    def constant(self, operator: Operator, input_shape: Shape) -> Tensor:
+        """The bound of an operator without tensors, which training does not change."""
+        ...
+
+
 Rounding: TypeAlias = Callable[[Tensor, Tensor, Tensor], RoundingAt]
 """From inputs x (B, ...), what an operator makes of them in float64, and upper bounds (B,) of ||x||."""
 
@@ -145,6 +165,17 @@ class Operator(ABC):
         term = self.rounding_term(input_shape, FLOAT32_UNIT)
         return lambda x, y, norm: RoundingAt.by_term(term, norm)
 
+    def lipschitz_estimate(self, input_shape: Shape, norms: NormEstimates) -> Tensor:
+        """What `lipschitz_upper_bound` comes to with estimated norms: a scalar for training, never a certificate.
+
+        Differentiable in the tensors. An operator without tensors need not answer. Raises UnsupportedLayerError.
+        """
+        if self.tensors():
+            raise UnsupportedLayerError(
+                f"operator {self.kind!r} has no estimate for training; its class must define lipschitz_estimate"
+            )
+        return norms.constant(self, input_shape)
+
     @abstractmethod
     def windows(self, input_shape: Shape) -> tuple[Windows, ...]:
         """Of every map that windows are slid over; () where an operator does not, or the shape does not fit.
@@ -155,7 +186,15 @@ class Operator(ABC):
 
     @abstractmethod
     def work(self, input_shape: Shape) -> int:
-        """Products of a forward pass of one image and, roughly, of the proof."""
+        """Products of a forward pass of one image, roughly; what only moves or compares entries counts them."""
+
+    def proof_work(self, input_shape: Shape) -> int:
+        """Products of `lipschitz_upper_bound`, roughly, chains apart; none where it follows from a formula."""
+        return 0
+
+    def held(self, input_shape: Shape) -> int:
+        """Entries that a forward pass of one image holds at once, chains apart."""
+        return math.prod(input_shape) + math.prod(self.output_shape(input_shape))
 
     @abstractmethod
     def plain_layer(self, input_shape: Shape) -> PlainLayer:

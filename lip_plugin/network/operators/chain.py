@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lip_plugin.bounds.rounding import U, add_up, frobenius_upper_bound, frobenius_upper_bounds, mul_up
-from lip_plugin.network.operators.base import Operator, Rounding, RoundingAt, RoundingTerm
+from lip_plugin.network.operators.base import NormEstimates, Operator, Rounding, RoundingAt, RoundingTerm
 from lip_plugin.network.operators.digest import network_digest
 from lip_plugin.types import Shape
 
@@ -69,6 +69,15 @@ def chain_upper_bound(operators: Sequence[Operator], shape: Shape) -> float:
         bounds.append(_lipschitz_upper_bound(operator, shape))
         shape = operator.output_shape(shape)
     return mul_up(*bounds)
+
+
+def chain_estimate(operators: Sequence[Operator], shape: Shape, norms: NormEstimates) -> Tensor:
+    """The product of the operators' estimates, for training; 1 for none."""
+    product = norms.one
+    for operator in operators:
+        product = product * operator.lipschitz_estimate(shape, norms)
+        shape = operator.output_shape(shape)
+    return product
 
 
 @dataclass(frozen=True)

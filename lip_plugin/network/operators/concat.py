@@ -11,8 +11,9 @@ from torch import Tensor
 from lip_plugin.bounds import NormBound
 from lip_plugin.bounds.rounding import add_up, mul_up, sqrt_up
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.operators.base import Rounding, RoundingAt, RoundingTerm
+from lip_plugin.network.operators.base import NormEstimates, Rounding, RoundingAt, RoundingTerm
 from lip_plugin.network.operators.chain import (
+    chain_estimate,
     chain_output_shape,
     chain_rounding,
     chain_term,
@@ -60,6 +61,10 @@ class Concat(TwoPaths):
         ratio = add_up(min(first, second) / largest * (1.0 + 2.0**-50), 2.0**-1000)
         value = mul_up(largest, sqrt_up(add_up(1.0, mul_up(ratio, ratio))))
         return NormBound(value, f"root of {first:.4g}^2 + {second:.4g}^2")
+
+    def lipschitz_estimate(self, input_shape: Shape, norms: NormEstimates) -> Tensor:
+        first, second = (chain_estimate(path, input_shape, norms) for path in self.chains())
+        return torch.maximum(first, second) if self._split() else torch.stack([first, second]).norm()
 
     def _split(self) -> bool:
         """Whether no channel is read by both paths."""

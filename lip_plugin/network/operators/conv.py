@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lip_plugin.bounds import NormBound, conv_norm_upper_bound
+from lip_plugin.bounds.conv import conv_norm_work
 from lip_plugin.bounds.rounding import gamma, mul_up, sqrt_up
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network.operators.base import (
@@ -23,6 +24,7 @@ from lip_plugin.network.operators.base import (
     require_ints,
     require_map,
     require_tensor,
+    window_entries,
 )
 from lip_plugin.network.operators.linear import LinearOperator
 from lip_plugin.network.operators.padding import PADDING_MODES, check_padding, largest_copy_count
@@ -127,16 +129,21 @@ class Conv(LinearOperator):
         return (outputs, *sizes)
 
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
+        return conv_norm_upper_bound(self.weight, **self._geometry(input_shape))
+
+    def proof_work(self, input_shape: Shape) -> int:
+        return conv_norm_work(self.weight, **self._geometry(input_shape))
+
+    def _geometry(self, input_shape: Shape) -> Any:
         _, height, width = require_map(input_shape, self.kind)
-        return conv_norm_upper_bound(
-            self.weight,
-            input_size=(height, width),
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            groups=self.groups,
-            padding_mode=self.padding_mode,
-        )
+        return {
+            "input_size": (height, width),
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+            "padding_mode": self.padding_mode,
+        }
 
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         """Direct or GEMM convolution in any order of summation: |error| <= gamma_{n+1} (|W| |x| + |b|)."""
@@ -172,11 +179,11 @@ class Conv(LinearOperator):
         return map_windows(input_shape, taps=taps, stride=self.stride, padding=both, dilation=self.dilation)
 
     def work(self, input_shape: Shape) -> int:
-        """The proof: a Cholesky factorisation at every frequency."""
-        entries, outputs = self.weight.numel(), self.weight.shape[0]
-        side = min(outputs // self.groups, entries // outputs)
-        pixels = (high.padded * wide.padded for high, wide in self.windows(input_shape))
-        return sum(pixels) * entries * (side + 1)
+        return sum(self.weight.numel() * high.outputs * wide.outputs for high, wide in self.windows(input_shape))
+
+    def held(self, input_shape: Shape) -> int:
+        """Torch copies every window."""
+        return super().held(input_shape) + window_entries(input_shape[0], self.windows(input_shape))
 
     def plain_layer(self, input_shape: Shape) -> PlainLayer:
         outputs, per_group, *kernel = self.weight.shape

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from lip_plugin.bounds import NormBound, conv_norm_upper_bound
+from lip_plugin.bounds.conv import conv_norm_work
 from lip_plugin.bounds.rounding import gamma, mul_up, sqrt_up
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network.operators.base import (
     FLOAT32_UNIT,
-    Operator,
     Rounding,
     RoundingAt,
     RoundingTerm,
@@ -23,14 +23,16 @@ from lip_plugin.network.operators.base import (
     require_ints,
     require_map,
     require_tensor,
+    window_entries,
 )
+from lip_plugin.network.operators.linear import LinearOperator
 from lip_plugin.network.operators.plain_layer import PlainLayer, changed, short, weight_keywords
 from lip_plugin.network.operators.rounding import affine_rounding, bias_norm_upper_bound
 from lip_plugin.types import Shape
 
 
 @dataclass(frozen=True, eq=False)
-class ConvTranspose(Operator):
+class ConvTranspose(LinearOperator):
     """`F.conv_transpose2d`: weight (I, O/groups, kh, kw), bias (O,), padding taken off both ends of an axis.
 
     Without its bias the adjoint of the convolution with the same weight from the output's map to the input's, of
@@ -67,8 +69,14 @@ class ConvTranspose(Operator):
                 )
 
     def apply(self, x: Tensor) -> Tensor:
+        return self._transposed(x, self.bias)
+
+    def linear_part(self, x: Tensor) -> Tensor:
+        return self._transposed(x, None)
+
+    def _transposed(self, x: Tensor, bias: Tensor | None) -> Tensor:
         how = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
-        return F.conv_transpose2d(x, self.weight, self.bias, *how)
+        return F.conv_transpose2d(x, self.weight, bias, *how)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         channels, *sizes = require_map(input_shape, self.kind)
@@ -86,16 +94,22 @@ class ConvTranspose(Operator):
         return (per_group * self.groups, *out)
 
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
+        return conv_norm_upper_bound(self.weight, **self._geometry(input_shape))
+
+    def proof_work(self, input_shape: Shape) -> int:
+        return conv_norm_work(self.weight, **self._geometry(input_shape))
+
+    def _geometry(self, input_shape: Shape) -> Any:
+        """Of the convolution that it is the adjoint of."""
         _, height, width = self.output_shape(input_shape)
         vertical, horizontal = self.padding
-        return conv_norm_upper_bound(
-            self.weight,
-            input_size=(height, width),
-            stride=self.stride,
-            padding=(vertical, vertical, horizontal, horizontal),
-            dilation=self.dilation,
-            groups=self.groups,
-        )
+        return {
+            "input_size": (height, width),
+            "stride": self.stride,
+            "padding": (vertical, vertical, horizontal, horizontal),
+            "dilation": self.dilation,
+            "groups": self.groups,
+        }
 
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         """An output sums at most all taps of all input channels of its group."""
@@ -134,10 +148,12 @@ class ConvTranspose(Operator):
         return map_windows(output, taps=taps, stride=self.stride, padding=both, dilation=self.dilation)
 
     def work(self, input_shape: Shape) -> int:
-        entries, inputs = self.weight.numel(), self.weight.shape[0]
-        side = min(inputs // self.groups, entries // inputs)
-        pixels = (high.padded * wide.padded for high, wide in self.windows(input_shape))
-        return sum(pixels) * entries * (side + 1)
+        return self.weight.numel() * math.prod(input_shape[1:])
+
+    def held(self, input_shape: Shape) -> int:
+        """Torch makes every window before it adds them up."""
+        windows = self.windows(input_shape)
+        return super().held(input_shape) + window_entries(self.weight.shape[1] * self.groups, windows)
 
     def plain_layer(self, input_shape: Shape) -> PlainLayer:
         inputs, per_group, *kernel = self.weight.shape

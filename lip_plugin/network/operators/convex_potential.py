@@ -11,6 +11,7 @@ from torch import Tensor
 from lip_plugin.bounds import NormBound, potential_step_upper_bound
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network.operators.base import (
+    NormEstimates,
     Operator,
     Rounding,
     RoundingTerm,
@@ -101,6 +102,11 @@ class ConvexPotential(Entrywise):
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
         _, height, width = require_map(input_shape, self.kind)
         return potential_step_upper_bound(self.weight, self.scale, input_size=(height, width), padding=self.padding)
+
+    def lipschitz_estimate(self, input_shape: Shape, norms: NormEstimates) -> Tensor:
+        (high, wide), scale = self.padding, self.scale.sqrt().view(-1, 1, 1, 1)
+        norm = norms.of(Conv(scale * self.weight, padding=(high, high, wide, wide)), input_shape)
+        return (norm.square() - 1.0).clamp_min(1.0)
 
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         return self._residual.rounding_term(input_shape, unit)

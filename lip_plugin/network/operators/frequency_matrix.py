@@ -15,7 +15,7 @@ from torch import Tensor
 from lip_plugin.bounds import NormBound
 from lip_plugin.bounds.reflection import absolute_norms_upper_bound, factor_norm_upper_bound
 from lip_plugin.bounds.rounding import exact_float64, mul_up, sqrt_up
-from lip_plugin.bounds.verified import spectral_norm_upper_bound
+from lip_plugin.bounds.verified import spectral_norm_upper_bound, spectral_norm_work
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network.operators.base import (
     FLOAT32_UNIT,
@@ -126,10 +126,15 @@ class FrequencyMatrix(LinearOperator):
         return frequency_windows(*input_shape[1:]) if len(input_shape) == 3 else ()
 
     def work(self, input_shape: Shape) -> int:
-        """Transforms, products with the matrices, and the proof: a Cholesky factorisation at every frequency."""
+        """Transforms, and products with the matrices."""
         sides, (_, _, parts, inputs) = sum(input_shape[1:]), self.matrix.shape
         transformed = (inputs + parts // 2) * math.prod(input_shape[1:])
-        return 8 * transformed * sides + self.matrix.numel() * (min(parts, inputs) + 4)
+        return 8 * transformed * sides + 4 * self.matrix.numel()
+
+    def proof_work(self, input_shape: Shape) -> int:
+        """A Cholesky factorisation at every frequency."""
+        rows, columns, parts, inputs = self.matrix.shape
+        return rows * columns * spectral_norm_work(parts // 2, inputs)
 
     def plain_layer(self, input_shape: Shape) -> PlainLayer:
         dtype = ", dtype=torch.float64" if self.matrix.dtype == torch.float64 else ""

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lip_plugin.network.operators.base import Operator
+from lip_plugin.network.operators.base import NormEstimates, Operator
+from lip_plugin.types import Shape
 
 
 class LinearOperator(Operator):
@@ -17,6 +18,9 @@ class LinearOperator(Operator):
     @abstractmethod
     def linear_part(self, x: Tensor) -> Tensor:
         """(B, *input_shape) -> (B, *output_shape): A x, differentiable in x and in the tensors."""
+
+    def lipschitz_estimate(self, input_shape: Shape, norms: NormEstimates) -> Tensor:
+        return norms.of(self, input_shape)
 
     def linear_parts(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """A_1 x_1, ..., A_L x_L of L operators with these settings: x (L, *input_shape) -> (L, *output_shape).

@@ -14,7 +14,14 @@ from lip_plugin.bounds import NormBound
 from lip_plugin.bounds.rounding import add_up, div_up, mul_up
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network.operators.activations import ACTIVATIONS, PLAIN_SOFTPLUS, Row
-from lip_plugin.network.operators.base import FLOAT32_UNIT, Rounding, RoundingAt, RoundingTerm, require_tensor
+from lip_plugin.network.operators.base import (
+    FLOAT32_UNIT,
+    NormEstimates,
+    Rounding,
+    RoundingAt,
+    RoundingTerm,
+    require_tensor,
+)
 from lip_plugin.network.operators.entrywise import Entrywise
 from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.network.operators.rounding import bias_norm_upper_bound, elementwise_rounding
@@ -80,6 +87,9 @@ class Offset(Entrywise):
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
         return NormBound(1.0, "translation")
 
+    def lipschitz_estimate(self, input_shape: Shape, norms: NormEstimates) -> Tensor:
+        return norms.one
+
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         repeats = math.prod(input_shape) // self.offset.numel()
         return RoundingTerm(unit, 2.0 * unit * bias_norm_upper_bound(self.offset.reshape(-1), repeats=repeats))
@@ -111,6 +121,9 @@ class Scale(Entrywise):
 
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
         return NormBound(float(self.scale.detach().double().abs().max()), "largest scale")
+
+    def lipschitz_estimate(self, input_shape: Shape, norms: NormEstimates) -> Tensor:
+        return self.scale.abs().max()
 
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         return elementwise_rounding(self.lipschitz_upper_bound(input_shape).value, unit, math.prod(input_shape))
@@ -214,6 +227,9 @@ class PReLU(Entrywise):
 
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
         return NormBound(max(1.0, float(self.slope.detach().double().abs().max())), "largest slope")
+
+    def lipschitz_estimate(self, input_shape: Shape, norms: NormEstimates) -> Tensor:
+        return self.slope.abs().max().clamp_min(1.0)
 
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         return elementwise_rounding(self.lipschitz_upper_bound(input_shape).value, unit, math.prod(input_shape))

@@ -28,6 +28,7 @@ from lip_plugin.network.operators.base import (
     map_windows,
     require_ints,
     require_map,
+    window_entries,
 )
 from lip_plugin.network.operators.plain_layer import PlainLayer, short
 from lip_plugin.network.operators.rounding import gamma_upper_bound, underflow_upper_bound
@@ -70,7 +71,7 @@ class _Pool(Operator):
         return map_windows(input_shape, taps=self.kernel, stride=stride, padding=both, dilation=dilation)
 
     def work(self, input_shape: Shape) -> int:
-        return math.prod(input_shape)
+        return window_entries(input_shape[0], self.windows(input_shape))
 
     def describe(self) -> str:
         height, width = self.kernel

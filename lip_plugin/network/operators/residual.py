@@ -10,8 +10,9 @@ from torch import Tensor
 from lip_plugin.bounds import NormBound
 from lip_plugin.bounds.rounding import add_up
 from lip_plugin.errors import UnsupportedLayerError
-from lip_plugin.network.operators.base import FLOAT32_UNIT, Rounding, RoundingAt, RoundingTerm
+from lip_plugin.network.operators.base import FLOAT32_UNIT, NormEstimates, Rounding, RoundingAt, RoundingTerm
 from lip_plugin.network.operators.chain import (
+    chain_estimate,
     chain_output_shape,
     chain_rounding,
     chain_term,
@@ -60,6 +61,10 @@ class Residual(TwoPaths):
     def lipschitz_upper_bound(self, input_shape: Shape) -> NormBound:
         branch, shortcut = (chain_upper_bound(path, input_shape) for path in self.chains())
         return NormBound(add_up(shortcut, branch), f"shortcut {shortcut:.4g} + branch {branch:.4g}")
+
+    def lipschitz_estimate(self, input_shape: Shape, norms: NormEstimates) -> Tensor:
+        branch, shortcut = (chain_estimate(path, input_shape, norms) for path in self.chains())
+        return shortcut + branch
 
     def rounding_term(self, input_shape: Shape, unit: float) -> RoundingTerm:
         return sum_term([chain_term(path, input_shape, unit) for path in self.chains()], unit)

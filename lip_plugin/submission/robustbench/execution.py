@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lip_plugin.data import LabelledImages
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.network.limits import images_at_once
 from lip_plugin.submission.robustbench.architecture import architecture_source, class_name
 from lip_plugin.submission.robustbench.state_dict import plain_state_dict
 
@@ -31,7 +32,7 @@ def other_labels(model: CertifiedClassifier, name: str, images: LabelledImages, 
     """The images, by index, that the network in plain torch labels otherwise than ``prediction`` (N,) on the CPU."""
     plain, found, start = plain_network(model, name), list[int](), 0
     with torch.no_grad():
-        for x, _ in images.blocks(_BLOCK, model.dtype):
+        for x, _ in images.blocks(images_at_once(model.layers, model.input_shape, _BLOCK), model.dtype):
             logits = plain(x.to(model.device)).cpu()
             differs = (logits.argmax(dim=1) != prediction[start : start + len(x)]) | ~logits.isfinite().all(dim=1)
             found += [start + index for index in differs.nonzero().flatten().tolist()]

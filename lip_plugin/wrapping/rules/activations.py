@@ -10,7 +10,7 @@ from torch import Tensor
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network import Activation, PReLU
 from lip_plugin.wrapping.registry import functions_named, rule
-from lip_plugin.wrapping.traced import Traced, constant, number
+from lip_plugin.wrapping.traced import Traced, number
 
 _PLAIN = {
     **{
@@ -122,7 +122,9 @@ def _threshold(input: Traced, threshold: float, value: float, inplace: bool = Fa
 
 @rule("prelu")
 def _prelu(input: Traced, weight: Tensor) -> Traced:
-    slope = constant(weight, "slopes").detach().clone()
-    if slope.numel() == 1:
+    slope = input.held(weight, "slopes")
+    if slope.numel() == 1 and input.session.live:
+        slope = slope.expand(input.features[0])
+    elif slope.numel() == 1:
         return input.then(Activation("leaky_relu", float(slope)))
     return input.then(PReLU(slope.flatten()))

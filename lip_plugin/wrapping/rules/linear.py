@@ -14,19 +14,9 @@ from lip_plugin.wrapping.sizes import pair
 from lip_plugin.wrapping.traced import Traced, constant
 
 
-def frozen(value: Any, what: str) -> Tensor:
-    """A copy that shares nothing with the module."""
-    given: Tensor = constant(value, what)
-    return given.detach().clone()
-
-
-def frozen_bias(value: Any) -> Tensor | None:
-    return None if value is None else frozen(value, "a bias")
-
-
 @rule("linear")
 def _linear(input: Traced, weight: Tensor, bias: Tensor | None = None) -> Traced:
-    return _dense(input, Dense(frozen(weight, "a weight"), frozen_bias(bias)))
+    return _dense(input, Dense(input.held(weight, "a weight"), input.held(bias, "a bias")))
 
 
 def _dense(input: Traced, dense: Dense) -> Traced:
@@ -44,7 +34,7 @@ def _dense(input: Traced, dense: Dense) -> Traced:
 def _matmul(input: Any, other: Any) -> Traced:
     if not isinstance(input, Traced) or constant(other, "a matrix").dim() != 2:
         raise UnsupportedLayerError("multiplies by the activation from the right, or by no matrix; use x @ W")
-    return _dense(input, Dense(frozen(other.T, "a matrix").contiguous()))
+    return _dense(input, Dense(input.held(other.T, "a matrix").contiguous()))
 
 
 @rule("addmm")
@@ -64,11 +54,11 @@ def conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Traced:
-    weight, spread = frozen(weight, "a weight"), pair(dilation)
+    weight, spread = input.held(weight, "a weight"), pair(dilation)
     return input.then(
         Conv(
             weight,
-            frozen_bias(bias),
+            input.held(bias, "a bias"),
             stride=pair(stride),
             padding=_sides(weight, padding, spread),
             dilation=spread,
@@ -100,8 +90,8 @@ def conv_transpose2d(
 ) -> Traced:
     return input.then(
         ConvTranspose(
-            frozen(weight, "a weight"),
-            frozen_bias(bias),
+            input.held(weight, "a weight"),
+            input.held(bias, "a bias"),
             stride=pair(stride),
             padding=pair(padding),
             output_padding=pair(output_padding),

@@ -31,9 +31,9 @@ def _batch_norm(
             "the others: train with track_running_stats=True"
         )
     mean, variance = running_mean.detach(), running_var.detach()
-    gain = torch.ones_like(mean) if weight is None else weight.detach()
+    gain = torch.ones_like(mean) if weight is None else input.session.held(weight)
     scale = gain.double() / (variance.double() + eps).sqrt()
     layers: list[Operator] = [Offset(-mean), Scale(scale.to(mean.dtype))]
     if bias is not None:
-        layers.append(Offset(bias.detach().clone()))
+        layers.append(Offset(input.session.held(bias)))
     return input.then(*layers)

@@ -1,0 +1,80 @@
+"""Models of one's own, known in every session: a folder of model directories. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+
+from lip_plugin.errors import CheckpointError, ChecksumError, ConfigError
+from lip_plugin.files import CARD_FILE, WEIGHTS_FILE, complete_directory
+from lip_plugin.zoo.card import ModelCard, read_card
+
+MODELS_FOLDER = "LIP_PLUGIN_MODELS"
+"""The environment variable that names the folder; without it, it lies where the system keeps a user's data."""
+
+_FILES = frozenset({CARD_FILE, WEIGHTS_FILE})
+
+logger = logging.getLogger(__name__)
+
+
+def models_folder() -> Path:
+    """It need not exist."""
+    given = os.environ.get(MODELS_FOLDER)
+    return Path(given) if given else platformdirs.user_data_path("lip-plugin", appauthor=False) / "models"
+
+
+def own_models() -> Iterator[tuple[Path, ModelCard]]:
+    """By folder name. One without a valid card is passed over with a warning: the others must not be lost with it."""
+    folder = models_folder()
+    for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if directory.name.startswith(".") or not directory.is_dir():
+            continue
+        try:
+            yield directory, read_card(directory)
+        except CheckpointError as error:
+            logger.warning("%s; it is not listed", error)
+
+
+def copy_model(directory: Path, card: ModelCard, *, replace: bool) -> Path:
+    """Copy card and weights of ``directory`` into the folder; returns where they are, complete or not at all.
+
+    Raises ConfigError where there is one of this name and ``replace`` does not allow it, ChecksumError where the
+    weights are not the card's, CheckpointError where they cannot be read.
+    """
+    _require_weights(directory, card)
+    to = models_folder() / (card.name if card.dataset is None else f"{card.name}@{card.dataset}")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with complete_directory(to, replaceable=_FILES if replace else frozenset[str]()) as folder:
+        for name in sorted(_FILES):
+            shutil.copyfile(directory / name, folder / name)
+    return to
+
+
+def delete_model(directory: Path) -> None:
+    """Of the folder, and only what `copy_model` put there. Raises ConfigError for another one."""
+    if directory.parent != models_folder():
+        raise ConfigError(f"{directory} was not added by lip add; only what lies in {models_folder()} is removed")
+    others = sorted({entry.name for entry in directory.iterdir()} - _FILES)
+    if others:
+        raise ConfigError(f"{directory} holds {others[0]}, which lip add did not put there; remove it by hand")
+    shutil.rmtree(directory)
+
+
+def _require_weights(directory: Path, card: ModelCard) -> None:
+    path, found = directory / WEIGHTS_FILE, hashlib.sha256()
+    try:
+        with path.open("rb") as weights:
+            while chunk := weights.read(2**20):
+                found.update(chunk)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    if found.hexdigest() != card.sha256:
+        raise ChecksumError(
+            f"{path} has sha256 {found.hexdigest()}, its card says {card.sha256}; fetch the model again"
+        )
