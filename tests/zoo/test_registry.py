@@ -95,6 +95,8 @@ def test_reported_figures_and_names_do_not_reach_the_certificate(tmp_path: Path)
 
 def test_a_data_set_fills_an_empty_card_and_contradicts_no_other(tmp_path: Path) -> None:
     empty, named = save_model(tmp_path / "empty"), save_model(tmp_path / "named", dataset="mnist")
-    assert lp.model_card(empty, dataset="cifar10").dataset == "cifar10" and lp.model_card(empty).dataset is None
+    assert (
+        lp.model_card(str(empty), dataset="cifar10").dataset == "cifar10" and lp.model_card(str(empty)).dataset is None
+    )
     with pytest.raises(lp.UnknownModelError, match="is a model for mnist, not for cifar10"):
-        lp.model_card(named, dataset="cifar10")
+        lp.model_card(str(named), dataset="cifar10")
