@@ -91,7 +91,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "list for a group": (["model=[1]"], "setting model: "),
     "unknown data set": (
         ["dataset=imagenette"],
-        "setting dataset: no such data set; known: cifar10, .*Did you mean 'imagenet'",
+        "setting dataset: no such data set as 'imagenette'; known: cifar10, .*Did you mean 'imagenet'",
     ),
     "unknown architecture": (["model.architecture=resnet"], r"setting model\.architecture"),
     "null": (["eps=null"], "setting eps"),
