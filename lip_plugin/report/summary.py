@@ -54,6 +54,8 @@ def remarks(report: Report) -> list[str]:
         "Clean and certified count where model(x) gives the same label; "
         "a point breaks an image where model(x) or its operators in float64 misclassify it.",
     ]
+    if report.data is not None:
+        lines.append(f"Files that the images are from: {report.data.in_words}.")
     strays = int(report.points.certificate.strays.sum())
     if strays:
         lines.append(

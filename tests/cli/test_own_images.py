@@ -87,6 +87,9 @@ def test_what_is_left_out_is_said(lip: Lip, colour_model: Path, pictures: Path) 
     outcome = lip("certify", colour_model, "--data", f"folder:{pictures}", "--eps", "0.1", "--json")
     assert outcome.code == 0
     assert json.loads(outcome.out)["data"]["left_out"] == {"hidden": 1, "of the kind .txt": 1}
+    printed = lip("certify", colour_model, "--data", f"folder:{pictures}", "--eps", "0.1").out
+    words = "12 pictures, 3 classes by folder names in the order of their text; left out: 1 hidden, 1 of the kind .txt."
+    assert words in " ".join(printed.split())
 
 
 def test_a_card_without_a_data_set(lip: Lip, model_dir: Path, data_file: Path, tmp_path: Path) -> None:
