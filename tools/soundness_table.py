@@ -25,6 +25,7 @@ from torch import Tensor
 import lip_plugin as lp
 from lip_plugin.bounds.estimates import conv_norm_estimate, dense_norm_estimate
 from lip_plugin.certificates import Certificate
+from lip_plugin.cli.options import ImageOptions
 from lip_plugin.cli.selection import select_eps, select_images, select_model
 from lip_plugin.data import LabelledImages
 from lip_plugin.evaluate import get_attack
@@ -117,7 +118,7 @@ def rows(name: str, args: argparse.Namespace) -> Iterator[tuple[str, str]]:
     from lip_plugin.zoo.registry import find_model
 
     model, card = select_model(name, None, None)
-    images = select_images(card, args.data_dir, args.data, args.n, 0)
+    images = select_images(card, ImageOptions(data_dir=args.data_dir, data=args.data, count=args.n))
     eps = select_eps(card, None)
     bound, estimate = lp.lipschitz_upper_bound(model).value, converged_estimate(model, args.steps)
     audit = lp.audit_lipschitz(model, first(images, 16, model.dtype)[0])

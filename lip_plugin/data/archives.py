@@ -60,20 +60,6 @@ def read_npz(path: Path, *known: Keys) -> tuple[Keys, npt.NDArray[Any], npt.NDAr
     raise DataError(f"{path} lacks {missing}, it holds {holds}; {expected}")
 
 
-def _described(archive: zipfile.ZipFile) -> list[str]:
-    """``images uint8 (2, 1, 4, 4)`` of every array; the name alone of what is none."""
-    found: list[str] = []
-    for entry in archive.infolist():
-        with archive.open(entry) as file:
-            if not entry.filename.endswith(".npy"):
-                found.append(entry.filename)
-                continue
-            version = np.lib.format.read_magic(file)
-            shape, _, dtype = _HEADERS[version](file) if version in _HEADERS else ("", "", "")
-            found.append(f"{entry.filename.removesuffix('.npy')} {dtype} {shape}")
-    return found
-
-
 def require_lone_entries(content: bytes, archive: zipfile.ZipFile) -> None:
     """Raise ValueError for a zip file with anything before, after or beside its entries, or two of one name.
 
@@ -84,6 +70,17 @@ def require_lone_entries(content: bytes, archive: zipfile.ZipFile) -> None:
         raise ValueError("two entries of one name")
     if not content.startswith(_FIRST) or content[-_END_BYTES:][:4] != _END:
         raise ValueError("bytes around the entries of the zip file")
+
+
+def _described(archive: zipfile.ZipFile) -> list[str]:
+    """``images uint8 (2, 1, 4, 4)`` of every array; the name alone of what is none."""
+    found: list[str] = []
+    for entry in archive.infolist():
+        with archive.open(entry) as file:
+            version = np.lib.format.read_magic(file)
+            shape, _, dtype = _HEADERS[version](file) if version in _HEADERS else ("", "", "")
+            found.append(f"{entry.filename.removesuffix('.npy')} {dtype} {shape}")
+    return found
 
 
 def require_honest_sizes(archive: zipfile.ZipFile, keys: Keys) -> None:

@@ -37,7 +37,7 @@ def list_cards() -> list[ModelCard]:
     return sorted((card for _, card in _all_models()), key=lambda card: (card.name, card.dataset or ""))
 
 
-def model_card(name: str, *, dataset: str | None = None) -> ModelCard:
+def model_card(name: str | Path, *, dataset: str | None = None) -> ModelCard:
     """The card of a model by name or directory. Raises as `find_model`."""
     return find_model(name, dataset=dataset)[1]
 
