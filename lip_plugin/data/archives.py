@@ -76,6 +76,9 @@ def _described(archive: zipfile.ZipFile) -> list[str]:
     """``images uint8 (2, 1, 4, 4)`` of every array; the name alone of what is none."""
     found: list[str] = []
     for entry in archive.infolist():
+        if not entry.filename.endswith(".npy"):
+            found.append(entry.filename)
+            continue
         with archive.open(entry) as file:
             version = np.lib.format.read_magic(file)
             shape, _, dtype = _HEADERS[version](file) if version in _HEADERS else ("", "", "")

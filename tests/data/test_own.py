@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,10 @@ def test_arrays(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"'images uint8 \(4, 3, 5, 5\)'.*arrays x and y, or image and label, or x_test"
     ):
+        _images(others)
+    with zipfile.ZipFile(tmp_path / "others.npz", "a") as archive:
+        archive.writestr("readme.txt", "the data of a paper")
+    with pytest.raises(DataError, match=r"'labels int64 \(4,\)', 'readme\.txt'; expected an"):
         _images(others)
 
 
