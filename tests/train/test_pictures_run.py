@@ -163,7 +163,9 @@ def test_bad_settings_are_one_line(
 ) -> None:
     assert run(_arguments(folder, "model", setting)) == 2
     captured = capsys.readouterr()
-    assert message in captured.err and captured.err.count("\n") == 1
+    *before, refusal = captured.err.splitlines()
+    assert refusal.startswith("lip: ") and message in refusal
+    assert all("pictures, 3 classes by folder names" in line for line in before), "what the folders hold, and no more"
     assert not (folder / "model").exists()
 
 
