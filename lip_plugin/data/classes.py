@@ -51,7 +51,7 @@ class Classes:
         by_word: dict[str, list[int]] = {}
         for number, name in enumerate(self.names):
             by_name.setdefault(name, []).append(number)
-            by_word.setdefault(name.split()[0], []).append(number)
+            by_word.setdefault((name.split() or [name])[0], []).append(number)  # a folder may be called " "
         return by_word | by_name
 
 

@@ -81,6 +81,14 @@ def test_a_class_list_numbers_the_folders_by_its_lines(place: str, tmp_path: Pat
         scan_folder(tmp_path / "val", Classes(("n01 a", "n01 b", "n20"), "a list"))
 
 
+def test_a_folder_may_be_called_a_blank(tmp_path: Path) -> None:
+    """Its name has no first word."""
+    for name in (" ", "a"):
+        _picture(tmp_path / name / "0.png")
+    found = scan_folder(tmp_path)
+    assert (found.classes, found.labels.tolist()) == ((" ", "a"), [0, 1])
+
+
 def test_folders_with_numbers_for_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in map(str, range(11)):
         _picture(tmp_path / name / "0.png")

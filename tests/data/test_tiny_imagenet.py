@@ -180,3 +180,6 @@ def test_incomplete_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "wnids.txt").write_text("n10\nn50\n")
     with pytest.raises(DataError, match=r"no pictures in .*n50.images"):
         load_image_set("tiny_imagenet", "train", tmp_path)
+    (tmp_path / "wnids.txt").write_text("n10\nn10\n")
+    with pytest.raises(DataError, match=r"wnids\.txt names a class twice"):
+        load_image_set("tiny_imagenet", "train", tmp_path)
