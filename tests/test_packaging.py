@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "progress": set(),
     "ranks": {"errors"},
     "scratch": set(),
-    "schema": {"errors", "types", "untrusted"},
+    "schema": {"errors", "types", "untrusted", "version"},
     "untrusted": {"errors"},
     "version": set(),
     "bounds": _COMMON,

@@ -126,7 +126,7 @@ def _short(text: str) -> str:
 
 def _document(found: Verification) -> dict[str, object]:
     verdict = "differs" if found.failures else "incomplete" if found.gaps else "verified"
-    checks = [dataclasses.asdict(one) for one in found.checks]
+    checks = [one.words() for one in found.checks]
     return {"name": found.name, "board": found.board, "verdict": verdict, "checks": checks, "trusted": found.trusted}
 
 
@@ -144,7 +144,7 @@ def _print(found: Verification) -> None:
         table.add_column(name, overflow="fold")
     for one in found.checks:
         style = {"DIFFERS": "bold red", "not checked": "yellow"}.get(one.verdict)
-        table.add_row(one.file, one.what, _short(one.claimed), _short(one.measured), one.verdict, style=style)
+        table.add_row(*map(_short, one.words().values()), style=style)
     console.print(table)
     if found.trusted:
         console.print("Taken from the claim, since only attacking again could tell: " + "; ".join(found.trusted) + ".")

@@ -14,7 +14,7 @@ from torch import Tensor
 from lip_plugin.data.archives import UNREADABLE, require_lone_entries
 from lip_plugin.errors import LipPluginError
 from lip_plugin.untrusted import few, read_regular
-from lip_plugin.verification.checks import Check, check, failed
+from lip_plugin.verification.checks import Check
 
 _BY_STACK = frozenset({"STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"})
 _OF_TORCH = {"byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id"}
@@ -35,8 +35,8 @@ def saved_tensors_check(directory: Path, file: str, what: str, expected: bytes) 
         ours = _loaded(expected, names, known)
         difference = "" if content == expected else _difference(_loaded(content, names, known), ours)
     except _DAMAGED as error:
-        return failed(file, what, "as written", error)
-    return check(file, what, "as written", difference or "the same", agrees=not difference)
+        return Check(file, what, "as written", error)
+    return Check(file, what, "as written", difference or "the same", agrees=not difference)
 
 
 def _loaded(content: bytes, names: set[str], known: set[object]) -> object:
