@@ -35,9 +35,11 @@ _COMMON = {
     "untrusted",
     "version",
     "plugins",
+    "extras",
 }  # leaves
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "extras": {"errors"},
     "types": {"errors"},
     "devices": {"errors"},
     "files": {"errors", "scratch"},

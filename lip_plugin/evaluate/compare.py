@@ -56,23 +56,6 @@ def compare(
     return evaluate_images(model, images, request, progress=progress)
 
 
-def certify_report(
-    model: CertifiedClassifier,
-    x: Tensor,
-    y: Tensor,
-    *,
-    eps: EpsArgument,
-    arithmetic: str = "real",
-    batch_size: int | None = None,
-    progress: bool = False,
-) -> Report:
-    """The report of `compare` without attacks: every correct image is certified or undecided."""
-    images = given_images(model, x, y)
-    return evaluate_images(
-        model, images, Request.of(eps, arithmetic=arithmetic, batch_size=batch_size), progress=progress
-    )
-
-
 def compare_certified(
     model: CertifiedClassifier,
     x: Tensor,
