@@ -50,7 +50,7 @@ def leaderboard_command(
     if no_page is not None or not quiet:
         rows = sum(len(table.entries) for table in tables)
         without = f", without a page: {no_page}" if no_page else ""
-        click.echo(f"Leaderboard of {rows} models written to {out}{without}")
+        click.echo(f"Leaderboard of {rows} model{'' if rows == 1 else 's'} written to {out}{without}")
 
 
 def _verified(data_dir: str | None, directory: Path) -> bool:
