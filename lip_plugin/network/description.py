@@ -49,8 +49,8 @@ def description(
 
 
 def _checked_names(network: Network, names: Sequence[str]) -> list[str]:
-    if len(names) != network.num_classes or isinstance(names, str):
-        raise ConfigError(f"{len(names)} class names for a network of {network.num_classes} classes; give one for each")
+    if isinstance(names, str) or len(names) != network.num_classes:
+        raise ConfigError(f"{len(names)} class names for a network of {network.num_classes} classes; list one for each")
     try:
         return list(_NAMES.validate_python(tuple(names)))
     except ValidationError as error:
