@@ -153,11 +153,12 @@ def main() -> None:
     lip("add", out / name)
     lip("list")
 
-    # --- submit to our own board, verify what was submitted, and draw the board ---
-    some = ("--data", where, "--every", every)
-    lip("submit", name, "--board", "own", *some, "--attacks", ATTACK, "--audit", 2, "--out", out / "bundle", "--quiet")
-    lip("verify", out / "bundle", *some)
-    lip("leaderboard", out / "bundle", "--out", out / "board")
+    # --- submit to our own board, with the pictures, so that whoever has the bundle can verify it ---
+    some = ("--data", where, "--every", every, "--attacks", ATTACK, "--audit", 2, "--include-images")
+    lip("submit", name, "--board", "own", *some, "--out", out / "bundle", "--quiet")
+    lip("verify", out / "bundle")
+    lip("leaderboard", out / "bundle", "--verify", "--out", out / "board")
+    print(f"See {out / 'board' / 'index.html'}, or leaderboard.md beside it")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import runpy
@@ -117,7 +119,8 @@ def test_own_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: py
         document = json.loads((tmp_path / "out" / report / "report.json").read_text())
         assert document["clean_accuracy"] == clean
         assert [result["verified_robust_accuracy"] for result in document["eps"][:2]] == [near, far]
-    assert (tmp_path / "out" / "board" / "leaderboard.csv").read_text().count("Own_shapes") == 1
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "out" / "board" / "leaderboard.csv").read_text()))
+    assert (row["name"].split()[0], row["certificate"], float(row["vra@36/255"])) == ("Own_shapes", "sound", near)
 
 
 def test_own_pictures_ends_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def test_a_loaded_model_has_its_cards_name_and_the_same_digest(model: lp.Certifi
 
 def test_a_wrapped_model_has_the_name_that_it_was_given() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).eval()
-    named, plain = (lp.wrap(module, input_shape=(1, 2, 2), **given) for given in ({"name": "Mine"}, {}))
+    named, plain = lp.wrap(module, input_shape=(1, 2, 2), name="Mine"), lp.wrap(module, input_shape=(1, 2, 2))
     assert (named.name, plain.name, named.digest) == ("Mine", "unnamed", plain.digest)
     report = lp.compare(named, torch.rand(2, 1, 2, 2), torch.tensor([0, 1]), eps=0.1, attacks=())
     assert report.model.name == "Mine" and str(report).startswith("Mine (15 parameters)")
