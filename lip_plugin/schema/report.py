@@ -27,7 +27,7 @@ from lip_plugin.schema.kinds import (
     Share,
     Status,
 )
-from lip_plugin.types import OWN_IMAGES, ImageShape
+from lip_plugin.types import OWN_IMAGES, Effort, ImageShape
 
 SCHEMA = "lip-report/1"
 POINTS_FILE = "points.csv"
@@ -122,10 +122,14 @@ class LayerValues(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class LipschitzValues(_Part):
-    """The bound of the map into features, and what a search and the gradients say of it where somebody looked."""
+    """The bound of the map into features, and what a search and the gradients say of it where somebody looked.
+
+    Reports that do not tell their ``effort`` are of a time when every bound was tight.
+    """
 
     upper_bound: Positive
     method: Line
+    effort: Effort = "tight"
     lower_bound: Positive | None = None
     audit_forwards: Count | None = None
     median_gradient_over_pair_bound: Positive | None = None

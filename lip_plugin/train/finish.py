@@ -45,7 +45,7 @@ def finish(
     grid = config.eps_grid or _DEFAULT_GRID
     model = model.to(config.device)
     ranks.take_from_leader(model)  # merged weights may round apart on different processors
-    proofs = Request.of(grid, tightness=True)
+    proofs = Request.of(grid, tightness=True, bound="tight")
     report = evaluate_images(model, test, proofs, ranks=ranks, progress=progress).described(
         model=summarise_model(model, name=config.name, architecture=config.model.name(), sha256=weights_sha256(model))
     )

@@ -52,7 +52,8 @@ def _measured_report(claimed: Submission, images: LabelledImages, tried: TriedPo
     """What cannot be measured is that of the claim."""
     claim, card, model = claimed.report, claimed.card, claimed.model
     block = images_at_once(model.layers, model.input_shape, claim.request.batch_size or BLOCK_SIZE)
-    proofs = Request.of([result.eps for result in claim.eps], arithmetic=claim.arithmetic, batch_size=block)
+    grid = [result.eps for result in claim.eps]
+    proofs = Request.of(grid, arithmetic=claim.arithmetic, batch_size=block, bound=claim.lipschitz.effort)
     proved = evaluate_images(model, images, proofs, progress=progress)
     survived = [result.empirical_robust_accuracy for result in claim.eps]
     asked = dataclasses.replace(
