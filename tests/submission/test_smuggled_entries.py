@@ -63,7 +63,7 @@ def moved(content: bytes, at: int, inserted: bytes) -> bytes:
     start = content.index(_DIRECTORY)
     directory = bytearray(content[start:])
     position = 0
-    while directory[position : position + 4] == _DIRECTORY:
+    while directory.startswith(_DIRECTORY, position):
         (offset,) = struct.unpack_from("<I", directory, position + 42)
         if offset >= at:
             struct.pack_into("<I", directory, position + 42, offset + len(inserted))
