@@ -24,6 +24,7 @@ from lip_plugin.schema.kinds import (
     PlainName,
     Positive,
     ProgramName,
+    Several,
     Share,
     Status,
 )
@@ -100,7 +101,7 @@ class DataManifest(_Part):
 
     taken: AtLeastOne
     left_out: dict[Line, Count]
-    classes: tuple[Line, ...]
+    classes: Several[Line]
     numbered_by: Line
 
     @property
@@ -134,7 +135,7 @@ class LipschitzValues(_Part):
     audit_forwards: Count | None = None
     median_gradient_over_pair_bound: Positive | None = None
     gradient_images: Count | None = None
-    layers: tuple[LayerValues, ...]
+    layers: Several[LayerValues]
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,8 @@ class ClassStatistics(_Part):
     n: AtLeastOne
     clean_accuracy: Share
     average_certified_radius: Positive | None
-    verified_robust_accuracy: tuple[Share, ...]
-    empirical_robust_accuracy: tuple[Share, ...]
+    verified_robust_accuracy: Several[Share]
+    empirical_robust_accuracy: Several[Share]
 
 
 @dataclass(frozen=True)
@@ -179,8 +180,8 @@ class Statistics(_Part):
     clean_interval95: tuple[Share, Share]
     average_certified_radius: Positive | None
     input_dimensions: AtLeastOne | None
-    eps: tuple[EpsStatistics, ...]
-    classes: tuple[ClassStatistics, ...]
+    eps: Several[EpsStatistics]
+    classes: Several[ClassStatistics]
 
 
 @dataclass(frozen=True)
@@ -270,7 +271,7 @@ class ReportValues(_Part):
 
     schema: Literal["lip-report/1"] = SCHEMA
     status: Literal["ok", "failed"]
-    problems: tuple[Line, ...]
+    problems: Several[Line]
     model: ModelSummary
     dataset: DatasetSummary
     threat_model: Literal["L2"] = "L2"
@@ -278,13 +279,13 @@ class ReportValues(_Part):
     arithmetic: Arithmetic
     disagrees: Count
     clean_accuracy: Share
-    eps: Annotated[tuple[EpsResult, ...], Field(min_length=1, max_length=MOST_EPS), AfterValidator(_ascending)]
-    attacks: Annotated[tuple[Named, ...], Field(max_length=64)]
+    eps: Annotated[Several[EpsResult], Field(min_length=1, max_length=MOST_EPS), AfterValidator(_ascending)]
+    attacks: Annotated[Several[Named], Field(max_length=64)]
     statistics: Statistics
     audit: AuditResult
     skipped_certified: bool
-    protocol_differences: tuple[Difference, ...]
-    stages: tuple[StageRecord, ...]
+    protocol_differences: Several[Difference]
+    stages: Several[StageRecord]
     cost: Cost
     environment: Environment
     options: Options | None
