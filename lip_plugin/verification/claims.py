@@ -15,7 +15,7 @@ TRUSTED = (
     "names of attacks, and which of them found a point",
     "that the attacks ran as described (seed, stages, forwards, audit) and found nothing more",
     "seconds, versions and the device",
-    "what own images are called and which files they were, beyond their sha256",
+    "what own images are called, which files they were and a part of how many, beyond their sha256",
     "what the model is called",
     "what the card says in words and of training and other evaluations",
 )

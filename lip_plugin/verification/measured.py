@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from lip_plugin.data import LabelledImages
-from lip_plugin.evaluate import Report, Request, evaluate_images
+from lip_plugin.evaluate import DatasetSummary, Report, Request, evaluate_images
 from lip_plugin.evaluate.blocks import BLOCK_SIZE
 from lip_plugin.evaluate.restated import restated
 from lip_plugin.evaluate.results import summarise_model
@@ -37,7 +37,7 @@ def measured_report(
     asked = dataclasses.replace(
         proved,
         model=summarise_model(model, name=card.name, architecture=card.architecture or "", sha256=card.sha256),
-        dataset=dataclasses.replace(proved.dataset, source=claim.dataset.source),
+        dataset=_as_called(proved.dataset, claim.dataset),
         eps=tuple(
             dataclasses.replace(result, empirical_robust_accuracy=shares)
             for result, shares in zip(proved.eps, survived, strict=True)
@@ -59,3 +59,9 @@ def measured_report(
     ]
     attacked = claim.audit.attacked_certified
     return restated(asked, distance, attack, tried.program(len(images)), attacked_certified=attacked)
+
+
+def _as_called(found: DatasetSummary, claim: DatasetSummary) -> DatasetSummary:
+    """What own images are called, and a part of how many they are, is their owner's to say."""
+    of = found.of if found.is_official else claim.of
+    return dataclasses.replace(found, source=claim.source, of=of)
