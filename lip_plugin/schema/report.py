@@ -55,8 +55,9 @@ class ModelSummary(_Part):
 class DatasetSummary(_Part):
     """Which images it was evaluated on, as `summarise_images` finds: ``name`` and ``split`` follow from the pixels.
 
-    ``of`` how many official images they are, and ``in_order`` whether the first ones in file order; ``of`` is None for
-    `OWN_IMAGES`. ``classes`` of ``of_classes`` occur. ``source`` is what whoever gave them says, and nobody checks.
+    ``of`` how many official images they are, and ``in_order`` whether the first ones in file order. ``classes`` of
+    ``of_classes`` occur. Of `OWN_IMAGES` ``of`` is how many their reader found, where it kept count, ``of_classes`` are
+    the network's, and ``source`` is what whoever gave them says: nobody can check them.
     The name becomes a part of paths.
     """
 
@@ -72,7 +73,12 @@ class DatasetSummary(_Part):
     @property
     def is_whole(self) -> bool:
         """Whether these are all images of an official test split."""
-        return self.n == self.of
+        return self.is_official and self.n == self.of
+
+    @property
+    def is_official(self) -> bool:
+        """Whether digests told that these are official test images."""
+        return self.of is not None and self.name != OWN_IMAGES
 
     @property
     def in_words(self) -> str:
@@ -83,12 +89,24 @@ class DatasetSummary(_Part):
     @property
     def wording(self) -> str:
         """The words, with the field's name in braces where each value stands: for those who mark values."""
-        if self.of is None:
-            return f"{{n}} {OWN_IMAGES} ({{classes}} class{'' if self.classes == 1 else 'es'})"
+        if not self.is_official:
+            return self._how_many_own + self._how_many_classes
         if self.is_whole:
             return f"all {{n}} images of {{name}} ({{split}}){'' if self.in_order else ', in another order'}"
         order = "the first in file order" if self.in_order else "sampled"
         return f"{{n}} of {{of}} images of {{name}} ({{split}}), {order}, {{classes}} of {{of_classes}} classes"
+
+    @property
+    def _how_many_own(self) -> str:
+        if self.of is None:
+            return f"{{n}} {OWN_IMAGES}"
+        return f"all {{n}} {OWN_IMAGES}" if self.n == self.of else f"{{n}} of {{of}} {OWN_IMAGES}"
+
+    @property
+    def _how_many_classes(self) -> str:
+        if self.of_classes is None:
+            return f" ({{classes}} class{'' if self.classes == 1 else 'es'})"
+        return ", {classes} of {of_classes} classes"
 
 
 @dataclass(frozen=True)

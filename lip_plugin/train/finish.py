@@ -42,7 +42,7 @@ def finish(
     ``origin`` says how the weights came about and opens the card's measured figures. The card is written
     last: it makes the directory a model directory.
     """
-    grid = config.eps_grid or _DEFAULT_GRID
+    grid = config.eps_grid or (*_DEFAULT_GRID, config.eps)
     model = model.to(config.device)
     ranks.take_from_leader(model)  # merged weights may round apart on different processors
     proofs = Request.of(grid, tightness=True, bound="tight")
