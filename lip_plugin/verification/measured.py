@@ -85,5 +85,5 @@ def _measured_report(claimed: Submission, images: LabelledImages, tried: TriedPo
 
 def _as_called(found: DatasetSummary, claim: DatasetSummary) -> DatasetSummary:
     """What own images are called, and a part of how many they are, is their owner's to say."""
-    of = found.of if found.is_official else claim.of
-    return dataclasses.replace(found, source=claim.source, of=of)
+    own = not found.is_official and not claim.is_official
+    return dataclasses.replace(found, source=claim.source, of=claim.of if own else found.of)
