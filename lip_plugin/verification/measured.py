@@ -11,6 +11,7 @@ from lip_plugin.evaluate.restated import restated
 from lip_plugin.evaluate.results import summarise_model
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.limits import images_at_once
+from lip_plugin.types import OWN_IMAGES
 from lip_plugin.verification.claims import Claims
 from lip_plugin.verification.points import TriedPoints
 from lip_plugin.zoo import ModelCard
@@ -63,5 +64,5 @@ def measured_report(
 
 def _as_called(found: DatasetSummary, claim: DatasetSummary) -> DatasetSummary:
     """What own images are called, and a part of how many they are, is their owner's to say."""
-    of = found.of if found.is_official else claim.of
+    of = claim.of if claim.name == found.name == OWN_IMAGES else found.of
     return dataclasses.replace(found, source=claim.source, of=of)
