@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lip_plugin.losses import emma_loss
-from lip_plugin.train.estimates import row_distances
+from lip_plugin.train.row_distances import row_distances
 
 Distances = Callable[[Tensor, Tensor], Tensor]
 

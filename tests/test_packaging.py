@@ -35,9 +35,11 @@ _COMMON = {
     "untrusted",
     "version",
     "plugins",
+    "extras",
 }  # leaves
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "extras": {"errors"},
     "types": {"errors"},
     "devices": {"errors"},
     "files": {"errors", "scratch"},
@@ -46,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "progress": set(),
     "ranks": {"errors"},
     "scratch": set(),
-    "schema": {"errors", "types", "untrusted"},
+    "schema": {"errors", "types", "untrusted", "version"},
     "untrusted": {"errors"},
     "version": set(),
     "bounds": _COMMON,

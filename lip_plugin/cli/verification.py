@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lip_plugin.cli.ending import EXIT_BAD_INPUT, EXIT_FAILED_CHECK, fail
+from lip_plugin.cli.limits import MOST_GIGABYTES, MOST_SECONDS
 from lip_plugin.cli.options import ImageOptions, image_options
 from lip_plugin.files import REPORT_FILES
 
@@ -33,14 +34,14 @@ PAGE_FILES = REPORT_FILES | {CERTIFICATE}
 @click.option(
     "--time-limit",
     type=click.IntRange(1),
-    default=1800,
+    default=MOST_SECONDS,
     show_default=True,
     help="Seconds after which it ends, whatever the bundle asks for.",
 )
 @click.option(
     "--memory-limit",
     type=click.IntRange(1),
-    default=8,
+    default=MOST_GIGABYTES,
     show_default=True,
     help="GiB of memory beyond which it ends, whatever the bundle asks for.",
 )
@@ -126,7 +127,7 @@ def _short(text: str) -> str:
 
 def _document(found: Verification) -> dict[str, object]:
     verdict = "differs" if found.failures else "incomplete" if found.gaps else "verified"
-    checks = [dataclasses.asdict(one) for one in found.checks]
+    checks = [one.words() for one in found.checks]
     return {"name": found.name, "board": found.board, "verdict": verdict, "checks": checks, "trusted": found.trusted}
 
 
@@ -144,7 +145,7 @@ def _print(found: Verification) -> None:
         table.add_column(name, overflow="fold")
     for one in found.checks:
         style = {"DIFFERS": "bold red", "not checked": "yellow"}.get(one.verdict)
-        table.add_row(one.file, one.what, _short(one.claimed), _short(one.measured), one.verdict, style=style)
+        table.add_row(*map(_short, one.words().values()), style=style)
     console.print(table)
     if found.trusted:
         console.print("Taken from the claim, since only attacking again could tell: " + "; ".join(found.trusted) + ".")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lip_plugin.data.catalogue import find_dataset, list_datasets
-from lip_plugin.data.optional import require
 from lip_plugin.errors import DataError, close_matches
+from lip_plugin.extras import require
 
 
 def downloadable_datasets() -> list[str]:

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lip_plugin.data.images import check_count
-from lip_plugin.data.optional import require
 from lip_plugin.data.pictures import PictureSource
 from lip_plugin.data.selection import SelectedPictures
 from lip_plugin.data.workers import leave_signals_to_the_parent, one_line_errors
 from lip_plugin.errors import DataError
+from lip_plugin.extras import require
 from lip_plugin.schema.report import DataManifest
 
 Transform = Callable[[Tensor], Tensor]

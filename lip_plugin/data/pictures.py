@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lip_plugin.data.archives import UNREADABLE
-from lip_plugin.data.optional import require
 from lip_plugin.data.picture_kinds import FORMATS, KindError, Levels, opaque_rgb
 from lip_plugin.errors import CheckpointError, DataError
+from lip_plugin.extras import require
 from lip_plugin.schema.report import DataManifest
 from lip_plugin.untrusted import printable, read_regular
 

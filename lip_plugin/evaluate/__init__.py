@@ -3,7 +3,6 @@
 from lip_plugin.evaluate.attack import AttackResult as AttackResult
 from lip_plugin.evaluate.attack import EmpiricalAttack as EmpiricalAttack
 from lip_plugin.evaluate.attacks import get_attack as get_attack
-from lip_plugin.evaluate.compare import certify_report as certify_report
 from lip_plugin.evaluate.compare import compare as compare
 from lip_plugin.evaluate.compare import compare_certified as compare_certified
 from lip_plugin.evaluate.evaluation import evaluate_images as evaluate_images

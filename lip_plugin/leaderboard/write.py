@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lip_plugin.errors import MissingDependencyError
+from lip_plugin.extras import report_extra
 from lip_plugin.leaderboard.markdown import leaderboard_markdown
 from lip_plugin.leaderboard.table_csv import leaderboard_csv
 from lip_plugin.leaderboard.tables import Table
 
 LEADERBOARD_FILES = frozenset({"index.html", "leaderboard.md", "leaderboard.csv"})
 """What a leaderboard's directory holds, and all that `--overwrite` of one may replace."""
-
-_LIBRARIES = ("jinja2", "markupsafe")
 
 
 def fill_leaderboard(tables: Sequence[Table], folder: Path) -> str | None:
@@ -24,22 +23,10 @@ def fill_leaderboard(tables: Sequence[Table], folder: Path) -> str | None:
     (folder / "leaderboard.csv").write_text(leaderboard_csv(tables), encoding="utf-8", newline="")
     (folder / "leaderboard.md").write_text(leaderboard_markdown(tables), encoding="utf-8")
     try:
-        page = _page(tables)
+        with report_extra():
+            from lip_plugin.leaderboard.page import leaderboard_page
+        page = leaderboard_page(tables)
     except MissingDependencyError as error:
         return str(error)
     (folder / "index.html").write_text(page, encoding="utf-8")
     return None
-
-
-def _page(tables: Sequence[Table]) -> str:
-    """Raises MissingDependencyError where the extra is not there; other errors stay what they are."""
-    try:
-        from lip_plugin.leaderboard.page import leaderboard_page
-    except ImportError as error:
-        library = (error.name or "").partition(".")[0]
-        if library not in _LIBRARIES:
-            raise
-        raise MissingDependencyError(
-            f"{library} cannot be imported ({error}); install it with: pip install 'lip-plugin[report]'"
-        ) from error
-    return leaderboard_page(tables)

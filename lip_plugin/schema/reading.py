@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from lip_plugin.errors import CheckpointError
+from lip_plugin.schema.command import command_line
 from lip_plugin.schema.consistency import problems
 from lip_plugin.schema.points import LARGEST_DOCUMENT
 from lip_plugin.schema.refusal import refusal
@@ -17,7 +19,10 @@ _REPORT = TypeAdapter(ReportValues)
 
 
 def read_report(path: Path) -> ReportValues:
-    """Raises CheckpointError, in one line that names file and field, for anything that we would not write; OSError."""
+    """The command is worded anew from the other values: a stranger's might be another one, to be copied and run.
+
+    Raises CheckpointError, in one line that names file and field, for anything that we would not write; OSError.
+    """
     content = read_regular(path, limit=LARGEST_DOCUMENT)
     parse_document(content, str(path))  # refuses what readers of JSON take for different things
     try:
@@ -26,4 +31,4 @@ def read_report(path: Path) -> ReportValues:
         raise refusal(path, error) from error
     for where, what in problems(report):
         raise CheckpointError(f"{path}: {where}: {printable(what, longest=500)}")
-    return report
+    return dataclasses.replace(report, request=dataclasses.replace(report.request, command=command_line(report)))

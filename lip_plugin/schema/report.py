@@ -24,10 +24,11 @@ from lip_plugin.schema.kinds import (
     PlainName,
     Positive,
     ProgramName,
+    Several,
     Share,
     Status,
 )
-from lip_plugin.types import OWN_IMAGES, ImageShape
+from lip_plugin.types import OWN_IMAGES, Effort, ImageShape
 
 SCHEMA = "lip-report/1"
 POINTS_FILE = "points.csv"
@@ -118,7 +119,7 @@ class DataManifest(_Part):
 
     taken: AtLeastOne
     left_out: dict[Line, Count]
-    classes: tuple[Line, ...]
+    classes: Several[Line]
     numbered_by: Line
 
     @property
@@ -140,15 +141,19 @@ class LayerValues(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class LipschitzValues(_Part):
-    """The bound of the map into features, and what a search and the gradients say of it where somebody looked."""
+    """The bound of the map into features, and what a search and the gradients say of it where somebody looked.
+
+    Reports that do not tell their ``effort`` are of a time when every bound was tight.
+    """
 
     upper_bound: Positive
     method: Line
+    effort: Effort = "tight"
     lower_bound: Positive | None = None
     audit_forwards: Count | None = None
     median_gradient_over_pair_bound: Positive | None = None
     gradient_images: Count | None = None
-    layers: tuple[LayerValues, ...]
+    layers: Several[LayerValues]
 
 
 @dataclass(frozen=True)
@@ -179,8 +184,8 @@ class ClassStatistics(_Part):
     n: AtLeastOne
     clean_accuracy: Share
     average_certified_radius: Positive | None
-    verified_robust_accuracy: tuple[Share, ...]
-    empirical_robust_accuracy: tuple[Share, ...]
+    verified_robust_accuracy: Several[Share]
+    empirical_robust_accuracy: Several[Share]
 
 
 @dataclass(frozen=True)
@@ -193,8 +198,8 @@ class Statistics(_Part):
     clean_interval95: tuple[Share, Share]
     average_certified_radius: Positive | None
     input_dimensions: AtLeastOne | None
-    eps: tuple[EpsStatistics, ...]
-    classes: tuple[ClassStatistics, ...]
+    eps: Several[EpsStatistics]
+    classes: Several[ClassStatistics]
 
 
 @dataclass(frozen=True)
@@ -284,7 +289,7 @@ class ReportValues(_Part):
 
     schema: Literal["lip-report/1"] = SCHEMA
     status: Literal["ok", "failed"]
-    problems: tuple[Line, ...]
+    problems: Several[Line]
     model: ModelSummary
     dataset: DatasetSummary
     threat_model: Literal["L2"] = "L2"
@@ -292,13 +297,13 @@ class ReportValues(_Part):
     arithmetic: Arithmetic
     disagrees: Count
     clean_accuracy: Share
-    eps: Annotated[tuple[EpsResult, ...], Field(min_length=1, max_length=MOST_EPS), AfterValidator(_ascending)]
-    attacks: Annotated[tuple[Named, ...], Field(max_length=64)]
+    eps: Annotated[Several[EpsResult], Field(min_length=1, max_length=MOST_EPS), AfterValidator(_ascending)]
+    attacks: Annotated[Several[Named], Field(max_length=64)]
     statistics: Statistics
     audit: AuditResult
     skipped_certified: bool
-    protocol_differences: tuple[Difference, ...]
-    stages: tuple[StageRecord, ...]
+    protocol_differences: Several[Difference]
+    stages: Several[StageRecord]
     cost: Cost
     environment: Environment
     options: Options | None

@@ -81,6 +81,11 @@ def file_record(path: Path) -> FileRecord:
     return FileRecord(sha256=digest.hexdigest(), bytes=size)
 
 
+def file_records(directory: Path) -> dict[str, FileRecord]:
+    """Of every file of `bundle_files`, as it is. Raises CheckpointError, OSError."""
+    return {name: file_record(directory / name) for name in bundle_files(directory)}
+
+
 def bundle_files(directory: Path) -> list[str]:
     """Every file but the manifest, sorted, relative to the bundle with ``/``.
 

@@ -25,7 +25,7 @@ from lip_plugin.submission.layout import (
     TOP_LEVEL,
     state_dict_file,
 )
-from lip_plugin.submission.manifest import Manifest, bundle_files, file_record, read_manifest
+from lip_plugin.submission.manifest import Manifest, bundle_files, file_records, read_manifest
 from lip_plugin.submission.optional_images import adversarial_images, images_npz
 from lip_plugin.submission.perturbations import Perturbations, dump_perturbations
 from lip_plugin.submission.robustbench import state_dict_bytes
@@ -125,5 +125,5 @@ def _manifest(submission: Submission, bundle: Path) -> Manifest:
         n=report.dataset.n,
         images_sha256=submission.images_sha256,
         lip_plugin=str(report.environment["lip_plugin"]),
-        files={name: file_record(bundle / name) for name in bundle_files(bundle)},
+        files=file_records(bundle),
     )

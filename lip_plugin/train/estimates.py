@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from lip_plugin.errors import ConfigError
 from lip_plugin.models.base import CertifiableModel, EstimatedMap
 from lip_plugin.network import Operator
+from lip_plugin.train.row_distances import row_distances
 from lip_plugin.types import Shape
 
 STEPS_PER_UPDATE = 10
@@ -45,7 +46,7 @@ class EstimateState:
 
 
 def pair_lipschitz_estimate(model: CertifiableModel, state: EstimateState, *, steps: int = STEPS_PER_UPDATE) -> Tensor:
-    """(K, K) estimates of Lip(f_i - f_j): the feature path times direct head-row distances.
+    """(K, K) estimates of Lip(f_i - f_j): the feature path times distances of head rows.
 
     Differentiable in the parameters; updates the vectors in ``state`` and nothing in the model.
     """
@@ -63,34 +64,6 @@ def label_lipschitz_estimate(
     rows = model.head.merged_weight()
     needed = rows[labels] if len(labels) < len(rows) else rows
     return feature_lipschitz_estimate(model, state, steps=steps) * row_distances(needed, rows)
-
-
-def row_distances(a: Tensor, b: Tensor) -> Tensor:
-    """(M, D), (K, D) -> (M, K) by direct differences: the Gram trick turns near-equal rows into distance 0."""
-    dtype = torch.promote_types(a.dtype, torch.float32)
-    with torch.autocast(a.device.type, enabled=False):
-        distances: Tensor = _RowDistances.apply(a.to(dtype), b.to(dtype))
-    return distances
-
-
-class _RowDistances(torch.autograd.Function):
-    """cdist with a gradient of two matrix products instead of a pass over (M, K, D)."""
-
-    @staticmethod
-    def forward(a: Tensor, b: Tensor) -> Tensor:
-        return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs, output)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
-        a, b, distances = ctx.saved_tensors
-        weights = torch.where(distances > 0, grad_outputs[0] / distances, 0.0)  # equal rows: subgradient 0
-        of_a = weights.sum(1, keepdim=True) * a - weights @ b
-        of_b = weights.sum(0)[:, None] * b - weights.mT @ a
-        return of_a, of_b
 
 
 def feature_lipschitz_estimate(

@@ -14,8 +14,9 @@ from lip_plugin.certificates.together import scaled_layers
 from lip_plugin.models.base import EstimatedMap
 from lip_plugin.network import Head, LinearOperator, NormEstimates, Operator
 from lip_plugin.network.shapes import trace_shapes
-from lip_plugin.train.estimates import STEPS_PER_UPDATE, geometry, norm_estimates, row_distances
+from lip_plugin.train.estimates import STEPS_PER_UPDATE, geometry, norm_estimates
 from lip_plugin.train.estimates import EstimateState as EstimateState
+from lip_plugin.train.row_distances import row_distances
 from lip_plugin.types import Shape
 from lip_plugin.wrapping import OwnNetwork
 

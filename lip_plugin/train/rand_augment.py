@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lip_plugin.data.optional import require
 from lip_plugin.errors import DataError
+from lip_plugin.extras import require
 from lip_plugin.train.draws import Draws
 
 # torchvision's defaults, which the recipe of Hu et al. (ICLR 2024) takes over: 2 operations at 9 of 30.

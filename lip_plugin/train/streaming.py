@@ -11,10 +11,10 @@ from einops import rearrange
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lip_plugin.data.optional import require
 from lip_plugin.data.picture_set import Transform
 from lip_plugin.data.pictures import PictureSource, eight_bits
 from lip_plugin.data.workers import leave_signals_to_the_parent, one_line_errors
+from lip_plugin.extras import require
 from lip_plugin.ranks import Ranks
 from lip_plugin.train.batches import Batch, check_batch_size, epoch_order
 from lip_plugin.train.config import AugmentConfig, PictureConfig

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lip_plugin.errors import LipPluginError
 from lip_plugin.evaluate import Report
 from lip_plugin.memory import out_of_memory
 from lip_plugin.untrusted import printable
@@ -16,40 +18,73 @@ Verdict = Literal["agrees", "DIFFERS", "not checked"]
 
 @dataclass(frozen=True)
 class Check:
-    """One claim. ``file`` is relative to the bundle, ``what`` the number or property in it."""
+    """One claim. ``file`` is relative to the bundle, ``what`` the number or property in it.
+
+    It agrees where ``claimed`` equals ``measured``, or as ``agrees`` says. An error is what measuring it ended in;
+    one of a machine without memory says nothing about a claim and is raised again.
+    """
 
     file: str
     what: str
-    claimed: str
-    measured: str
-    verdict: Verdict
+    claimed: object
+    measured: object
+    agrees: bool | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.measured, Exception) and out_of_memory(self.measured) is not None:
+            raise self.measured
+
+    @property
+    def verdict(self) -> Verdict:
+        same = self.claimed == self.measured if self.agrees is None else self.agrees
+        return "agrees" if same else "DIFFERS"
+
+    def words(self) -> dict[str, str]:
+        """Every field as one printable line, since much of it is a stranger's, and the verdict."""
+        columns = {"file": self.file, "what": self.what, "claimed": self.claimed, "measured": self.measured}
+        shown = {name: printable(_text(value), longest=_LONGEST) for name, value in columns.items()}
+        return {**shown, "verdict": self.verdict}
 
     def line(self) -> str:
+        words = self.words()
         if self.verdict == "DIFFERS":
-            return f"{self.file}: {self.what}: claimed {self.claimed}, measured {self.measured}"
-        return f"{self.file}: {self.what}: {self.measured}"
+            return "{file}: {what}: claimed {claimed}, measured {measured}".format(**words)
+        return "{file}: {what}: {measured}".format(**words)
 
 
-def check(file: str, what: str, claimed: object, measured: object, *, agrees: bool | None = None) -> Check:
-    """Agrees where the two are equal, or as ``agrees`` says."""
-    same = claimed == measured if agrees is None else agrees
-    theirs, ours = (printable(str(value), longest=_LONGEST) for value in (claimed, measured))  # a stranger's words
-    return Check(printable(file), printable(what), theirs, ours, "agrees" if same else "DIFFERS")
+@dataclass(frozen=True)
+class Gap(Check):
+    """A claim that could not be looked at; ``measured`` says why."""
+
+    @property
+    def verdict(self) -> Verdict:
+        return "not checked"
 
 
-def failed(file: str, what: str, wanted: object, error: Exception) -> Check:
-    """The check that ``error`` has ended, in its words without the place where files lie.
-
-    Raises it again where memory has run out: that says nothing about a claim.
-    """
-    if out_of_memory(error) is not None:
-        raise error
-    words = error.strerror or "unreadable" if isinstance(error, OSError) else " ".join(str(error).split())[:_LONGEST]
-    return check(file, what, wanted, words or type(error).__name__, agrees=False)
+def _text(value: object) -> str:
+    """Errors in their words, without the place where files lie."""
+    if isinstance(value, OSError):
+        return value.strerror or "unreadable"
+    return " ".join(str(value).split()) or type(value).__name__ if isinstance(value, Exception) else str(value)
 
 
-def not_checked(file: str, what: str, why: str) -> Check:
-    return Check(printable(file), printable(what), "", f"not checked: {printable(why)}", "not checked")
+class EndedError(Exception):
+    """Carries the check after which nothing else can be looked at."""
+
+    def __init__(self, check: Check) -> None:
+        super().__init__(check.line())
+        self.check = check
+
+
+@contextmanager
+def ending(
+    file: str, what: str, wanted: str, errors: tuple[type[Exception], ...] = (LipPluginError, OSError)
+) -> Generator[None]:
+    """Raise EndedError for what the block raises of ``errors``."""
+    try:
+        yield
+    except errors as error:
+        raise EndedError(Check(file, what, wanted, error)) from error
 
 
 @dataclass
@@ -67,6 +102,7 @@ class Verification:
     statement: str = ""
 
     def add(self, checks: Iterable[Check]) -> None:
+        """Raises EndedError with the checks until then added."""
         self.checks += checks
 
     @property
@@ -76,4 +112,4 @@ class Verification:
     @property
     def gaps(self) -> list[Check]:
         """What should have been checked and could not be."""
-        return [one for one in self.checks if one.verdict == "not checked"]
+        return [one for one in self.checks if isinstance(one, Gap)]

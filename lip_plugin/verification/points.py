@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor
@@ -15,14 +12,9 @@ from lip_plugin.evaluate.attack import distances
 from lip_plugin.evaluate.programs import Judge, names_of
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.limits import images_at_once
-from lip_plugin.submission.layout import PERTURBATIONS
 from lip_plugin.submission.perturbations import Perturbations, adversarial_points, in_box
-from lip_plugin.verification.agreement import numbers_agree
-from lip_plugin.verification.checks import Check, check
-from lip_plugin.verification.claims import Claims
 
 _BLOCK = 256
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -74,33 +66,3 @@ def tried_points(model: CertifiedClassifier, images: LabelledImages, stored: Per
         nothing = torch.empty(0)
         return TriedPoints(stored.index, nothing.double(), nothing.bool(), nothing.bool(), nothing.bool())
     return TriedPoints(stored.index, *(torch.cat(column) for column in zip(*columns, strict=True)))
-
-
-def point_checks(tried: TriedPoints, claims: Claims) -> Iterator[Check]:
-    """The first few points that are not what is claimed, then how many are."""
-    wrong = list(_wrong_points(tried, claims))
-    yield from wrong[:_SHOWN]
-    indices = set(tried.index.tolist())
-    claimed = [at for at, distance in enumerate(claims.points.adversarial_distance) if math.isfinite(distance)]
-    missing = [at for at in claimed if at not in indices]
-    for at in islice(missing, _SHOWN):
-        distance = f"at distance {claims.points.adversarial_distance[at]:.9g}"
-        yield check(PERTURBATIONS, f"point of image {at}", distance, "missing", agrees=False)
-    good = len(tried.index) - len(wrong)
-    yield check(PERTURBATIONS, "points in the box, misclassified, within eps", len(claimed), good)
-
-
-def _wrong_points(tried: TriedPoints, claims: Claims) -> Iterator[Check]:
-    largest = claims.report.eps[-1].eps
-    rows = zip(tried.index.tolist(), tried.apart.tolist(), tried.inside.tolist(), tried.fooling.tolist(), strict=True)
-    for index, apart, inside, fooling in rows:
-        what = f"point of image {index}"
-        claimed = claims.points.adversarial_distance[index]
-        if apart > largest:
-            yield check(PERTURBATIONS, what, f"within eps {largest:.9g}", f"at distance {apart:.9g}", agrees=False)
-        elif not inside:
-            yield check(PERTURBATIONS, what, "inside [0,1]", "outside", agrees=False)
-        elif not fooling:
-            yield check(PERTURBATIONS, what, "misclassified", "classified as its label", agrees=False)
-        elif not numbers_agree(claimed, apart):
-            yield check(PERTURBATIONS, what, f"at distance {claimed:.9g}", f"{apart:.9g}", agrees=False)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import lip_plugin as lp
 from lip_plugin.data import ImageSet, checked_image_set
-from lip_plugin.evaluate import DatasetSummary, EmpiricalAttack, Request, certify_report, evaluate_images
+from lip_plugin.evaluate import DatasetSummary, EmpiricalAttack, Request, evaluate_images
 from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.ranks import Ranks
 
@@ -86,7 +86,7 @@ def test_certificates_are_those_of_the_whole_tensor(model: lp.CertifiedClassifie
     assert [entry.verified_robust_accuracy for entry in report.eps] == [
         lp.verified_robust_accuracy(whole, y, eps) for eps in EPS
     ]
-    given = certify_report(model, x, y, eps=EPS, batch_size=8)
+    given = lp.compare(model, x, y, eps=EPS, attacks=(), batch_size=8)
     assert given.dataset == DatasetSummary("own images", "", 50, "given arrays", classes, of_classes=model.num_classes)
     assert (given.eps, given.clean_accuracy) == (report.eps, report.clean_accuracy)
 

@@ -34,9 +34,7 @@ def test_kept_points_are_those_of_the_first_broken_images(linear: Any, gradient_
 
 
 def test_proofs_alone_keep_none(linear: Any) -> None:
-    from lip_plugin.evaluate import certify_report
-
-    report = certify_report(linear.model, linear.x, linear.y, eps=0.1)
+    report = lp.compare(linear.model, linear.x, linear.y, eps=0.1, attacks=())
     assert report.adversarial == ()
     assert report.input_shape == (1, 4, 4)
 

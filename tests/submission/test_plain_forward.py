@@ -13,7 +13,7 @@ from lip_plugin.data import LabelledImages, load_npz
 from lip_plugin.network import Flatten, Head, Offset
 from lip_plugin.submission import evaluation
 from lip_plugin.submission.robustbench import other_labels
-from lip_plugin.verification import verify, verify_bundle
+from lip_plugin.verification import measured, verify_bundle
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_verify_says_where_it_disagrees(bundle: Path, data_file: Path, monkeypat
 
     found = verify_bundle(bundle, images=count_given)
     assert [one.verdict for one in found.checks if one.what == "labels of 24 images in plain torch"] == ["agrees"]
-    monkeypatch.setattr(verify, "other_labels", lambda *arguments: [5])
+    monkeypatch.setattr(measured, "other_labels", lambda *arguments: [5])
     found = verify_bundle(bundle, images=count_given)
     assert [one.line() for one in found.failures] == [
         "robustbench/tiny.pt: labels of 24 images in plain torch: claimed as certified, measured 1 others"

@@ -23,7 +23,6 @@ from lip_plugin.train.estimates import (
     feature_lipschitz_estimate,
     label_lipschitz_estimate,
     pair_lipschitz_estimate,
-    row_distances,
 )
 from lip_plugin.train.schedule import eps_at, learning_rate_at
 
@@ -303,17 +302,3 @@ def test_pair_estimate_is_the_feature_estimate_times_row_distances() -> None:
     for i in range(3):
         for j in range(3):
             assert float(pairs[i, j]) == pytest.approx(feature * float((rows[i] - rows[j]).norm()), rel=1e-4, abs=1e-7)
-
-
-def test_row_distances_and_their_gradient(randn: Randn) -> None:
-    """Against a loop over differences, with equal and nearly equal rows; finite differences away from them."""
-    a = randn(3, 4, dtype=torch.float64)
-    b = torch.cat([a[:1], a[1:2] + 1e-9, randn(2, 4, dtype=torch.float64)])
-    expected = torch.stack([torch.stack([(x - y).norm() for y in b]) for x in a])
-    torch.testing.assert_close(row_distances(a, b), expected, rtol=1e-12, atol=0)
-    assert float(row_distances(a, b)[0, 0]) == 0 < float(row_distances(a, b)[1, 1]) < 3e-9
-    far = randn(5, 4, dtype=torch.float64) + 9
-    near = a.clone().requires_grad_(True)
-    assert torch.autograd.gradcheck(row_distances, (near, far.requires_grad_(True)))
-    (of_equal,) = torch.autograd.grad(row_distances(near, a)[0, 0], near)
-    assert torch.equal(of_equal, torch.zeros_like(of_equal))

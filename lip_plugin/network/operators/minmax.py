@@ -14,9 +14,11 @@ from lip_plugin.network.operators.entrywise import Selecting
 from lip_plugin.network.operators.plain_layer import PlainLayer
 from lip_plugin.types import Shape
 
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
 
 class _MinMaxFunction(torch.autograd.Function):
-    """One saved mask and one pass back; autograd through max and min spends twice as long on sharing ties.
+    """One saved mask and one swap back; autograd through max and min spends twice as long on sharing ties.
 
     On a tie the first half receives the gradient of the maximum.
     """
@@ -35,11 +37,44 @@ class _MinMaxFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        (first_is_larger,) = ctx.saved_tensors
-        of_max, of_min = grad_outputs[0].chunk(2, dim=1)
-        return torch.cat(
-            [torch.where(first_is_larger, of_max, of_min), torch.where(first_is_larger, of_min, of_max)], dim=1
-        )
+        back: Tensor = _SwapFunction.apply(grad_outputs[0], *ctx.saved_tensors)
+        return back
+
+
+class _SwapFunction(torch.autograd.Function):
+    """The two halves of the channels, swapped where ``kept`` is false: linear, and its own transpose."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, kept: Tensor) -> Tensor:
+        if x.device.type == "cpu":
+            try:
+                return _swapped_bits(x, kept)
+            except RuntimeError:  # inside a vmap tensors have no bits
+                pass
+        a, b = x.chunk(2, dim=1)
+        return torch.cat([torch.where(kept, a, b), torch.where(kept, b, a)], dim=1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        back: Tensor = _SwapFunction.apply(grad_outputs[0], *ctx.saved_tensors)
+        return back, None
+
+
+def _swapped_bits(x: Tensor, kept: Tensor) -> Tensor:
+    """The same in a quarter of the time: `torch.where` takes one entry after the other on a CPU."""
+    bits = x.view(_BITS[x.element_size()])
+    a, b = bits.chunk(2, dim=1)
+    unlike = (a ^ b).bitwise_and_(kept.to(bits.dtype).sub_(1))  # 0 - 1 is all ones
+    out = bits.clone()
+    for half in out.chunk(2, dim=1):
+        half.bitwise_xor_(unlike)
+    return out.view(x.dtype)
 
 
 def minmax(x: Tensor) -> Tensor:

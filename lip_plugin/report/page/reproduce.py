@@ -18,12 +18,11 @@ def python_call(report: Report) -> str:
     return "\n".join(
         [
             "import lip_plugin as lp",
-            *([] if report.attacks else ["from lip_plugin.evaluate import certify_report"]),
             "",
             f"model = lp.load_model({report.model.name!r})",
             f"assert model.digest == {report.model.digest!r}",
             f"# x (N, C, H, W) in model.dtype, y (N,): {data.n} images of {printable(data.name)}",
-            f"{'lp.compare' if report.attacks else 'certify_report'}(",
+            "lp.compare(",
             "    model,",
             "    x,",
             "    y,",
@@ -40,9 +39,11 @@ def _settings(report: Report) -> dict[str, Any]:
     }
     if report.batch_size is not None:
         settings["batch_size"] = report.batch_size
+    if report.lipschitz.effort != "quick":
+        settings["bound"] = report.lipschitz.effort
+    settings["attacks"] = report.attacks
     if report.attacks:
-        settings |= {"attacks": report.attacks, "skip_certified": report.skipped_certified}
-        settings |= {"seed": report.environment["seed"]}
+        settings |= {"skip_certified": report.skipped_certified, "seed": report.environment["seed"]}
         if report.audit_asked is not None:
             settings["audit"] = report.audit_asked
     return settings
