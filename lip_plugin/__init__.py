@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lip_plugin.certificates import Certificate as Certificate
     from lip_plugin.certificates import LipschitzBound as LipschitzBound
     from lip_plugin.certificates import Prediction as Prediction
+    from lip_plugin.certificates import bounds_of as bounds_of
     from lip_plugin.certificates import certify as certify
     from lip_plugin.certificates import lipschitz_upper_bound as lipschitz_upper_bound
     from lip_plugin.certificates import pair_lipschitz_upper_bound as pair_lipschitz_upper_bound
@@ -57,6 +58,7 @@ _HOME = {
         "Certificate",
         "LipschitzBound",
         "Prediction",
+        "bounds_of",
         "certify",
         "lipschitz_upper_bound",
         "pair_lipschitz_upper_bound",

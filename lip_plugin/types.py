@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from lip_plugin.errors import ConfigError
 
 Shape = tuple[int, ...]
 ImageShape = tuple[int, int, int]
+
+Effort = Literal["quick", "tight"]
+"""How much work the proof of a Lipschitz bound takes: `lp.bounds_of`."""
 
 LARGEST_EPS = 1e6  # far beyond the diagonal of any image
 

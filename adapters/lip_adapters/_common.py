@@ -7,13 +7,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lip_plugin.errors import ConfigError, MissingDependencyError, close_matches
 from lip_plugin.evaluate.view import AttackView
 
-_NARROW = 4  # sides: beyond that a square around an image is mostly empty
 # Numbers of something: at least 1, never a fraction.
 _COUNTS = frozenset(
     (
@@ -47,67 +45,6 @@ class Rendering(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.view(x.to(self.view.model.dtype)).float()
-
-
-class Cropped(nn.Module):
-    """The network on the top left (H, W) of a larger canvas."""
-
-    def __init__(self, network: nn.Module, height: int, width: int) -> None:
-        super().__init__()
-        self.network, self.height, self.width = network, height, width
-        self.eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.network(x[..., : self.height, : self.width])
-
-
-class Laid(nn.Module):
-    """A network that takes narrow images from the rows of a square canvas, its first pixels one after the other."""
-
-    def __init__(self, network: nn.Module, height: int, width: int) -> None:
-        super().__init__()
-        self.network, self.height, self.width = network, height, width
-        self.eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.network(x.flatten(2)[..., : self.height * self.width].unflatten(2, (self.height, self.width)))
-
-
-def from_canvas(points: Tensor, height: int, width: int) -> Tensor:
-    """Images (B, C, H, W) again, from the canvas that `square_canvas` put them on."""
-    if _is_narrow(height, width):
-        return points.flatten(2)[..., : height * width].unflatten(2, (height, width))
-    return points[..., :height, :width]
-
-
-def _is_narrow(height: int, width: int) -> bool:
-    return max(height, width) > _NARROW * min(height, width)
-
-
-def square_canvas(network: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor]:
-    """The same problem on a canvas that Square's L2 start fits; unchanged where it does already.
-
-    The start lays H // s tiles of side s = H // 5, from a margin on: it divides by zero for H < 5 and leaves the
-    image for sizes such as 12, 14, 18 and 24, and for narrow images, which ends in a RuntimeError. Black pixels
-    are added at the right and at the bottom; `from_canvas` takes the image back. Narrow images, such as vectors, are
-    laid row by row instead: a square around them would grow with the square of their length.
-    """
-    height, width = x.shape[-2:]
-    if _is_narrow(height, width):
-        side = 5 * math.ceil(math.sqrt(height * width) / 5)
-        laid = F.pad(x.flatten(2), (0, side * side - height * width)).unflatten(2, (side, side))
-        return Laid(network, height, width), laid
-    if height == width and _tiles_fit(height):
-        return network, x
-    side = 5 * math.ceil(max(height, width) / 5)
-    return Cropped(network, height, width), F.pad(x, (0, side - width, 0, side - height))
-
-
-def _tiles_fit(size: int) -> bool:
-    tile = size // 5
-    margin = (size - 5 * tile) // 2
-    # Tiles of one pixel that leave the image are empty, which broadcasts.
-    return tile == 1 or (tile > 1 and margin + size // tile * tile <= size)
 
 
 def require(module: str, extra: str) -> Any:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lip_adapters._common import Rendering, checked_settings, from_canvas, require, square_canvas
+from lip_adapters._canvas import on_canvas
+from lip_adapters._common import Rendering, checked_settings, require
 from lip_plugin.errors import ConfigError, close_matches
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.view import AttackView
@@ -74,12 +75,13 @@ class _Single(EmpiricalAttack):
     def run(self, model: AttackView, x: Tensor, y: Tensor, *, eps: float, seed: int) -> Tensor:
         if not self._applies(model.num_classes) or len(x) == 0 or eps == 0:
             return x
-        network, canvas = Rendering(model, x), x.float()
-        if self._part == "square":
-            network, canvas = square_canvas(network, canvas)
-        attack = self._build(network, model.num_classes, eps, seed, x.device)
-        points: Tensor = attack.perturb(canvas, y.long())
-        return from_canvas(points, *x.shape[-2:]) if self._part == "square" else points
+
+        def perturbed(network: nn.Module, images: Tensor) -> Tensor:
+            points: Tensor = self._build(network, model.num_classes, eps, seed, x.device).perturb(images, y.long())
+            return points
+
+        attack = on_canvas(perturbed) if self._part == "square" else perturbed
+        return attack(Rendering(model, x), x.float())
 
     def _applies(self, classes: int) -> bool:
         if classes >= _PARTS[self._part].fewest_classes:

@@ -11,9 +11,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from lip_adapters._common import Rendering, checked_settings, from_canvas, require, square_canvas
+from lip_adapters._canvas import on_canvas
+from lip_adapters._common import Rendering, checked_settings, require
 from lip_plugin.errors import ConfigError, close_matches
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.view import AttackView
@@ -99,15 +100,14 @@ class _TorchAttack(EmpiricalAttack):
             )
         if len(x) == 0 or eps == 0:
             return x
-        network, start = Rendering(model, x), x.float()
-        if self._kind in ("Square", "AutoAttack"):
-            network, start = square_canvas(network, start)
-        if self._kind == "CW":
-            start = start.clamp(_CW_INSET, 1.0 - _CW_INSET)
-        attack = self._factory(network, **self._arguments(model.num_classes, eps, seed))
-        points: Tensor = attack(start, y.long())
-        laid = self._kind in ("Square", "AutoAttack")
-        return from_canvas(points, *x.shape[-2:]) if laid else points
+
+        def perturbed(network: nn.Module, images: Tensor) -> Tensor:
+            points: Tensor = self._factory(network, **self._arguments(model.num_classes, eps, seed))(images, y.long())
+            return points
+
+        attack = on_canvas(perturbed) if self._kind in ("Square", "AutoAttack") else perturbed
+        start = x.float().clamp(_CW_INSET, 1.0 - _CW_INSET) if self._kind == "CW" else x.float()
+        return attack(Rendering(model, x), start)
 
     def _arguments(self, classes: int, eps: float, seed: int) -> dict[str, Any]:
         """The port's values for what the constructor takes of them, and the user's settings."""

@@ -11,6 +11,8 @@ from lip_plugin.bounds.conv import conv_norm_upper_bound as conv_norm_upper_boun
 from lip_plugin.bounds.conv import general_conv_norm_upper_bound as general_conv_norm_upper_bound
 from lip_plugin.bounds.dense import dense_norm_upper_bound as dense_norm_upper_bound
 from lip_plugin.bounds.dense import row_distance_upper_bound as row_distance_upper_bound
+from lip_plugin.bounds.effort import bounds_of as bounds_of
+from lip_plugin.bounds.effort import effort as effort
 from lip_plugin.bounds.estimates import conv_norm_estimate as conv_norm_estimate
 from lip_plugin.bounds.estimates import dense_norm_estimate as dense_norm_estimate
 from lip_plugin.bounds.pooling import average_pool_norm_upper_bound as average_pool_norm_upper_bound
@@ -26,10 +28,12 @@ __all__ = [
     "NormBound",
     "abs_norm_upper_bound",
     "average_pool_norm_upper_bound",
+    "bounds_of",
     "conv_norm_estimate",
     "conv_norm_upper_bound",
     "dense_norm_estimate",
     "dense_norm_upper_bound",
+    "effort",
     "frobenius_upper_bound",
     "general_conv_norm_upper_bound",
     "l2_pool_norm_upper_bound",

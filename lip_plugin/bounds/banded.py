@@ -88,28 +88,48 @@ class Strips:
         )
 
 
-def banded_norm_upper_bound(weight: Tensor, height: Axis, width: Axis, *, ceiling: float) -> float | None:
+@dataclass(frozen=True)
+class Guess:
+    """How the norm is estimated: from which input (1, G I, H, W), and to which residual of the singular vector."""
+
+    start: Tensor | None = None
+    residual: float = 1e-6
+
+
+def banded_norm_upper_bound(
+    weight: Tensor, height: Axis, width: Axis, *, ceiling: float, at_least: float = 0.0, guess: Guess | None = None
+) -> float | None:
     """Upper bound of the norm of a zero-padded layer, weight (G, O, I, kh, kw) float64 with entries of at most 1.
 
-    None where it would gain less than 0.1 % over ``ceiling``, an upper bound already proved, where it would cost too
-    much, or where no factorisation completes.
+    Not below ``at_least``, which is tried first. None where it would gain less than 0.1 % over ``ceiling``, an upper
+    bound already proved, where it would cost too much, or where no factorisation completes.
     """
     strips = min(_strips_of_outputs(weight, height, width), _strips_of_inputs(weight, height, width), key=_work)
     if strips.work > BANDED_WORK or strips.entries > _ENTRIES:
         return None
-    estimate = _norm_estimate(weight, height, width)
-    if ceiling <= estimate * (1.0 + _WORTH_IT):
+    gram = _Gram(strips)
+    if at_least > 0.0 and (proved := _proved(gram, at_least * at_least)) is not None:
+        return proved
+    enough = ceiling / (1.0 + _WORTH_IT)
+    estimate = _norm_estimate(weight, height, width, enough, guess or Guess())
+    if estimate >= enough:
         return None
-    gram, shift = _Gram(strips), estimate * estimate
+    shift = max(at_least, estimate) ** 2
     for attempt in range(_ATTEMPTS):
         shift *= 1.0 + 1e-7 * 32.0**attempt
-        trace = _factored(gram, shift)
-        if trace is not None:
-            return sqrt_up(add_up(shift, mul_up(_slack(gram, trace), 1.001)))  # 0.1 % covers the slack's own rounding
+        if (proved := _proved(gram, shift)) is not None:
+            return proved
     return None
 
 
-def _norm_estimate(weight: Tensor, height: Axis, width: Axis) -> float:
+def _proved(gram: _Gram, shift: float) -> float | None:
+    """sqrt(shift) and the slack, an upper bound of the norm, where the factorisation completes."""
+    trace = _factored(gram, shift)
+    # 0.1 % covers the slack's own rounding
+    return None if trace is None else sqrt_up(add_up(shift, mul_up(_slack(gram, trace), 1.001)))
+
+
+def _norm_estimate(weight: Tensor, height: Axis, width: Axis, enough: float, guess: Guess) -> float:
     return conv_norm_lanczos_estimate(
         weight.flatten(0, 1),
         input_size=(height.size, width.size),
@@ -117,6 +137,9 @@ def _norm_estimate(weight: Tensor, height: Axis, width: Axis) -> float:
         padding=(height.before, height.after, width.before, width.after),
         dilation=(height.dilation, width.dilation),
         groups=weight.shape[0],
+        start=guess.start,
+        residual=guess.residual,
+        enough=enough,
     )
 
 

@@ -3,7 +3,8 @@
 The operator is the linear map x (I, H, W) -> y (O, Ho, Wo) of ``F.conv2d(F.pad(x, padding, mode), weight)``. Groups
 make it block diagonal, so its norm is the largest of its groups'; they travel as a batch dimension here. Three rules,
 from exact to general: windows that do not overlap, the explicit matrix of a small layer, and the symbol of a circulant
-that contains the layer (soundness notes, sections 3, 6 and 7), refined by the block-banded operator where that pays.
+that contains the layer (soundness notes, sections 3, 6 and 7), refined along one axis where that pays, and by the
+block-banded operator where a tight bound is asked for.
 
 Comment letters: G groups, O output and I input channels of a group, H W map, Y X outputs, kh kw taps.
 """
@@ -19,7 +20,9 @@ from torch import Tensor
 
 from lip_plugin.bounds.banded import BANDED_WORK, banded_norm_upper_bound
 from lip_plugin.bounds.bound import NormBound
+from lip_plugin.bounds.effort import effort
 from lip_plugin.bounds.geometry import Axis, circular_grid, zero_padded_grid
+from lip_plugin.bounds.half_circulant import zero_padded_norm_upper_bound
 from lip_plugin.bounds.rounding import (
     UNDERFLOW,
     add_up,
@@ -41,7 +44,7 @@ from lip_plugin.errors import UnsupportedLayerError
 _MODES = ("zeros", "circular", "reflect", "replicate")
 _EXPLICIT_SIDE = 1024  # smaller side of an explicit matrix
 _EXPLICIT_ENTRIES = 2**24  # entries of all groups' explicit matrices: 128 MB
-_EXPLICIT_WORK = 2**32  # groups * side^3
+_EXPLICIT_WORK = {"quick": 2**30, "tight": 2**35}  # products; eigenvalues take as long as 8 times those of a square
 _PER_TAP = 2**9  # products that take as long as looking up a twiddle
 
 
@@ -95,7 +98,8 @@ def conv_norm_upper_bound(
         return _disjoint_windows_bound(layer)
     if _explicit_is_affordable(layer):
         return _explicit_bound(layer)
-    return _refined(layer, _general_bound(layer))
+    tight = _tight_bound(layer) if effort() == "tight" and layer.mode == "zeros" else None
+    return _general_bound(layer) if tight is None else tight
 
 
 def conv_norm_work(
@@ -210,7 +214,8 @@ def _explicit_is_affordable(layer: _Layer) -> bool:
     selections = max(axis.taps * axis.outputs * axis.size for axis in axes)
     half = groups * outputs * inputs * layer.width.taps * layer.height.outputs * layer.height.size
     entries = max(groups * rows * columns, selections, half)
-    return side <= _EXPLICIT_SIDE and entries <= _EXPLICIT_ENTRIES and groups * side**3 <= _EXPLICIT_WORK
+    work = groups * side**2 * (max(rows, columns) + 8 * side)
+    return side <= _EXPLICIT_SIDE and entries <= _EXPLICIT_ENTRIES and work <= _EXPLICIT_WORK[effort()]
 
 
 def _explicit_bound(layer: _Layer) -> NormBound:
@@ -243,20 +248,14 @@ def _general_bound(layer: _Layer) -> NormBound:
 
 def _zero_padded_bound(layer: _Layer) -> NormBound:
     """The norm of a block circulant of which the layer is a sub-matrix; see ``zero_padded_grid``."""
-    return layer.bound(_zero_padded_norm(layer.weight, layer.height, layer.width), "circulant embedding")
+    return layer.bound(*zero_padded_norm_upper_bound(layer.weight, layer.height, layer.width))
 
 
-def _refined(layer: _Layer, bound: NormBound) -> NormBound:
-    """A smaller bound from the layer's own Gram matrix, where the circulant around it is not tight."""
-    if layer.mode != "zeros":
-        return bound
-    tight = banded_norm_upper_bound(
-        layer.weight, layer.height, layer.width, ceiling=math.ldexp(bound.value, -layer.exponent)
-    )
-    if tight is None:
-        return bound
-    refined = layer.bound(tight, "block-banded operator")
-    return min(bound, refined, key=lambda one: one.value)
+def _tight_bound(layer: _Layer) -> NormBound | None:
+    """From the layer's own Gram matrix, where that is tighter than the circulant and can be afforded."""
+    ceiling = _zero_padded_norm(layer.weight, layer.height, layer.width)
+    tight = banded_norm_upper_bound(layer.weight, layer.height, layer.width, ceiling=ceiling)
+    return None if tight is None else layer.bound(min(tight, ceiling), "block-banded operator")
 
 
 def _zero_padded_norm(weight: Tensor, height: Axis, width: Axis) -> float:

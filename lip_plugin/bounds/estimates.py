@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _LANCZOS_STEPS = 400
-_RITZ_RESIDUAL = 1e-6
 
 _Map = Callable[[Tensor], Tensor]
 
@@ -60,19 +59,23 @@ def conv_norm_lanczos_estimate(
     padding: tuple[int, int, int, int],
     dilation: tuple[int, int],
     groups: int,
+    start: Tensor | None = None,
+    residual: float = 1e-6,
+    enough: float = math.inf,
 ) -> float:
     """LOWER estimate of a zero-padded convolution's operator norm; arguments as ``conv_norm_upper_bound``.
 
-    Lanczos steps on A^T A, orthogonalised in full, until the residual of the largest Ritz pair is 1e-6 of its value
+    Lanczos steps on A^T A, orthogonalised in full, until that of the largest Ritz pair is ``residual`` of its value
     (the value itself is then far closer), 400 at most: power iteration takes thousands where singular values crowd.
+    It ends as soon as the estimate is at least ``enough``. ``start`` (1, I, H, W) is a guess of the singular vector.
     """
     geometry = _Geometry(input_size, stride, padding, dilation, groups, circular=False)
     shape = (1, weight.shape[1] * groups, *input_size)
     fixed = weight.detach()
-    vector = _start(None, shape, weight).flatten()
+    vector = _start(start, shape, weight).flatten()
     basis = weight.new_zeros(min(_LANCZOS_STEPS, vector.numel()), vector.numel())
     tridiagonal = weight.new_zeros(len(basis) + 1, len(basis) + 1)
-    value = 0.0
+    value, largest, look = 0.0, 0.0, 4  # eigenvalues of all steps so far take longer than a step: rarer and rarer
     for step in range(len(basis)):
         basis[step] = vector
         image = geometry.adjoint(geometry.apply(vector.view(shape), fixed), fixed).flatten()
@@ -81,11 +84,13 @@ def conv_norm_lanczos_estimate(
             image = image - basis[: step + 1].mT @ (basis[: step + 1] @ image)
         rest = torch.linalg.vector_norm(image)
         tridiagonal[step, step + 1] = tridiagonal[step + 1, step] = rest
-        exhausted = float(rest) <= 1e-12 * float(tridiagonal.abs().max())  # what is left is rounding
-        if exhausted or step % 10 == 9 or step == len(basis) - 1:
+        largest = max(largest, float(rest), float(tridiagonal[step, step]))
+        exhausted = float(rest) <= 1e-12 * largest  # what is left is rounding
+        if exhausted or step == look or step == len(basis) - 1:
+            look += max(4, look // 6)
             values, vectors = torch.linalg.eigh(tridiagonal[: step + 1, : step + 1])
             value = float(values[-1])
-            if exhausted or float(rest * vectors[-1, -1].abs()) <= _RITZ_RESIDUAL * value:
+            if exhausted or value >= enough**2 or float(rest * vectors[-1, -1].abs()) <= residual * value:
                 break
         vector = image / rest
     return math.sqrt(max(value, 0.0))

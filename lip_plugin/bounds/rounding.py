@@ -136,16 +136,25 @@ def unit_scaled(tensor: Tensor) -> tuple[Tensor, int]:
 def norms_upper_bound(rows: Tensor, *, extra_roundings: int = 0) -> Tensor:
     """Upper bounds (R,) of the 2-norms of real float64 rows (R, N), whose entries carry ``extra_roundings`` each.
 
-    Each row is divided by its largest entry, so that no square that matters underflows. A term sees the division, the
-    square, N additions, the root and two products; gamma(2 N + 16) covers them, and squares too small beside 1.
-    Exactly 0 for a zero row; infinite only where a float overflows.
+    A term of a sum of squares sees its square, N additions, the root and a product. Squares that underflow, or have
+    few digits left, add up to less than N 2**-1022: nothing beside a sum above 2**-800. gamma(2 N + 16) covers it all.
+    Exactly 0 for a zero row; infinite only where a float overflows, NaN where an entry is no number.
     """
     if rows.shape[1] == 0:
         return rows.new_zeros(rows.shape[0])
+    relative = 1.0 + gamma(2 * rows.shape[1] + 16 + 2 * extra_roundings)
+    above = torch.linalg.vector_norm(rows, dim=1) * relative
+    plain = (above > 2.0**-400) & (above < 2.0**400)
+    if not bool(plain.all()):
+        above[~plain] = _scaled_norms_upper_bound(rows[~plain], relative)
+    return above
+
+
+def _scaled_norms_upper_bound(rows: Tensor, relative: float) -> Tensor:
+    """`norms_upper_bound` of rows whose squares may leave the range: each is divided by its largest entry first."""
     absolute = rows.abs()
     largest = absolute.amax(dim=1)
     ratios = absolute.div_(largest.clamp_min(math.ulp(0.0)).unsqueeze(1))
-    relative = 1.0 + gamma(2 * rows.shape[1] + 16 + 2 * extra_roundings)
     above = largest * ratios.mul_(ratios).sum(dim=1).sqrt() * relative
     for _ in range(3):  # the products above may have been subnormal, where the error is absolute
         above = torch.nextafter(above, torch.full_like(above, math.inf))

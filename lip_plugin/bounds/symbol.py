@@ -31,7 +31,7 @@ library function is assumed within 4 units in the last place (4.5e-16). Together
 
 
 @dataclass(frozen=True)
-class _Phase:
+class Phase:
     """The taps of one phase channel: weights (G O I, T) and the shifts (T,) along both axes."""
 
     weight: Tensor
@@ -46,27 +46,27 @@ def circulant_norm_upper_bound(weight: Tensor, grid_h: Grid, grid_w: Grid) -> fl
         weight: (G, O, I, kh, kw) in float64, largest entry at most 1.
         grid_h, grid_w: where the taps sit; ``repeats`` is not applied here.
     """
-    phases = _phases(weight, grid_h, grid_w)
+    phases = phases_of(weight, grid_h, grid_w)
     norm = 0.0
-    for symbol in _symbols(weight, phases, grid_h.size, grid_w.size):
+    for symbol in symbols(weight, phases, grid_h.size, grid_w.size):
         norm = spectral_norm_upper_bound(symbol, at_least=norm)
-    return add_up(norm, _symbol_error(phases))
+    return add_up(norm, symbol_error(phases))
 
 
-def _phases(weight: Tensor, grid_h: Grid, grid_w: Grid) -> list[_Phase]:
+def phases_of(weight: Tensor, grid_h: Grid, grid_w: Grid) -> list[Phase]:
     """The taps by phase channel; phases without taps are zero columns and left out."""
-    found: list[_Phase] = []
+    found: list[Phase] = []
     for phase_h in sorted(set(grid_h.phases)):
         taps_h, shifts_h = grid_h.of_phase(phase_h)
         for phase_w in sorted(set(grid_w.phases)):
             taps_w, shifts_w = grid_w.of_phase(phase_w)
             part = weight[:, :, :, taps_h][..., taps_w].flatten(3).flatten(0, 2)
             places = torch.cartesian_prod(_integers(shifts_h), _integers(shifts_w))
-            found.append(_Phase(part, places[:, 0], places[:, 1]))
+            found.append(Phase(part, places[:, 0], places[:, 1]))
     return found
 
 
-def _symbols(weight: Tensor, phases: list[_Phase], size_h: int, size_w: int) -> Iterator[Tensor]:
+def symbols(weight: Tensor, phases: list[Phase], size_h: int, size_w: int) -> Iterator[Tensor]:
     """Chunks (F G, O, I P) of the symbol over half the frequencies: D(-w) is the conjugate of D(w)."""
     groups, outputs, inputs = weight.shape[:3]
     cosines, sines = _twiddle_tables(size_h * size_w)
@@ -94,7 +94,7 @@ def _twiddle_tables(length: int) -> tuple[Tensor, Tensor]:
     return cosines, torch.tensor([math.sin(angle) for angle in angles], dtype=torch.float64, device="cpu")
 
 
-def _symbol_error(phases: list[_Phase]) -> float:
+def symbol_error(phases: list[Phase]) -> float:
     """Bound of ||D - computed D||_2, all frequencies and groups.
 
     A real or imaginary part is a dot product of T taps with twiddles of at most 1, each off by TWIDDLE_ERROR: its

@@ -79,6 +79,30 @@ def spectral_norm_upper_bound(matrix: Tensor, *, entry_error: float = 0.0, at_le
     return add_up(max(min(proved, ceiling), at_least), entry_error)
 
 
+def norms_estimate(batch: Tensor) -> Tensor:
+    """Estimates (B,) of the spectral norms in (B, m, n) float64 or complex128, from BELOW where these are many.
+
+    They prove nothing, and are NaN where LAPACK does not converge.
+    """
+    gram = _gram(_as_batch(batch))
+    if gram.shape[0] * gram.shape[1] ** 3 > _EIGEN_ALL:
+        return _lanczos(gram, steps=48).clamp_min(0.0).sqrt()
+    try:
+        return torch.linalg.eigvalsh(gram)[:, -1].clamp_min(0.0).sqrt()
+    except RuntimeError:
+        return torch.full(gram.shape[:1], torch.nan, dtype=torch.float64, device="cpu")
+
+
+def top_vector_estimate(matrix: Tensor) -> Tensor:
+    """About the vector (n,) that (m, n) stretches most: 30 steps of power iteration. It proves nothing."""
+    generator = torch.Generator("cpu").manual_seed(0)
+    vector = torch.randn(matrix.shape[1], generator=generator, dtype=torch.float64, device="cpu").to(matrix.dtype)
+    for _ in range(30):
+        vector = matrix.mH @ (matrix @ vector)
+        vector = vector / torch.linalg.vector_norm(vector).clamp_min(1e-300)
+    return vector
+
+
 def spectral_norm_work(rows: int, columns: int) -> int:
     """Products of `spectral_norm_upper_bound` for one complex matrix of a batch, roughly."""
     return 6 * rows * columns * min(rows, columns) + _PER_MATRIX

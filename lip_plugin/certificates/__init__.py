@@ -1,5 +1,7 @@
 """Margins, radii, VRA, predict-or-abstain."""
 
+from lip_plugin.bounds import bounds_of as bounds_of
+from lip_plugin.bounds import effort as effort
 from lip_plugin.certificates.accuracy import certified_at as certified_at
 from lip_plugin.certificates.accuracy import verified_robust_accuracy as verified_robust_accuracy
 from lip_plugin.certificates.accuracy import wilson_interval95 as wilson_interval95

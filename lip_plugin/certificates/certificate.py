@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lip_plugin.bounds import row_norms_upper_bound
+from lip_plugin.bounds import effort, row_norms_upper_bound
 from lip_plugin.certificates.arithmetic import certifying_arithmetic, require_arithmetic, require_own_surroundings
 from lip_plugin.certificates.enclosure import INFLATION, EnclosedForward, Enclosure
 from lip_plugin.certificates.inputs import Batches, check_images, images_of_batches
@@ -20,10 +21,14 @@ from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.network import CertifiedClassifier, RoundingTerm, inexact_float32, require_unaltered
 from lip_plugin.network.limits import images_at_once
 from lip_plugin.progress import progress_bar
-from lip_plugin.types import parse_eps
+from lip_plugin.types import Effort, parse_eps
 
 _DEFAULT_BATCH = 256
 _UNDERFLOW = 2.0**-1000
+_CHUNK_ENTRIES = 2**21
+"""Of float64 numbers that the images of a chunk hold at once: larger blocks are given fresh pages by every operator."""
+_PREPARED = 2
+_PREPARED_WEIGHTS = 2**25
 
 FORWARD_SLACK = 2.0**-10
 """Of an image's largest logit gap: by how much the gaps of ``model(x)`` may be off before it counts as straying."""
@@ -128,10 +133,8 @@ def certify_blocks(
     """
     require_unaltered(model)
     mode = require_arithmetic(arithmetic)
-    own = model.copied()  # what is written into the model meanwhile, and taken back, must not be certified as it
-    digest = own.digest
-    with certifying_arithmetic():
-        certifier = _Certifier(own, mode)
+    prepared = _prepared(model, mode)
+    own, digest, certifier = prepared.network, prepared.digest, prepared.certifier
 
     def certified(block: Tensor) -> list[Tensor]:
         if mode == "forward":
@@ -181,6 +184,13 @@ class _Proved:
     gap: Tensor
     forward_slack: Tensor | None
 
+    @staticmethod
+    def joined(parts: Sequence[_Proved]) -> _Proved:
+        names = ("prediction", "margin", "radius", "gap")
+        slacks = [part.forward_slack for part in parts if part.forward_slack is not None]
+        columns = (torch.cat([getattr(part, name) for part in parts]) for name in names)
+        return _Proved(*columns, forward_slack=torch.cat(slacks) if slacks else None)
+
 
 def _beside(forward: Tensor, proved: _Proved) -> tuple[Tensor, Tensor]:
     """(B,) bool each: whether the forward's logits (B, K) give another label, and whether they stray.
@@ -197,6 +207,34 @@ def _beside(forward: Tensor, proved: _Proved) -> tuple[Tensor, Tensor]:
             "certify another arithmetic, or on the CPU"
         )
     return disagrees, strays | disagrees
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """``network`` is a copy of its own: what is written into the model meanwhile must not be certified as it."""
+
+    network: CertifiedClassifier
+    digest: str
+    certifier: _Certifier
+
+
+_memo: OrderedDict[tuple[str, str, Effort, str], _Prepared] = OrderedDict()
+
+
+def _prepared(model: CertifiedClassifier, arithmetic: str) -> _Prepared:
+    """Of the last few networks by digest, which is that of the weights as they are now."""
+    key = model.digest, arithmetic, effort(), str(model.device)
+    found = _memo.get(key)
+    if found is not None:
+        return found
+    network = model.copied()
+    with certifying_arithmetic():
+        found = _Prepared(network, network.digest, _Certifier(network, arithmetic))
+    if network.num_parameters <= _PREPARED_WEIGHTS:
+        _memo[(found.digest, *key[1:])] = found
+        while len(_memo) > _PREPARED:
+            _memo.popitem(last=False)
+    return found
 
 
 class _Certifier:
@@ -216,8 +254,14 @@ class _Certifier:
         self._of_program = None if program is None else program.head(model.head_weight.shape[1])
         self._is_forward = arithmetic == "forward"
         self._largest = 0.0 if program is None else program.largest_logit
+        self._chunk = images_at_once(model.layers, model.input_shape, _DEFAULT_BATCH, _CHUNK_ENTRIES)
 
     def __call__(self, x: Tensor) -> _Proved:
+        size = self._chunk if x.device.type == "cpu" else max(1, len(x))
+        parts = [self._of_chunk(part) for part in (x.split(size) if len(x) else (x,))]
+        return parts[0] if len(parts) == 1 else _Proved.joined(parts)
+
+    def _of_chunk(self, x: Tensor) -> _Proved:
         enclosure = self._forward(x)
         logits = self._head.apply(enclosure.features)
         if not bool(torch.isfinite(logits).all()):

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lip_plugin.bounds.rounding import frobenius_upper_bounds, gamma
+from lip_plugin.bounds.rounding import frobenius_upper_bounds, gamma, norms_upper_bound
 from lip_plugin.certificates.arithmetic import UNIT_ROUNDOFF
 from lip_plugin.certificates.lipschitz import LipschitzBound
 from lip_plugin.certificates.program import FLOAT64, Program
@@ -91,14 +91,15 @@ class EnclosedForward:
         ball = _Ball(zero, zero).after(RoundingAt.by_term(self._of_images, norm), zero, 1.0)
         for step in self._steps:
             out = step.operator.apply(v)
-            if not (bool(torch.isfinite(out).all()) and is_finite_inside(step.operator, v)):
+            after = _norms(out)
+            if not (bool(torch.isfinite(after).all()) and is_finite_inside(step.operator, v)):
                 # A later ReLU would turn -inf into an innocent 0.
                 raise DataError("activations overflow float64 on these images; nothing can be certified")
             inside = step.rounding(v, out, norm)
             limit = torch.minimum(limit, ball.room(self._largest, inside, error, step.reach))
             ball = ball.after(inside, error, step.reach, step.lipschitz)
             error = (step.lipschitz * error + step.term.relative * norm + step.term.absolute) * INFLATION
-            v, norm, reach = out, _norms(out), step.reach * step.lipschitz * INFLATION
+            v, norm, reach = out, after, step.reach * step.lipschitz * INFLATION
             stored = RoundingAt.by_term(step.storage, norm)
             ball = ball.after(stored, error, reach)
             limit = torch.minimum(limit, ball.room(self._largest, stored, error, reach))
@@ -128,8 +129,8 @@ class _Ball:
 
 
 def _norms(v: Tensor) -> Tensor:
-    """(B,) upper bounds of the 2-norms of a batch."""
-    return frobenius_upper_bounds(v).to(v.device)
+    """(B,) upper bounds of the 2-norms of a batch; not finite where an entry is not, or where they overflow."""
+    return norms_upper_bound(v.flatten(1))
 
 
 def difference_quotient_lower_bound(enclosed: EnclosedForward, a: Tensor, b: Tensor) -> float:

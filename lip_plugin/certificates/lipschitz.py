@@ -11,14 +11,14 @@ from operator import index as whole
 import torch
 from torch import Tensor, nn
 
-from lip_plugin.bounds import row_distance_upper_bound
+from lip_plugin.bounds import effort, row_distance_upper_bound
 from lip_plugin.bounds.rounding import mul_up
 from lip_plugin.certificates.arithmetic import certifying_arithmetic
 from lip_plugin.certificates.together import Merged, merged
 from lip_plugin.errors import ConfigError, UnsupportedLayerError
 from lip_plugin.network import CertifiedClassifier, Operator, require_unaltered, way_to_module
 from lip_plugin.network.kinds import foreign_operators
-from lip_plugin.types import ImageShape, Shape
+from lip_plugin.types import Effort, ImageShape, Shape
 from lip_plugin.wrapping import operators_of
 
 
@@ -37,19 +37,20 @@ class LipschitzBound:
 
     It is below that product where a scale and a linear layer beside it have a smaller norm together
     (`certificates.together`), which ``method`` then says.
-    ``method`` names the operators of other packages, whose bounds are trusted.
+    ``method`` names the operators of other packages, whose bounds are trusted. ``effort``: see `lp.bounds_of`.
     """
 
     value: float
     layers: tuple[LayerBound, ...]
     method: str
+    effort: Effort = "quick"
 
 
 _METHOD = "product of verified operator norms"
 _TOGETHER = f"{_METHOD}, scales with the linear layers beside them"
 _TRUSTING = "product of operator norms; not proved here but trusted: those of "
 _KEPT = 16
-_memo: OrderedDict[str, LipschitzBound] = OrderedDict()
+_memo: OrderedDict[tuple[str, Effort], LipschitzBound] = OrderedDict()
 
 
 def lipschitz_upper_bound(
@@ -131,14 +132,14 @@ def settled_bound(model: CertifiedClassifier) -> LipschitzBound:
 
     Remembered by digest: the digest is recomputed from the weights, so a changed network never hits.
     """
-    digest = model.digest
-    if digest not in _memo:
+    key = model.digest, effort()
+    if key not in _memo:
         _require_finite(model.head, len(model.operators))
         with certifying_arithmetic():
-            _memo[digest] = _product(model.operators, model.input_shape)
+            _memo[key] = _product(model.operators, model.input_shape)
         while len(_memo) > _KEPT:
             _memo.popitem(last=False)
-    return _memo[digest]
+    return _memo[key]
 
 
 def _require_finite(operator: Operator, index: int) -> None:
@@ -164,7 +165,8 @@ def _product(operators: tuple[Operator, ...], shape: Shape) -> LipschitzBound:
         raise UnsupportedLayerError("the product of the layers' Lipschitz bounds overflows; rescale the weights")
     method = _TOGETHER if together < value else _METHOD
     foreign = ", ".join(foreign_operators(operators))
-    return LipschitzBound(min(value, together), tuple(layers), _TRUSTING + foreign if foreign else method)
+    method = _TRUSTING + foreign if foreign else method
+    return LipschitzBound(min(value, together), tuple(layers), method, effort())
 
 
 def _merged_product(found: Sequence[Merged | None], shapes: Sequence[Shape]) -> float:

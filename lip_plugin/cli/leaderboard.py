@@ -50,17 +50,27 @@ def leaderboard_command(
     if no_page is not None or not quiet:
         rows = sum(len(table.entries) for table in tables)
         without = f", without a page: {no_page}" if no_page else ""
-        click.echo(f"Leaderboard of {rows} models written to {out}{without}")
+        click.echo(f"Leaderboard of {rows} model{'' if rows == 1 else 's'} written to {out}{without}")
 
 
 def _verified(data_dir: str | None, directory: Path) -> bool:
-    """False where something could not be checked. Raises RefusedError, with what differs first."""
+    """False where something could not be checked. Raises RefusedError, with what differs first.
+
+    Ends the process where the bundle takes more than `lip verify` allows one that nothing is said of.
+    """
+    from lip_plugin.cli.limits import MOST_GIGABYTES, MOST_SECONDS, limited
     from lip_plugin.cli.options import ImageOptions
     from lip_plugin.cli.verification import selected_images
     from lip_plugin.verification import verify_bundle
 
     images = ImageOptions(data_dir=data_dir)
-    found = verify_bundle(directory, images=partial(selected_images, images) if images.are_given else None)
+    given = partial(selected_images, images) if images.are_given else None
+
+    def over(what: str) -> str:
+        return f"{directory} is not verified: {what}; leave it out, or see what lip verify says of it"
+
+    with limited(MOST_SECONDS, MOST_GIGABYTES, over):
+        found = verify_bundle(directory, images=given, time_limit=MOST_SECONDS)
     if found.failures:
         raise RefusedError(f"{directory} does not verify: {found.failures[0].line()}")
     return not found.gaps

@@ -11,6 +11,9 @@ from typing import NoReturn
 
 from lip_plugin.cli.ending import EXIT_BAD_INPUT, fail
 
+MOST_SECONDS, MOST_GIGABYTES = 1800, 8
+"""For one bundle, where nobody has said otherwise."""
+
 _PERIOD = 0.1  # seconds between two looks: time to fill a few hundred MB
 _LAST_WORD = 5.0  # seconds
 

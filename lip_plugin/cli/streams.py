@@ -46,6 +46,8 @@ def _checked(given: TextIO | None, number: int, name: str) -> TextIO:
     buffer = io.BufferedWriter(_Checked(number, name))
     if not isinstance(given, io.TextIOWrapper):
         return io.TextIOWrapper(buffer, errors="backslashreplace", line_buffering=True)
+    # A name that the encoding lacks, which may be a stranger's, is no defect of ours.
+    errors = "backslashreplace" if given.errors == "strict" else given.errors
     return io.TextIOWrapper(
-        buffer, encoding=given.encoding, errors=given.errors, line_buffering=given.line_buffering or number == 2
+        buffer, encoding=given.encoding, errors=errors, line_buffering=given.line_buffering or number == 2
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lip_plugin.cli.ending import EXIT_BAD_INPUT, EXIT_FAILED_CHECK, fail
+from lip_plugin.cli.limits import MOST_GIGABYTES, MOST_SECONDS
 from lip_plugin.cli.options import ImageOptions, image_options
 from lip_plugin.files import REPORT_FILES
 
@@ -33,14 +34,14 @@ PAGE_FILES = REPORT_FILES | {CERTIFICATE}
 @click.option(
     "--time-limit",
     type=click.IntRange(1),
-    default=1800,
+    default=MOST_SECONDS,
     show_default=True,
     help="Seconds after which it ends, whatever the bundle asks for.",
 )
 @click.option(
     "--memory-limit",
     type=click.IntRange(1),
-    default=8,
+    default=MOST_GIGABYTES,
     show_default=True,
     help="GiB of memory beyond which it ends, whatever the bundle asks for.",
 )

@@ -31,7 +31,7 @@ def list_command(dataset: str | None, datasets: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_row(card) for card in cards], indent=1))
         return
-    rows = [[printable(str(value)) for value in _row(card).values()] for card in cards]
+    rows = [["-" if value in (None, "") else printable(str(value)) for value in _row(card).values()] for card in cards]
     _print_columns([["name", "dataset", "params", "clean", "proved (VRA)"], *rows])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +12,7 @@ from lip_plugin.data.archives import Keys, read_npz
 from lip_plugin.data.catalogue import DataSet, dataset_names, find_dataset
 from lip_plugin.data.images import ImageSet, checked_image_set
 from lip_plugin.data.labelled import LabelledImages
+from lip_plugin.data.own import open_images, parse_images
 from lip_plugin.data.readers import Cut
 from lip_plugin.errors import DataError, close_matches
 from lip_plugin.untrusted import printable
@@ -29,18 +31,35 @@ def load_image_set(dataset: str, split: str, data_dir: str | Path) -> ImageSet:
 
 
 def load_images(
-    dataset: str, split: str, data_dir: str | Path, *, workers: int = 0, crop: int = 224, resize: int = 256
+    dataset: str,
+    split: str,
+    data_dir: str | Path | None = None,
+    *,
+    workers: int = 0,
+    crop: int = 224,
+    resize: int = 256,
+    class_names: Sequence[str] = (),
 ) -> LabelledImages:
-    """The "train" or "test" split of any data set, read block by block where it does not fit in memory.
+    """The "train" or "test" split of any images, read block by block where they do not fit in memory.
 
-    ``workers``, ``crop`` and ``resize`` (pixels) are those of `PictureSet` and concern such data sets alone: see
-    `find_pictures` for what is read of ImageNet, "test" being ``val``. Raises DataError naming what was looked for.
+    ``dataset`` is a name of the catalogue, whose files lie in ``data_dir``, or says where your own images are, as on
+    the command line: ``folder:DIR?size=32``, ``npz:FILE``, ``shards:DIR``. ``class_names``, those of a model's card,
+    number the classes of your own. ``workers``, ``crop`` and ``resize`` (pixels) are those of `PictureSet` and concern
+    what is read block by block: see `find_pictures` for what is read of ImageNet, "test" being ``val``.
+    `load_into_memory` makes tensors of them. Raises DataError naming what was looked for, ConfigError for a setting.
     """
-    record, directory = _checked(dataset, split, data_dir)
-    return record.reader.images(dataset, record.num_classes, directory, split, Cut(crop, resize, workers))
+    cut = Cut(crop, resize, workers)
+    own = None if dataset in dataset_names() else parse_images(dataset)
+    if own is None:
+        record, directory = _checked(dataset, split, data_dir)
+        return record.reader.images(dataset, record.num_classes, directory, split, cut)
+    if data_dir is not None:
+        raise DataError(f"{printable(own.shown)} says where its images are; leave data_dir out")
+    _check_split(split, own.shown)
+    return open_images(own).images(split, cut, tuple(class_names))
 
 
-def _checked(dataset: str, split: str, data_dir: str | Path) -> tuple[DataSet, Path]:
+def _checked(dataset: str, split: str, data_dir: str | Path | None) -> tuple[DataSet, Path]:
     record = find_dataset(dataset)
     if record is None:
         known = dataset_names()
@@ -48,12 +67,18 @@ def _checked(dataset: str, split: str, data_dir: str | Path) -> tuple[DataSet, P
             f"no reader for data set {printable(repr(dataset), longest=80)}; known: {', '.join(known)}."
             f"{close_matches(dataset, known)} Give your own images with --data: npz:FILE, folder:DIR or shards:DIR"
         )
-    if split not in _SPLITS:
-        raise DataError(f"no split {split!r} of {dataset}; expected {' or '.join(_SPLITS)}")
+    _check_split(split, dataset)
+    if data_dir is None:
+        raise DataError(f"data_dir is missing; give the folder that holds the {dataset} files")
     directory = Path(data_dir)
     if not directory.is_dir():
         raise DataError(f"data directory {directory} does not exist; give the folder that holds the {dataset} files")
     return record, directory
+
+
+def _check_split(split: str, of: str) -> None:
+    if split not in _SPLITS:
+        raise DataError(f"no split {split!r} of {printable(of)}; expected {' or '.join(_SPLITS)}")
 
 
 def load_npz(path: str | Path, *, split: str = "test", alone: bool = False) -> ImageSet:

@@ -16,6 +16,7 @@ from lip_plugin.evaluate.request import EpsArgument, Request
 from lip_plugin.evaluate.results import Report
 from lip_plugin.evaluate.side_by_side import attack_beside
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.types import Effort
 
 
 def compare(
@@ -30,6 +31,7 @@ def compare(
     seed: int = 0,
     batch_size: int | None = None,
     arithmetic: str = "real",
+    bound: Effort | None = None,
     progress: bool = False,
 ) -> Report:
     """Prove a radius for every image of x (N, C, H, W) in [0,1] and attack beside the proof.
@@ -38,7 +40,7 @@ def compare(
     a point broken at a smaller eps stays broken. ``skip_certified=False`` attacks every correct point
     with every attack and lists where the certificate-aware run came out differently. Without attacks, ``()``, every
     correct image is certified or undecided. ``batch_size`` is the size of a work unit: a contiguous block of images
-    with its own seed.
+    with its own seed. ``bound="tight"`` proves the smallest Lipschitz bound, slowly (`lp.bounds_of`).
 
     Raises SoundnessError, carrying the report, where any adversarial point lies inside its own image's
     radius; DataError and ConfigError on bad input; MissingDependencyError without the attack library.
@@ -52,6 +54,7 @@ def compare(
         seed=seed,
         batch_size=batch_size,
         arithmetic=arithmetic,
+        bound=bound,
     )
     return evaluate_images(model, images, request, progress=progress)
 

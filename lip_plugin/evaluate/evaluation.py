@@ -7,6 +7,7 @@ import time
 
 import torch
 
+from lip_plugin.certificates import bounds_of, effort
 from lip_plugin.data import LabelledImages
 from lip_plugin.errors import SoundnessError
 from lip_plugin.evaluate.audit import audit_stages
@@ -39,8 +40,13 @@ def evaluate_images(
     MissingDependencyError; SoundnessError, carrying the report, where an adversarial point lies inside its own image's
     radius, or the bound is refuted.
     """
-    ranks = ranks or Ranks()
+    with bounds_of(request.bound or effort()):
+        return _evaluated(model, images, request, ranks or Ranks(), progress)
 
+
+def _evaluated(
+    model: CertifiedClassifier, images: LabelledImages, request: Request, ranks: Ranks, progress: bool
+) -> Report:
     def prepared() -> Blocks:
         if request.audits:
             audit_stages(model.num_classes)  # a missing library is an error before the work, not after it

@@ -10,11 +10,15 @@ from lip_plugin.evaluate.results import DatasetSummary
 from lip_plugin.types import OWN_IMAGES
 
 
-def summarise_images(images: LabelledImages) -> DatasetSummary:
-    """Official test images by name, others as `OWN_IMAGES`. Raises DataError on an unreadable picture."""
+def summarise_images(images: LabelledImages, num_classes: int | None = None) -> DatasetSummary:
+    """Official test images by name, others as `OWN_IMAGES`, of a network's ``num_classes``.
+
+    Raises DataError on an unreadable picture.
+    """
     found, classes = recognised(images), len(np.unique(images.labels))
     if found is None:
-        return DatasetSummary(OWN_IMAGES, "", len(images), images.source, classes)
+        of = None if images.manifest is None else images.manifest.taken
+        return DatasetSummary(OWN_IMAGES, "", len(images), images.source, classes, of=of, of_classes=num_classes)
     return DatasetSummary(
         found.name,
         "test",

@@ -14,7 +14,7 @@ from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.attacks import get_attack
 from lip_plugin.evaluate.blocks import BLOCK_SIZE
-from lip_plugin.types import parse_eps_grid
+from lip_plugin.types import Effort, parse_eps_grid
 
 EpsArgument = float | str | Sequence[float | str]
 
@@ -30,7 +30,8 @@ class Request:
     number of certified images attacked per eps where certified images are skipped, None for all of them.
     ``batch_size`` is the size of a work unit: a contiguous block of images with its own seed. ``pictures`` is the
     number of adversarial pictures that are kept, None for all of them. ``tightness``: also say how much of the bound
-    is used; ``audit_lipschitz``: also search for two points that refute it.
+    is used; ``audit_lipschitz``: also search for two points that refute it. ``bound``: "quick" or "tight", as
+    `lp.bounds_of` says, None for what holds where the request is met.
     """
 
     eps: tuple[float, ...]
@@ -43,6 +44,7 @@ class Request:
     pictures: int | None = KEPT_PICTURES
     tightness: bool = False
     audit_lipschitz: bool = False
+    bound: Effort | None = None
 
     @classmethod
     def of(
@@ -58,6 +60,7 @@ class Request:
         pictures: int | None = KEPT_PICTURES,
         tightness: bool = False,
         audit_lipschitz: bool = False,
+        bound: Effort | None = None,
     ) -> Request:
         """Radii and attacks by name, checked before any work. Without attacks there is nothing to audit or to skip.
 
@@ -80,6 +83,7 @@ class Request:
             pictures=pictures,
             tightness=tightness,
             audit_lipschitz=audit_lipschitz,
+            bound=bound,
         )
 
     def certificate_aware(self) -> Request:

@@ -20,6 +20,7 @@ from lip_plugin.evaluate.tightness import Tightness
 from lip_plugin.evaluate.versions import attack_libraries
 from lip_plugin.evaluate.views import view
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.schema.figures import Figures
 from lip_plugin.schema.kinds import STATUSES as STATUSES
 from lip_plugin.schema.kinds import Status as Status
 from lip_plugin.schema.report import AuditResult as AuditResult
@@ -31,7 +32,7 @@ from lip_plugin.schema.report import EpsResult as EpsResult
 from lip_plugin.schema.report import ModelSummary as ModelSummary
 from lip_plugin.schema.report import Options as Options
 from lip_plugin.schema.report import StageRecord as StageRecord
-from lip_plugin.types import ImageShape
+from lip_plugin.types import ImageShape, format_eps
 from lip_plugin.version import __version__
 
 if TYPE_CHECKING:
@@ -124,6 +125,20 @@ class Report:
         """The same findings with the names of model and data, and what the command line had, filled in."""
         return dataclasses.replace(
             self, model=model or self.model, dataset=dataset or self.dataset, options=options or self.options
+        )
+
+    def figures(self) -> Figures:
+        """Shares in percent with two digits, and what they are about: as a card holds them under ``measured``."""
+        return Figures(
+            clean_accuracy=round(100 * self.clean_accuracy, 2),
+            verified_robust_accuracy={
+                format_eps(result.eps): round(100 * result.verified_robust_accuracy, 2) for result in self.eps
+            },
+            images=self.dataset.n,
+            dataset=self.dataset.name,
+            bound=self.lipschitz.method,
+            lipschitz_upper_bound=self.lipschitz.value,
+            arithmetic=self.arithmetic,
         )
 
     def __repr__(self) -> str:

@@ -54,7 +54,7 @@ def attack_beside(
             aware = _run(model, blocks, certificate, request.certificate_aware(), progress)
             differences = _differences(aware, protocol)
         blocks.ranks.together(lambda: _require_certified(model, certificate))
-        images = blocks.ranks.together(lambda: summarise_images(blocks.images))
+        images = blocks.ranks.together(lambda: summarise_images(blocks.images, model.num_classes))
         report = _report(protocol, images, cost, differences)
     if report.status == "failed":
         raise SoundnessError(report.problems[0], report)

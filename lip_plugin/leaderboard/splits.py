@@ -17,8 +17,10 @@ def images_in_test_split(name: str | None) -> int | None:
 
 def told(images: DatasetSummary) -> DatasetSummary:
     """What a report says of its images, as far as they can have been told by their digests; else own images."""
+    if images.name == OWN_IMAGES:
+        return images
     official = images.of is not None and images.n <= images.of == images_in_test_split(images.name)
-    return images if official else dataclasses.replace(images, name=OWN_IMAGES, of=None)
+    return images if official else dataclasses.replace(images, name=OWN_IMAGES, of=None, of_classes=None)
 
 
 def table_of_shape(name: str | None, shape: ImageShape) -> str:

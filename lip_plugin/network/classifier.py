@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lip_plugin.errors import ConfigError, DataError, UnsupportedLayerError
 from lip_plugin.files import complete_directory
+from lip_plugin.network.description import Measured, description
 from lip_plugin.network.forms import way_to_model
 from lip_plugin.network.integrity import alteration, inconsistency
 from lip_plugin.network.kinds import all_operators, foreign_operators, is_known
@@ -178,18 +179,23 @@ class CertifiedClassifier(nn.Module):
         *,
         name: str | None = None,
         dataset: str | None = None,
+        class_names: Sequence[str] = (),
         card: Provenance | None = None,
+        report: Measured | None = None,
     ) -> None:
         """Write a new model directory, ``model.safetensors`` and ``card.json``; `lp.load_model` rebuilds it.
 
         It appears under its name only when complete. ``name`` is the model's, the directory's where it is None;
-        ``dataset`` names what it was trained for, and ``card`` says where it comes from. Raises ConfigError for a name,
-        and as `require_unaltered` and `network.record.write_network`.
+        ``dataset`` names what it was trained for, and ``card`` says where it comes from. ``class_names`` are those of
+        own images, in the order of the labels: they number the folders of a later evaluation. ``report``, that of
+        `lp.compare` on this network, gives the card its measured figures and radii. Raises ConfigError for a name, for
+        the report of another network, and as `require_unaltered` and `network.record.write_network`.
         """
         require_unaltered(self)
-        called = {"name": name or Path(directory).name, **({} if dataset is None else {"dataset": dataset})}
+        called = name or Path(directory).name
+        said = description(self, called, dataset=dataset, class_names=class_names, card=card, report=report)
         with complete_directory(Path(directory)) as partial:
-            write_network(self, partial, {**called, **({} if card is None else card.model_dump(exclude_none=True))})
+            write_network(self, partial, said)
 
     # -- what it refuses --------------------------------------------------------------------------
 

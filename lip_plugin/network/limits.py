@@ -95,10 +95,10 @@ def network_work(layers: Sequence[Operator], input_shape: Shape) -> tuple[int, i
     return sum(forward for forward, _ in works), sum(proof for _, proof in works)
 
 
-def images_at_once(layers: Sequence[Operator], input_shape: Shape, most: int) -> int:
-    """How many images, up to ``most``, go through a network together without asking for much memory."""
+def images_at_once(layers: Sequence[Operator], input_shape: Shape, most: int, entries: int = _HELD_TOGETHER) -> int:
+    """How many images, up to ``most``, go through a network together without holding more than ``entries``."""
     held = max(layer.held(shape) for layer, shape in _placed(layers, input_shape))
-    return max(1, min(most, _HELD_TOGETHER // held))
+    return max(1, min(most, entries // held))
 
 
 def _placed(layers: Sequence[Operator], shape: Shape) -> Iterator[tuple[Operator, Shape]]:

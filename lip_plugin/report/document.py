@@ -75,6 +75,7 @@ def _lipschitz(report: Report) -> LipschitzValues:
     return LipschitzValues(
         upper_bound=bound.value,
         method=bound.method,
+        effort=bound.effort,
         lower_bound=None if audit is None else audit.lower_bound,
         audit_forwards=None if audit is None else audit.forwards,
         median_gradient_over_pair_bound=None if tightness is None else tightness.median,

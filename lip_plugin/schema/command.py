@@ -35,6 +35,7 @@ def command_line(report: ReportValues) -> str:
         words += [] if request.audit is None else ["--audit", str(request.audit)]
     seed = report.environment["seed"] if report.attacks else options.sample_seed
     words += [] if seed is None else ["--seed", str(seed)]
+    words += [] if report.lipschitz.effort == "quick" else ["--bound", report.lipschitz.effort]
     if report.lipschitz.lower_bound is not None:
         words.append("--audit-lipschitz")
     return shlex.join(words)

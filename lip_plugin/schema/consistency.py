@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lip_plugin.schema.command import command_line
-from lip_plugin.schema.report import EpsResult, ReportValues
-from lip_plugin.types import format_eps
+from lip_plugin.schema.report import DatasetSummary, EpsResult, ReportValues
+from lip_plugin.types import OWN_IMAGES, format_eps
 from lip_plugin.version import __version__
 
 AUDIT = "audit "
@@ -18,8 +18,7 @@ Problem = tuple[str, str]
 
 def problems(report: ReportValues) -> Iterator[Problem]:
     """What no evaluation can have found: sums that do not add up, shares that are not those of their counts."""
-    if (report.dataset.of is None) != (report.dataset.of_classes is None):
-        yield "/dataset/of_classes", "expected where of is, and only there"
+    yield from _of_images(report.dataset)
     yield from _of_radii(report)
     yield from _of_classes(report)
     yield from _of_stages(report)
@@ -29,6 +28,17 @@ def problems(report: ReportValues) -> Iterator[Problem]:
     ours = report.environment["lip_plugin"] == __version__
     if ours and report.request.command != command_line(report):  # another release words it in another way
         yield "/request/command", f"expected {command_line(report)!r}, which the other values ask for"
+
+
+def _of_images(dataset: DatasetSummary) -> Iterator[Problem]:
+    if dataset.of is not None and dataset.of_classes is None:
+        yield "/dataset/of_classes", "expected where of is"
+    if dataset.of is None and dataset.of_classes is not None and dataset.name != OWN_IMAGES:
+        yield "/dataset/of_classes", f"expected where of is, or of {OWN_IMAGES}"
+    if dataset.name == OWN_IMAGES and dataset.of is not None and dataset.n > dataset.of:
+        yield "/dataset/n", f"{dataset.n} of {dataset.of} images"
+    if dataset.of_classes is not None and dataset.classes > dataset.of_classes:
+        yield "/dataset/classes", f"{dataset.classes} of {dataset.of_classes} classes"
 
 
 def _of_radii(report: ReportValues) -> Iterator[Problem]:

@@ -75,10 +75,12 @@ def read_points(path: Path, eps: tuple[float, ...]) -> PointsTable:
     content = read_regular(path, limit=LARGEST_DOCUMENT)
     expected = ["index", *_COLUMNS, *(f"status@{format_eps(one)}" for one in eps)]
     try:
-        header, *rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True)
-        if header != expected or any(len(row) != len(expected) for row in rows):
-            raise ValueError(f"expected the columns {', '.join(expected)}")
-        read = dict(zip(expected, zip(*rows, strict=True), strict=True))
+        rows: list[list[str]] = []
+        for row in csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True):
+            if len(row) != len(expected) or (not rows and row != expected):  # before the next: millions may be empty
+                raise ValueError(f"expected the columns {', '.join(expected)}")
+            rows.append(row)
+        read = dict(zip(expected, zip(*rows[1:], strict=True), strict=True))
         return PointsTable(
             label=_each(_count, read["label"]),
             prediction=_each(_count, read["prediction"]),

@@ -24,10 +24,11 @@ from lip_plugin.schema.kinds import (
     PlainName,
     Positive,
     ProgramName,
+    Several,
     Share,
     Status,
 )
-from lip_plugin.types import OWN_IMAGES, ImageShape
+from lip_plugin.types import OWN_IMAGES, Effort, ImageShape
 
 SCHEMA = "lip-report/1"
 POINTS_FILE = "points.csv"
@@ -54,8 +55,9 @@ class ModelSummary(_Part):
 class DatasetSummary(_Part):
     """Which images it was evaluated on, as `summarise_images` finds: ``name`` and ``split`` follow from the pixels.
 
-    ``of`` how many official images they are, and ``in_order`` whether the first ones in file order; ``of`` is None for
-    `OWN_IMAGES`. ``classes`` of ``of_classes`` occur. ``source`` is what whoever gave them says, and nobody checks.
+    ``of`` how many official images they are, and ``in_order`` whether the first ones in file order. ``classes`` of
+    ``of_classes`` occur. Of `OWN_IMAGES` ``of`` is how many their reader found, where it kept count, ``of_classes`` are
+    the network's, and ``source`` is what whoever gave them says: nobody can check them.
     The name becomes a part of paths.
     """
 
@@ -71,7 +73,12 @@ class DatasetSummary(_Part):
     @property
     def is_whole(self) -> bool:
         """Whether these are all images of an official test split."""
-        return self.n == self.of
+        return self.is_official and self.n == self.of
+
+    @property
+    def is_official(self) -> bool:
+        """Whether digests told that these are official test images."""
+        return self.of is not None and self.name != OWN_IMAGES
 
     @property
     def in_words(self) -> str:
@@ -82,12 +89,24 @@ class DatasetSummary(_Part):
     @property
     def wording(self) -> str:
         """The words, with the field's name in braces where each value stands: for those who mark values."""
-        if self.of is None:
-            return f"{{n}} {OWN_IMAGES} ({{classes}} class{'' if self.classes == 1 else 'es'})"
+        if not self.is_official:
+            return self._how_many_own + self._how_many_classes
         if self.is_whole:
             return f"all {{n}} images of {{name}} ({{split}}){'' if self.in_order else ', in another order'}"
         order = "the first in file order" if self.in_order else "sampled"
         return f"{{n}} of {{of}} images of {{name}} ({{split}}), {order}, {{classes}} of {{of_classes}} classes"
+
+    @property
+    def _how_many_own(self) -> str:
+        if self.of is None:
+            return f"{{n}} {OWN_IMAGES}"
+        return f"all {{n}} {OWN_IMAGES}" if self.n == self.of else f"{{n}} of {{of}} {OWN_IMAGES}"
+
+    @property
+    def _how_many_classes(self) -> str:
+        if self.of_classes is None:
+            return f" ({{classes}} class{'' if self.classes == 1 else 'es'})"
+        return ", {classes} of {of_classes} classes"
 
 
 @dataclass(frozen=True)
@@ -100,7 +119,7 @@ class DataManifest(_Part):
 
     taken: AtLeastOne
     left_out: dict[Line, Count]
-    classes: tuple[Line, ...]
+    classes: Several[Line]
     numbered_by: Line
 
     @property
@@ -122,15 +141,19 @@ class LayerValues(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class LipschitzValues(_Part):
-    """The bound of the map into features, and what a search and the gradients say of it where somebody looked."""
+    """The bound of the map into features, and what a search and the gradients say of it where somebody looked.
+
+    Reports that do not tell their ``effort`` are of a time when every bound was tight.
+    """
 
     upper_bound: Positive
     method: Line
+    effort: Effort = "tight"
     lower_bound: Positive | None = None
     audit_forwards: Count | None = None
     median_gradient_over_pair_bound: Positive | None = None
     gradient_images: Count | None = None
-    layers: tuple[LayerValues, ...]
+    layers: Several[LayerValues]
 
 
 @dataclass(frozen=True)
@@ -161,8 +184,8 @@ class ClassStatistics(_Part):
     n: AtLeastOne
     clean_accuracy: Share
     average_certified_radius: Positive | None
-    verified_robust_accuracy: tuple[Share, ...]
-    empirical_robust_accuracy: tuple[Share, ...]
+    verified_robust_accuracy: Several[Share]
+    empirical_robust_accuracy: Several[Share]
 
 
 @dataclass(frozen=True)
@@ -175,8 +198,8 @@ class Statistics(_Part):
     clean_interval95: tuple[Share, Share]
     average_certified_radius: Positive | None
     input_dimensions: AtLeastOne | None
-    eps: tuple[EpsStatistics, ...]
-    classes: tuple[ClassStatistics, ...]
+    eps: Several[EpsStatistics]
+    classes: Several[ClassStatistics]
 
 
 @dataclass(frozen=True)
@@ -266,7 +289,7 @@ class ReportValues(_Part):
 
     schema: Literal["lip-report/1"] = SCHEMA
     status: Literal["ok", "failed"]
-    problems: tuple[Line, ...]
+    problems: Several[Line]
     model: ModelSummary
     dataset: DatasetSummary
     threat_model: Literal["L2"] = "L2"
@@ -274,13 +297,13 @@ class ReportValues(_Part):
     arithmetic: Arithmetic
     disagrees: Count
     clean_accuracy: Share
-    eps: Annotated[tuple[EpsResult, ...], Field(min_length=1, max_length=MOST_EPS), AfterValidator(_ascending)]
-    attacks: Annotated[tuple[Named, ...], Field(max_length=64)]
+    eps: Annotated[Several[EpsResult], Field(min_length=1, max_length=MOST_EPS), AfterValidator(_ascending)]
+    attacks: Annotated[Several[Named], Field(max_length=64)]
     statistics: Statistics
     audit: AuditResult
     skipped_certified: bool
-    protocol_differences: tuple[Difference, ...]
-    stages: tuple[StageRecord, ...]
+    protocol_differences: Several[Difference]
+    stages: Several[StageRecord]
     cost: Cost
     environment: Environment
     options: Options | None

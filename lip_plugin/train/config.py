@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from lip_plugin.data.own import parse_images
 from lip_plugin.errors import CheckpointError, ConfigError, LipPluginError, close_matches
@@ -15,7 +23,7 @@ from lip_plugin.models.architecture import ArchitectureConfig, architecture_conf
 from lip_plugin.schema.kinds import Eps, Line, PlainName
 from lip_plugin.train.checkpoint import load_checkpoint
 from lip_plugin.train.former import settings_of_today
-from lip_plugin.types import LARGEST_EPS
+from lip_plugin.types import LARGEST_EPS, parse_eps
 from lip_plugin.untrusted import printable, read_regular
 from lip_plugin.untrusted.settings import LARGEST_SETTINGS, parse_settings
 from lip_plugin.untrusted.strict import StrictSettings
@@ -24,6 +32,26 @@ from lip_plugin.zoo import Provenance
 _RECIPES = resources.files("lip_plugin.train") / "recipes"
 _SHOWN = 120
 _DEEPEST = 4
+
+
+def _radius(value: object) -> object:
+    """36/255 as YAML and the command line give it, a text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_eps(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+def _radii(value: object) -> object:
+    """``eps_grid=36/255,72/255``, as ``--eps`` takes them; one radius is a grid too."""
+    if isinstance(value, str):
+        return value.split(",")
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+_Radius = BeforeValidator(_radius)
 
 
 class AugmentConfig(StrictSettings):
@@ -74,7 +102,7 @@ class AnnealingConfig(StrictSettings):
 
 
 class TrainConfig(StrictSettings):
-    """One EMMA run. eps is the L2 radius in [0,1] pixels that the ramp is relative to."""
+    """One EMMA run. eps is an L2 radius in [0,1] pixels, 0.25 or 36/255; ``eps_ramp`` are factors of it."""
 
     dataset: Line
     """A name of the catalogue (see `lip list --datasets`), or your own images: ``folder:DIR?size=32``, ``npz:FILE``."""
@@ -86,7 +114,7 @@ class TrainConfig(StrictSettings):
     augment: AugmentConfig = AugmentConfig()
     pictures: PictureConfig = PictureConfig()
     generated: GeneratedConfig | None = None
-    eps: float = Field(gt=0, le=LARGEST_EPS)
+    eps: Annotated[float, Field(gt=0, le=LARGEST_EPS), _Radius]
     eps_ramp: tuple[float, float] = (0.1, 1.5)
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=256, ge=1)
@@ -111,7 +139,8 @@ class TrainConfig(StrictSettings):
     held_out: int = Field(default=0, ge=0)
     """Training images kept aside and reported on after every epoch; 0 trains on all of them."""
     annealing: AnnealingConfig = AnnealingConfig()
-    eps_grid: tuple[Eps, ...] = Field(default=(), max_length=64)
+    eps_grid: Annotated[tuple[Annotated[Eps, _Radius], ...], Field(max_length=64), BeforeValidator(_radii)] = ()
+    """The radii of the card's figures; where none is given 36, 72 and 108 over 255, and ``eps``."""
     name: PlainName = "model"
     card: Provenance = Provenance()
 

@@ -21,7 +21,6 @@ from lip_plugin.ranks import Ranks
 from lip_plugin.report.document import points_csv, report_values
 from lip_plugin.schema import Figures, report_text
 from lip_plugin.train.config import TrainConfig
-from lip_plugin.types import format_eps
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +42,10 @@ def finish(
     ``origin`` says how the weights came about and opens the card's measured figures. The card is written
     last: it makes the directory a model directory.
     """
-    grid = config.eps_grid or _DEFAULT_GRID
+    grid = config.eps_grid or (*_DEFAULT_GRID, config.eps)
     model = model.to(config.device)
     ranks.take_from_leader(model)  # merged weights may round apart on different processors
-    proofs = Request.of(grid, tightness=True)
+    proofs = Request.of(grid, tightness=True, bound="tight")
     report = evaluate_images(model, test, proofs, ranks=ranks, progress=progress).described(
         model=summarise_model(model, name=config.name, architecture=config.model.name(), sha256=weights_sha256(model))
     )
@@ -95,19 +94,7 @@ def _of_the_images(config: TrainConfig, report: Report) -> dict[str, Any]:
 
 def measured(report: Report, config: TrainConfig, origin: Mapping[str, Any]) -> Figures:
     """Figures on the test split after how the weights came about, and then what else they were obtained with."""
-    return Figures(
-        **origin,
-        clean_accuracy=round(100 * report.clean_accuracy, 2),
-        verified_robust_accuracy={
-            format_eps(result.eps): round(100 * result.verified_robust_accuracy, 2) for result in report.eps
-        },
-        images=report.dataset.n,
-        dataset=report.dataset.name,
-        bound=report.lipschitz.method,
-        lipschitz_upper_bound=report.lipschitz.value,
-        arithmetic=report.arithmetic,
-        **_circumstances(config),
-    )
+    return Figures(**origin, **report.figures().model_dump(), **_circumstances(config))
 
 
 def _circumstances(config: TrainConfig) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from lip_plugin.errors import CheckpointError
 from lip_plugin.untrusted.text import is_plain_text, printable
 
+_MOST_KEYS = 2**16  # of an object; 4096 layers have fewer tensors
 _DEEPEST = 128  # 32 operators inside one another have 100 levels
 _LONGEST_NUMBER = 100
 _LARGEST_INTEGER = 2**63
@@ -18,7 +19,8 @@ def parse_document(content: bytes, what: str) -> Any:
     """The value of a UTF-8 JSON document. Raises CheckpointError that opens with ``what``.
 
     Refused beyond the standard: a key that occurs twice in an object (parsers differ in which one wins),
-    NaN and infinities, integers beyond 64 bits, more than 128 levels, and text that could steer a terminal.
+    NaN and infinities, integers beyond 64 bits, more than 128 levels, more than
+    65,536 keys in one object, and text that could steer a terminal.
     """
     try:
         value = json.loads(
@@ -37,6 +39,8 @@ def parse_document(content: bytes, what: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > _MOST_KEYS:
+        raise ValueError(f"an object with {len(pairs)} keys; at most {_MOST_KEYS} are read")
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:

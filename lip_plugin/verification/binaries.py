@@ -7,6 +7,7 @@ import pickle
 import pickletools
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from lip_plugin.verification.checks import Check
 _BY_STACK = frozenset({"STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"})
 _OF_TORCH = {"byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id"}
 """Entries beside the tensors, of any release."""
+_LONGEST = 64  # bytes of one of them: numbers
 _ROOM = 2**20
 """For names and headers of a zip file beside its tensors."""
 
@@ -46,8 +48,8 @@ def _loaded(content: bytes, names: set[str], known: set[object]) -> object:
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         require_lone_entries(content, archive)
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise ValueError("compressed entries, which torch.save does not write")
+        if any(entry.file_size > _LONGEST for entry in archive.infolist() if _inside(entry.filename) in _OF_TORCH):
+            raise ValueError("words beside the tensors")
     if not _names(content) <= names:
         raise ValueError(f"entries that our file does not have: {few(sorted(_names(content) - names))}")
     if not _globals(content) <= known:
@@ -58,17 +60,29 @@ def _loaded(content: bytes, names: set[str], known: set[object]) -> object:
 def _names(content: bytes) -> set[str]:
     """Of the entries, but for the folder that all are in."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return {name.partition("/")[2] for name in archive.namelist()}
+        return set(map(_inside, archive.namelist()))
+
+
+def _inside(name: str) -> str:
+    return name.partition("/")[2]
 
 
 def _globals(content: bytes) -> set[object]:
     """What the pickles inside name."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         pickles = [archive.read(name) for name in archive.namelist() if name.endswith(".pkl")]
-    operations = [operation for one in pickles for operation in pickletools.genops(one)]
+    operations = [operation for one in pickles for operation in _operations(one)]
     if any(code.name in _BY_STACK for code, _, _ in operations):
         raise ValueError("a pickle that names constructors in another way than ours")
     return {argument for code, argument, _ in operations if code.name == "GLOBAL"}
+
+
+def _operations(content: bytes) -> list[tuple[pickletools.OpcodeInfo, Any, int | None]]:
+    """Of a pickle with nothing behind it."""
+    found = list(pickletools.genops(content))
+    if found[-1][2] != len(content) - 1:
+        raise ValueError("bytes behind a pickle")
+    return found
 
 
 def _difference(found: object, expected: object) -> str:

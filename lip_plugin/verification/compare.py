@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from lip_plugin.certificates import lipschitz_upper_bound
+from lip_plugin.certificates import bounds_of, lipschitz_upper_bound
 from lip_plugin.evaluate import Report
 from lip_plugin.report.document import points_table, report_values
 from lip_plugin.schema import PointsTable, ReportValues, report_json
@@ -38,7 +38,8 @@ def weight_checks(bundle: Bundle) -> Iterator[Check]:
     yield Check(MANIFEST, "data set", manifest.dataset, report.dataset.name)
     yield Check(MANIFEST, "lip-plugin", manifest.lip_plugin, report.environment["lip_plugin"])
     yield Check(REPORT_JSON, "network (digest)", report.model.digest, model.digest)
-    claimed, proved = report.lipschitz.upper_bound, lipschitz_upper_bound(model).value
+    with bounds_of(report.lipschitz.effort):
+        claimed, proved = report.lipschitz.upper_bound, lipschitz_upper_bound(model).value
     shown = (f"{bound:.13g}" for bound in (claimed, proved))
     yield Check(REPORT_JSON, "Lipschitz upper bound", *shown, agrees=bounds_agree(claimed, proved))
 

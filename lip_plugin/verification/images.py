@@ -23,6 +23,7 @@ Images = Callable[[ModelCard, int], LabelledImages]
 
 _LARGEST_ITEM = 8  # bytes: float64 pixels
 _ROOM = 2**16
+_ENTRIES = {"x.npy", "y.npy"}
 
 
 def bundle_images(bundle: Bundle, given: Images | None) -> LabelledImages:
@@ -81,10 +82,10 @@ def _included_images(bundle: Bundle) -> ImageSet:
             if sum(entry.file_size for entry in archive.infolist()) > limit:
                 raise CheckpointError(f"{IMAGES} would unpack to more than {manifest.n} images")
             require_lone_entries(content, archive)
+            if set(archive.namelist()) != _ENTRIES:  # numpy takes x for x.npy, and others do not
+                raise CheckpointError(f"{IMAGES} holds {few(archive.namelist())}; expected {few(sorted(_ENTRIES))}")
             require_honest_sizes(archive, ("x", "y"))
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            if set(arrays.files) != {"x", "y"}:
-                raise CheckpointError(f"{IMAGES} holds {few(arrays.files)}; expected x and y")
             pixels, labels = arrays["x"], arrays["y"]
         return checked_image_set(pixels, labels, name=manifest.dataset, source=IMAGES)
     except (DataError, *UNREADABLE) as error:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from lip_plugin.data import LabelledImages
-from lip_plugin.evaluate import Report, Request, evaluate_images
+from lip_plugin.evaluate import DatasetSummary, Report, Request, evaluate_images
 from lip_plugin.evaluate.blocks import BLOCK_SIZE
 from lip_plugin.evaluate.restated import restated
 from lip_plugin.evaluate.results import summarise_model
@@ -20,7 +20,7 @@ TRUSTED = (
     "names of attacks, and which of them found a point",
     "that the attacks ran as described (seed, stages, forwards, audit) and found nothing more",
     "seconds, versions and the device",
-    "what own images are called and which files they were, beyond their sha256",
+    "what own images are called, which files they were and a part of how many, beyond their sha256",
     "what the model is called",
     "what the card says in words and of training and other evaluations",
 )
@@ -52,13 +52,14 @@ def _measured_report(claimed: Submission, images: LabelledImages, tried: TriedPo
     """What cannot be measured is that of the claim."""
     claim, card, model = claimed.report, claimed.card, claimed.model
     block = images_at_once(model.layers, model.input_shape, claim.request.batch_size or BLOCK_SIZE)
-    proofs = Request.of([result.eps for result in claim.eps], arithmetic=claim.arithmetic, batch_size=block)
+    grid = [result.eps for result in claim.eps]
+    proofs = Request.of(grid, arithmetic=claim.arithmetic, batch_size=block, bound=claim.lipschitz.effort)
     proved = evaluate_images(model, images, proofs, progress=progress)
     survived = [result.empirical_robust_accuracy for result in claim.eps]
     asked = dataclasses.replace(
         proved,
         model=summarise_model(model, name=card.name, architecture=card.architecture or "", sha256=card.sha256),
-        dataset=dataclasses.replace(proved.dataset, source=claim.dataset.source),
+        dataset=_as_called(proved.dataset, claim.dataset),
         eps=tuple(
             dataclasses.replace(result, empirical_robust_accuracy=shares)
             for result, shares in zip(proved.eps, survived, strict=True)
@@ -80,3 +81,9 @@ def _measured_report(claimed: Submission, images: LabelledImages, tried: TriedPo
     ]
     attacked = claim.audit.attacked_certified
     return restated(asked, distance, attack, tried.program(len(images)), attacked_certified=attacked)
+
+
+def _as_called(found: DatasetSummary, claim: DatasetSummary) -> DatasetSummary:
+    """What own images are called, and a part of how many they are, is their owner's to say."""
+    own = not found.is_official and not claim.is_official
+    return dataclasses.replace(found, source=claim.source, of=claim.of if own else found.of)

@@ -105,8 +105,8 @@ def _derived_checks(bundle: Bundle, derived: Mapping[str, str]) -> Iterator[Chec
 
 def _adversarial_checks(bundle: Bundle, images: LabelledImages, measured: Measured) -> Iterator[Check]:
     """All images are put into memory only where the file has as many bytes as they take."""
-    if ADVERSARIAL_IMAGES not in bundle.manifest.files:
-        return
+    if ADVERSARIAL_IMAGES not in bundle.manifest.files or not (bundle.directory / ADVERSARIAL_IMAGES).is_file():
+        return  # where it is listed and missing, a check has said so
     found = (bundle.directory / ADVERSARIAL_IMAGES).stat().st_size
     least = 4 * len(images) * math.prod(images.image_shape)
     if found < least:

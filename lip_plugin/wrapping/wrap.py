@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lip_plugin.errors import UnsupportedLayerError
 from lip_plugin.network import (
+    UNNAMED,
     CertifiedClassifier,
     Head,
     Operator,
@@ -33,7 +34,9 @@ from lip_plugin.wrapping.remedies import REMEDIES, remedy
 logger = logging.getLogger(__name__)
 
 
-def wrap(module: nn.Module, head: nn.Linear | None = None, *, input_shape: Shape) -> CertifiedClassifier:
+def wrap(
+    module: nn.Module, head: nn.Linear | None = None, *, input_shape: Shape, name: str = UNNAMED
+) -> CertifiedClassifier:
     """Freeze a user's own network, x (B, C, H, W) in [0,1] -> logits (B, K).
 
     ``module`` is the whole network, whose last linear layer becomes the head, or the features before ``head``. Its
@@ -43,7 +46,7 @@ def wrap(module: nn.Module, head: nn.Linear | None = None, *, input_shape: Shape
     is taken as the classes 0 and 1; softmax or log_softmax at the end is left out, and a line says so. Weights are
     copied; later changes to the module do not reach the frozen network, which is compared with the module on random
     images. A module of vectors (B, D) or rows (B, C, L) is given as ``input_shape=(D,)`` or ``(C, L)``; its frozen
-    network takes images (B, D, 1, 1) or (B, C, 1, L).
+    network takes images (B, D, 1, 1) or (B, C, 1, L). ``name`` is what its reports call it.
 
         lp.wrap(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).eval(), input_shape=(1, 28, 28))
 
@@ -54,7 +57,7 @@ def wrap(module: nn.Module, head: nn.Linear | None = None, *, input_shape: Shape
         logger.warning(
             "input_shape %s: the frozen network takes images (B, %d, %d, %d)", network.given_shape, *network.shape
         )
-    classifier, last = network.read()
+    classifier, last = network.read(name=name)
     if last:
         logger.warning("%s ends in %s, which is left out: the frozen network gives logits", network.name, last)
     return classifier
@@ -96,14 +99,14 @@ class OwnNetwork:
         chain = read_chain(self.modules, self.shape, as_shape=self.given_shape, live=live)
         return *with_head(chain.steps, self.shape), chain.last
 
-    def read(self, *, live: bool = False) -> tuple[CertifiedClassifier, str]:
+    def read(self, *, live: bool = False, name: str = UNNAMED) -> tuple[CertifiedClassifier, str]:
         """The frozen network, compared with the module, and what is left out at its end."""
         for path, module in self.modules.items() if live else ():
             require_readable(module, path)
         features, head, last = self.layers(live=live)
         if live:
             features, head = [one.map_tensors(_copy) for one in features], head.map_tensors(_copy)
-        classifier = CertifiedClassifier(features, head, input_shape=self.shape)
+        classifier = CertifiedClassifier(features, head, input_shape=self.shape, name=name)
         with warnings.catch_warnings():  # what the module warns of is not news here
             warnings.simplefilter("ignore")
             self._compare(classifier, _AFTER[last])

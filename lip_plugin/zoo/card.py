@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from lip_plugin.errors import CheckpointError
 from lip_plugin.files import CARD_FILE
 from lip_plugin.schema.figures import Figures
-from lip_plugin.schema.kinds import MOST_EPS, Eps, Line, PlainName, Sha256, Size
+from lip_plugin.schema.kinds import MOST_EPS, Eps, Line, PlainName, Several, Sha256, Size
 from lip_plugin.schema.provenance import Provenance as Provenance
 from lip_plugin.schema.refusal import refusal
 from lip_plugin.untrusted import parse_document, read_regular
@@ -39,20 +39,20 @@ class ModelCard(Provenance):
     schema_: Literal["lip-card/1"] = Field(alias="schema")
     name: PlainName
     dataset: PlainName | None = None
-    class_names: tuple[Line, ...] = Field(default=(), max_length=100_000)
+    class_names: Several[Line] = Field(default=(), max_length=100_000)
     """Of somebody's own images, in the order of the labels; empty where the data set says."""
     threat_model: Literal["L2"] = "L2"
     input_shape: tuple[Size, Size, Size]
     num_classes: int = Field(strict=True, ge=2)
     dtype: Literal["float32", "float64"]
-    network: list[OperatorRecord] = Field(max_length=4096)
+    network: Annotated[list[OperatorRecord], FailFast(), Field(max_length=4096)]
     sha256: Sha256
     digest: Sha256
     params: Size
-    foreign_operators: tuple[PlainName, ...] = Field(default=(), max_length=64)
+    foreign_operators: Several[PlainName] = Field(default=(), max_length=64)
     architecture: str | None = None
     eps_train: Eps | None = None
-    eps_grid: tuple[Eps, ...] = Field(default=(), max_length=MOST_EPS)
+    eps_grid: Several[Eps] = Field(default=(), max_length=MOST_EPS)
     reported: Figures = Field(default_factory=Figures)
     measured: Figures = Field(default_factory=Figures)
 

@@ -70,7 +70,8 @@ def add_model(directory: str | Path, *, replace: bool = False) -> ModelCard:
     taken = named in {(known.name, known.dataset) for _, known in _all_models()}
     if taken and not (own and replace):
         way = "replace it, or give" if own else "give"
-        raise ConfigError(f"a model {card.name!r} for {card.dataset} is known already; {way} yours another name")
+        of = "" if card.dataset is None else f" for {card.dataset}"
+        raise ConfigError(f"a model {card.name!r}{of} is known already; {way} yours another name")
     copy_model(Path(directory), card, replace=replace)
     return card
 

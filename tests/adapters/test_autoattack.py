@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +9,7 @@ from typing import Any
 import pytest
 import torch
 from pyautoattack import checks
-from torch import nn
 
-from lip_adapters._common import from_canvas, square_canvas
 from lip_plugin.errors import ConfigError, MissingDependencyError
 from lip_plugin.evaluate.attacks import get_attack
 
@@ -113,26 +110,6 @@ def test_a_float64_network_is_attacked(linear_problem: Callable[..., Any]) -> No
         result = get_attack(spec)(model, x, y, eps=4 * float(distance.max()))
         assert result.success.all(), spec
         assert result.adversarial.dtype == torch.float64
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 500), (1, 500, 1), (2, 3, 101), (500, 1, 1)])
-def test_the_canvas_of_narrow_images_grows_with_their_entries(shape: tuple[int, int, int]) -> None:
-    """Not with the square of their length; the network sees the image that `from_canvas` gives back."""
-    x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
-    network, laid = square_canvas(nn.Flatten(), x)
-    assert laid.shape[-2] == laid.shape[-1] and laid.shape[-1] % 5 == 0
-    assert laid[0, 0].numel() <= x[0, 0].numel() + 10 * math.sqrt(x[0, 0].numel()) + 25
-    assert torch.equal(from_canvas(laid, *shape[1:]), x)
-    assert torch.equal(network(laid), x.flatten(1))
-
-
-@pytest.mark.parametrize("shape", [(1, 4, 4), (3, 12, 12), (1, 14, 9), (1, 20, 3), (1, 1, 120)])
-def test_square_takes_images_that_its_start_does_not_fit(
-    linear_problem: Callable[..., Any], shape: tuple[int, int, int]
-) -> None:
-    model, x, y, distance = linear_problem(3, shape=shape, count=2)
-    result = get_attack("autoattack:square?n_queries=1000")(model, x, y, eps=8 * float(distance.max()))
-    assert result.success.all()
 
 
 def test_settings_reach_the_library(linear_problem: Callable[..., Any]) -> None:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lip_plugin.bounds import NormBound, conv_norm_upper_bound, general_conv_norm_upper_bound
+from lip_plugin.bounds import NormBound, bounds_of, conv_norm_upper_bound, general_conv_norm_upper_bound
 from lip_plugin.errors import UnsupportedLayerError
 
 SVD_ROUNDING = 1e-12
@@ -157,7 +157,7 @@ def test_general_rule_is_tight_on_maps_three_kernels_wide() -> None:
             place["padding"] = (first, second, third, fourth)
         layer = Layer(noise(source.randint(1, 4), channels, kernel, kernel, seed=index), place)
         exact, general = layer.exact(), general_conv_norm_upper_bound(layer.weight, **place)
-        assert general.method == "circulant embedding"
+        assert general.method in ("circulant embedding", "circulant along one axis")
         excess.append(general.value / exact - 1)
     assert min(excess) >= -SVD_ROUNDING
     assert sorted(excess)[50] <= 0.05 and max(excess) <= 0.15
@@ -274,7 +274,8 @@ def test_near_identity_block_that_needs_the_general_rule() -> None:
     weight = noise(16, 16, 3, 3) / 40
     weight[range(16), range(16), 1, 1] += 1.0
     layer = Layer(weight, geometry((10, 10), padding=1))
-    bound = conv_norm_upper_bound(weight, **layer.geometry)
+    with bounds_of("tight"):
+        bound = conv_norm_upper_bound(weight, **layer.geometry)
     exact = layer.exact()
     assert bound.method == "block-banded operator"
     assert exact * (1 - SVD_ROUNDING) <= bound.value <= 1.00001 * exact

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lip_plugin as lp
@@ -84,3 +85,11 @@ def test_a_loaded_model_has_its_cards_name_and_the_same_digest(model: lp.Certifi
     loaded = lp.load_model(directory)
     assert (loaded.name, loaded.copied().name, model.name) == ("mine", "mine", "unnamed")
     assert loaded.digest == model.digest
+
+
+def test_a_wrapped_model_has_the_name_that_it_was_given() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).eval()
+    named, plain = lp.wrap(module, input_shape=(1, 2, 2), name="Mine"), lp.wrap(module, input_shape=(1, 2, 2))
+    assert (named.name, plain.name, named.digest) == ("Mine", "unnamed", plain.digest)
+    report = lp.compare(named, torch.rand(2, 1, 2, 2), torch.tensor([0, 1]), eps=0.1, attacks=())
+    assert report.model.name == "Mine" and str(report).startswith("Mine (15 parameters)")

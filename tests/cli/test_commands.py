@@ -103,7 +103,7 @@ def test_report_json_has_the_documented_keys(lip: Lip, model_dir: Path, data_fil
     assert report["schema"] == "lip-report/1"
     assert set(report["model"]) == {"name", "architecture", "params", "sha256", "digest"}
     assert set(report["dataset"]) == {"name", "split", "n", "source", "classes", "of", "in_order", "of_classes"}
-    assert set(report["lipschitz"]) == {"upper_bound", "method", "layers"}
+    assert set(report["lipschitz"]) == {"upper_bound", "method", "effort", "layers"}
     assert set(report["eps"][0]) == {
         "eps", "verified_robust_accuracy", "vra_interval95", "empirical_robust_accuracy", "counts"
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -90,6 +91,22 @@ def test_what_is_left_out_is_said(lip: Lip, colour_model: Path, pictures: Path) 
     printed = lip("certify", colour_model, "--data", f"folder:{pictures}", "--eps", "0.1").out
     words = "12 pictures, 3 classes by folder names in the order of their text; left out: 1 hidden, 1 of the kind .txt."
     assert words in " ".join(printed.split())
+
+
+def test_how_many_of_how_many_classes(lip: Lip, colour_model: Path, pictures: Path, tmp_path: Path) -> None:
+    """First line, page and ``report.json``; the network knows three classes."""
+    options = ("certify", colour_model, "--data", f"folder:{pictures}", "--eps", "0.1")
+    for more, words in (
+        ((), "all 12 own images, 3 of 3 classes"),
+        (("--n", "6"), "6 of 12 own images, 2 of 3 classes"),
+    ):
+        outcome = lip(*options, *more, "--out", tmp_path / words[:3], "--json")
+        dataset = json.loads(outcome.out)["dataset"]
+        assert (dataset["of"], dataset["of_classes"]) == (12, 3)
+        assert words in " ".join(lip(*options, *more).out.split("\n")[0].split())
+        assert words in (tmp_path / words[:3] / "report.md").read_text()
+        shown = re.sub("<[^>]*>", "", (tmp_path / words[:3] / "report.html").read_text())
+        assert f'{words}, called "folder:' in " ".join(shown.split())
 
 
 def test_a_card_without_a_data_set(lip: Lip, model_dir: Path, data_file: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from lip_plugin.data import LabelledImages
+from lip_plugin.data import LabelledImages, load_images
 from lip_plugin.data.folders import PictureFolder
 from lip_plugin.data.own import ImagesSpec, open_images, parse_images
 from lip_plugin.data.readers import Cut
@@ -137,6 +137,24 @@ def test_a_network_that_knows_its_classes_numbers_those_of_a_folder(
     assert set(_images(f"folder:{tmp_path}", classes=picture_folder.classes).labels.tolist()) == {2}
     with pytest.raises(DataError, match=r"not in the list of 2 classes \(the model's card\): 'class2'"):
         _images(f"folder:{tmp_path}", classes=("class0", "class1"))
+
+
+def test_own_images_are_loaded_by_the_string_that_commands_take(splits: Path, tmp_path: Path) -> None:
+    text = f"folder:{splits}?size=20"
+    for split in ("train", "test"):
+        loaded = load_images(text, split)
+        assert torch.equal(_pixels(loaded), _pixels(_images(text, split))) and loaded.split == split
+    assert load_images(f"folder:{splits}", "test", crop=8, resize=9).image_shape == (3, 8, 8)
+    classes = ("class9", "class2", "class1", "class0")
+    assert load_images(text, "test", class_names=classes).labels.tolist() == [
+        3 - label for label in _images(text).labels.tolist()
+    ]
+    with pytest.raises(DataError, match=r"folder:pics\?size=20 says where its images are; leave data_dir out"):
+        load_images(text, "test", tmp_path)
+    with pytest.raises(DataError, match=r"no split 'val' of folder:pics.*expected train or test"):
+        load_images(text, "val")
+    with pytest.raises(DataError, match="data_dir is missing; give the folder that holds the cifar10 files"):
+        load_images("cifar10", "test")
 
 
 def test_shards(

@@ -82,12 +82,12 @@ def test_certificates_are_those_of_the_whole_tensor(model: lp.CertifiedClassifie
         assert torch.equal(getattr(report.points.certificate, column), getattr(whole, column))
     assert torch.equal(report.points.labels, y)
     classes = len(set(y.tolist()))
-    assert report.dataset == DatasetSummary("own images", "", 50, "drawn", classes)
+    assert report.dataset == DatasetSummary("own images", "", 50, "drawn", classes, of_classes=model.num_classes)
     assert [entry.verified_robust_accuracy for entry in report.eps] == [
         lp.verified_robust_accuracy(whole, y, eps) for eps in EPS
     ]
     given = lp.compare(model, x, y, eps=EPS, attacks=(), batch_size=8)
-    assert given.dataset == DatasetSummary("own images", "", 50, "given arrays", classes)
+    assert given.dataset == DatasetSummary("own images", "", 50, "given arrays", classes, of_classes=model.num_classes)
     assert (given.eps, given.clean_accuracy) == (report.eps, report.clean_accuracy)
 
 

@@ -200,6 +200,24 @@ def test_a_name_without_its_images_is_no_data_set(evaluation: Evaluation, save: 
     assert (entry.shown_name, entry.which) == (f"net (n={n})", f"{n:,} own images (10 classes)")
 
 
+@pytest.mark.parametrize(
+    ("told", "which"),
+    [
+        ({"n": 24, "of": 300, "classes": 3, "of_classes": 10}, "24 of 300 own images, 3 of 10 classes"),
+        ({"n": 24, "of": 24, "classes": 1, "of_classes": 10}, "all 24 own images, 1 of 10 classes"),
+        ({"n": 24, "of": None, "classes": 3, "of_classes": 10}, "24 own images, 3 of 10 classes"),
+        ({"n": 24, "of": None, "classes": 1, "of_classes": None}, "24 own images (1 class)"),
+    ],
+)
+def test_own_images_are_counted_and_never_a_whole_split(
+    evaluation: Evaluation, save: Save, told: dict[str, Any], which: str
+) -> None:
+    document = evaluation(24)
+    document["dataset"] |= {"name": "own images", "split": "", **told}
+    (entry,) = entries_of_reports([save(document)])
+    assert (entry.dataset, entry.which, entry.whole) == ("own images", which, False)
+
+
 def test_a_part_of_a_test_split_is_named_by_its_size(evaluation: Evaluation, save: Save) -> None:
     document = evaluation(32)
     document["dataset"] |= {"in_order": False, "classes": 9}
@@ -260,6 +278,12 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "one value more": (lambda d: d.update(more=1), "more"),
     "share that is not its count's": (lambda d: d.update(clean_accuracy=0.91), "/clean_accuracy: expected 9000 of"),
     "of so many classes of nothing": (lambda d: d["dataset"].update(of_classes=None), "/dataset/of_classes"),
+    "own images of fewer": (
+        lambda d: d["dataset"].update(name="own images", of=9_999),
+        "/dataset/n: 10000 of 9999 images",
+    ),
+    "more classes than there are": (lambda d: d["dataset"].update(of_classes=9), "/dataset/classes: 10 of 9 classes"),
+    "classes of a part of nothing": (lambda d: d["dataset"].update(of=None), "/dataset/of_classes"),
 }
 
 

@@ -61,3 +61,7 @@ def test_no_images_are_what_their_file_is_called(board: RobustBenchBoard | SokBo
         ("data set", "own images"),
         ("data set of the card", "cifar10"),
     }
+    before = board.refusals_before(card(model).model_copy(update={"dataset": None}), model, images(labels(40), wrong=1))
+    assert {refusal.rule for refusal in before} == {"data set"}, (
+        "own images are what a card without a data set is about"
+    )

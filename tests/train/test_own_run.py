@@ -46,8 +46,8 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _trained(place: Path, dataset: str) -> Path:
-    options = [f"dataset={dataset}", "pictures.workers=0", "--out", str(place / "model"), "--quiet"]
+def _trained(place: Path, dataset: str, *more: str) -> Path:
+    options = [f"dataset={dataset}", "pictures.workers=0", *more, "--out", str(place / "model"), "--quiet"]
     assert run(["train", str(place / "tiny.yaml"), *options]) == 0
     return place / "model"
 
@@ -85,3 +85,10 @@ def test_on_arrays_that_are_those_of_the_folders(place: Path) -> None:
     card = read_card(out)
     assert (card.dataset, card.class_names, card.num_classes) == (None, (), 2)
     assert lp.load_model(out).input_shape == (3, 8, 8) and (card.measured.clean_accuracy or 0) > 90
+
+
+def test_the_card_has_the_training_radius_where_no_grid_is_given(place: Path) -> None:
+    out = _trained(place, f"npz:{place / 'both.npz'}", "eps=30/255", "eps_grid=[]", "epochs=1")
+    card = read_card(out)
+    assert card.eps_train == 30 / 255 and card.eps_grid == (30 / 255, 36 / 255, 72 / 255, 108 / 255)
+    assert list(card.measured.verified_robust_accuracy or {}) == ["30/255", "36/255", "72/255", "108/255"]

@@ -75,7 +75,23 @@ def test_shipped_recipes_are_valid(recipe: str) -> None:
     assert config.epochs == 2 and config.name
 
 
+@pytest.mark.parametrize("written", ["36/255", "'36/255'", "0.1411764705882353"])
+def test_radii_are_written_as_everywhere(written: str, tmp_path: Path) -> None:
+    recipe = _file(tmp_path, MINIMAL.replace("eps: 0.5", f"eps: {written}") + f"eps_grid: [{written}, 1]\n")
+    for config in (load_config(recipe), load_config(_file(tmp_path), [f"eps={written}", f"eps_grid=[{written}, 1]"])):
+        assert (config.eps, config.eps_grid) == (36 / 255, (36 / 255, 1.0))
+
+
+def test_a_grid_is_written_as_for_other_commands(tmp_path: Path) -> None:
+    for text, grid in {"36/255,0.5": (36 / 255, 0.5), "0.25": (0.25,), "1": (1.0,), "36/255": (36 / 255,)}.items():
+        assert load_config(_file(tmp_path), [f"eps_grid={text}"]).eps_grid == grid
+
+
 BAD: dict[str, tuple[list[str], str]] = {
+    "eps over nothing": (["eps=36/0"], "setting eps: eps '36/0' is not a number; .*36/255, got '36/0'"),
+    "eps that is no number": (["eps=many"], "setting eps: eps 'many' is not a number"),
+    "no eps": (["eps=0/255"], "setting eps: .*greater than 0"),
+    "negative eps in a grid": (["eps_grid=36/255,-1"], r"setting eps_grid\.1: eps '-1' must be at least 0"),
     "typo": (["epoch=3"], r"unknown setting 'epoch'; Did you mean 'epochs'"),
     "typo in a group": (["model.widht=8"], r"unknown setting 'model\.widht'; Did you mean '(dense_)?width'"),
     "text for a number": (["epochs=many"], "setting epochs: .*got 'many'"),

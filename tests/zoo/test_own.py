@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 import lip_plugin as lp
 from lip_plugin.network import Dense, Flatten, Head
+from lip_plugin.types import format_eps
 from lip_plugin.zoo import read_card
 from lip_plugin.zoo.own import MODELS_FOLDER, models_folder
 
@@ -44,6 +46,44 @@ def test_a_saved_card_says_what_it_was_given(mine: Path) -> None:
     with pytest.raises(lp.ConfigError, match="cannot be a data set's name"):
         classifier().save(mine.parent / "other", dataset="a/b")
     assert not (mine.parent / "other").exists()
+
+
+def test_a_saved_card_takes_the_names_of_classes_and_the_figures_of_a_report(lip: Any, folder: Path) -> None:
+    model, x = classifier(), torch.rand(9, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    certificate = lp.certify(model, x)
+    y = certificate.prediction.clone()
+    y[0] = (y[0] + 1) % 3
+    eps = float(certificate.radius[1:].median())
+    place = folder.parent / "mine"
+    model.save(place, class_names=["a", "b c", "ü"], report=lp.compare(model, x, y, eps=(eps, 0.0), attacks=()))
+    card = read_card(place)
+    assert (card.class_names, card.eps_grid, card.dataset) == (("a", "b c", "ü"), (0.0, eps), None)
+    proved = {format_eps(at): round(100 * lp.verified_robust_accuracy(certificate, y, at), 2) for at in (0.0, eps)}
+    assert proved[format_eps(eps)] == round(100 * 4 / 9, 2)  # strictly above the median of eight: four
+    assert (card.measured.clean_accuracy, card.measured.verified_robust_accuracy) == (round(100 * 8 / 9, 2), proved)
+    assert (card.measured.images, card.measured.dataset, card.measured.arithmetic) == (9, "own images", "real")
+
+    assert lip("add", place).code == 0
+    assert f"mine - 35 {card.measured.clean_accuracy} {proved['0']} at 0, " in " ".join(lip("list").out.split())
+    assert "a model 'mine' is known already" in lip("add", place).err
+
+
+def test_a_card_that_would_not_hold_is_not_saved(tmp_path: Path) -> None:
+    model, x, y = classifier(), torch.rand(4, 1, 2, 2), torch.zeros(4, dtype=torch.long)
+    other = lp.compare(classifier(seed=1), x, y, eps=0.1, attacks=())
+    failed = dataclasses.replace(lp.compare(model, x, y, eps=0.1, attacks=()), status="failed")
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"class_names": ("a", "b")}, "2 class names for a network of 3 classes"),
+        ({"class_names": "abc"}, "3 class names for a network of 3 classes; list one for each"),
+        ({"class_names": ("a", "b\n", "c")}, "the name of class 1: .*one printable line"),
+        ({"class_names": (0, 1, 2)}, "the name of class 0: "),
+        ({"report": other}, f"about network {other.model.digest[:12]}, and this is {model.digest[:12]}"),
+        ({"report": failed}, "contradicts the certificates"),
+    ]
+    for given, words in refused:
+        with pytest.raises(lp.ConfigError, match=words):
+            model.save(tmp_path / "mine", **given)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_added_model_outlives_its_directory(lip: Any, folder: Path, mine: Path) -> None:

@@ -38,6 +38,7 @@ def html_page(report: Report, *, gallery: bool | None = None) -> str:
             advice=ADVICE if report.tightness is not None and report.tightness.is_loose else "",
             field=partial(field, document),
             images=_images(report, document),
+            official=report.dataset.is_official,
             plots=page_plots(report),
             gallery=gallery_rows(report) if shown else [],
             withheld=0 if shown else len(report.adversarial),

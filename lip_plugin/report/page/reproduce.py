@@ -39,6 +39,8 @@ def _settings(report: Report) -> dict[str, Any]:
     }
     if report.batch_size is not None:
         settings["batch_size"] = report.batch_size
+    if report.lipschitz.effort != "quick":
+        settings["bound"] = report.lipschitz.effort
     settings["attacks"] = report.attacks
     if report.attacks:
         settings |= {"skip_certified": report.skipped_certified, "seed": report.environment["seed"]}

@@ -24,7 +24,7 @@ from lip_plugin.submission.robustbench.datasets import (
     whole_split,
 )
 from lip_plugin.submission.submission import Submission
-from lip_plugin.types import format_eps
+from lip_plugin.types import OWN_IMAGES, format_eps
 from lip_plugin.untrusted import printable
 from lip_plugin.zoo import ModelCard
 
@@ -81,7 +81,7 @@ def _of_dataset(card: ModelCard, images: str) -> Iterator[Refusal]:
         own = "" if facts is None else facts.own_choice
         why = f" (RobustBench evaluates {own}, which cannot be selected here yet)" if own else ""
         yield Refusal("data set", printable(images, longest=80) + why, " or ".join(evaluated_names()))
-    if card.dataset != images:
+    if (card.dataset or OWN_IMAGES) != images:
         shown = "none" if card.dataset is None else printable(card.dataset, longest=80)
         yield Refusal("data set of the card", shown, f"that of the images, {printable(images, longest=80)}")
 

@@ -15,7 +15,7 @@ from lip_plugin.submission.boards.board import Board, Refusal
 from lip_plugin.submission.boards.splits import split_refusals
 from lip_plugin.submission.sok import settings_of
 from lip_plugin.submission.submission import Submission
-from lip_plugin.types import format_eps
+from lip_plugin.types import OWN_IMAGES, format_eps
 from lip_plugin.untrusted import printable
 from lip_plugin.zoo import ModelCard
 
@@ -47,7 +47,7 @@ def _of_dataset(card: ModelCard, images: str) -> Iterator[Refusal]:
     if not settings_of(find_dataset(images)):
         known = [dataset.name for dataset in list_datasets() if settings_of(dataset)]
         yield Refusal("data set", printable(images, longest=80), " or ".join(known))
-    if card.dataset != images:
+    if (card.dataset or OWN_IMAGES) != images:
         shown = "none" if card.dataset is None else printable(card.dataset, longest=80)
         yield Refusal("data set of the card", shown, f"that of the images, {printable(images, longest=80)}")
 
