@@ -18,18 +18,20 @@ def seconds_per_step(step: Step, device: torch.device, seconds: float) -> float:
     return median(times)
 
 
-def seconds_in_turns(steps: Sequence[Step], device: torch.device, seconds: float) -> list[list[float]]:
-    """Per step, its times after a warm-up, all taking turns: what else the machine does meets all of them.
+def seconds_in_turns(
+    steps: Sequence[Step], device: torch.device, seconds: float, *, warm_up: int = 3, least: int = 5
+) -> list[list[float]]:
+    """Per step, ``least`` or more times after a warm-up, all taking turns: what else the machine does meets them all.
 
     A GPU is waited for every tenth step only: a training loop does not wait at all.
     """
     repeated = 10 if device.type == "cuda" else 1
     for step in steps:
-        for _ in range(3):
+        for _ in range(warm_up):
             step()
     times: list[list[float]] = [[] for _ in steps]
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[-1]) < 5:
+    while time.perf_counter() < end or len(times[-1]) < least:
         for step, taken in zip(steps, times, strict=True):
             _wait(device)
             started = time.perf_counter()

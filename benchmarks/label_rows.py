@@ -2,18 +2,21 @@
 
 Both compute the same loss and head gradient, which are compared before anything is timed.
 
-usage: python benchmarks/label_rows.py [--classes 1000] [--width 2048] [--batch 256]
+usage: python benchmarks/label_rows.py [--classes 1000] [--width 2048] [--batch 256] [--threads 1] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
+from functools import partial
+from statistics import median
 
 import torch
 import torch.nn.functional as F
+from device_time import seconds_in_turns
 from torch import Tensor
+from written_results import RESULTS, add_json_option, row, write_results
 
 from lip_plugin.losses import emma_loss
 from lip_plugin.train.row_distances import row_distances
@@ -38,28 +41,26 @@ def loss_and_gradient(distances: Distances, weight: Tensor, features: Tensor, la
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("classes", 1000), ("width", 2048), ("batch", 256)):
+    sizes = {"classes": 1000, "width": 2048, "batch": 256, "threads": 1}
+    for name, default in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    add_json_option(parser)
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     weight = torch.randn(options.classes, options.width, requires_grad=True)
     features, labels = torch.randn(options.batch, options.width), torch.randint(0, options.classes, (options.batch,))
-    seconds: dict[str, float] = {}
-    results: list[tuple[Tensor, Tensor]] = []
-    for name, distances in (("published", published), ("ours", ours)):
-        results.append(loss_and_gradient(distances, weight, features, labels))
-        times: list[float] = []
-        for _ in range(3):
-            started = time.perf_counter()
-            loss_and_gradient(distances, weight, features, labels)
-            times.append(time.perf_counter() - started)
-        seconds[name] = sorted(times)[1]
-        print(f"{name:10} {1000 * seconds[name]:9.1f} ms, loss {float(results[-1][0]):.6f}")
-    (loss_a, gradient_a), (loss_b, gradient_b) = results
+    steps = [partial(loss_and_gradient, form, weight, features, labels) for form in (published, ours)]
+    (loss_a, gradient_a), (loss_b, gradient_b) = (step() for step in steps)
     print(f"largest differences: loss {float((loss_a - loss_b).abs()):.1e}, ", end="")
     print(f"gradient {float((gradient_a - gradient_b).abs().max() / gradient_a.abs().max()):.1e} relative")
+    peer, seconds = (median(t) for t in seconds_in_turns(steps, weight.device, 0.0, warm_up=0, least=5))
     size = 4 * options.batch * options.classes * options.width / 2**30
-    print(f"ratio {seconds['published'] / seconds['ours']:.1f}x; the tensor that is not built has {size:.2f} GiB")
+    print(f"published {1000 * peer:.1f} ms, ours {1000 * seconds:.1f} ms")
+    print(f"ratio {peer / seconds:.1f}x; the tensor that is not built has {size:.2f} GiB")
+    what = f"EMMA loss and backward, K={options.classes} D={options.width} B={options.batch}"
+    rows = [row(what, seconds, "the published form, a (B, K, D) tensor", peer)]
+    write_results(options.json or RESULTS / "label_rows.json", rows)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 The plain formulation computes each residual block as x + scale * gamma * conv(x, K), MinMax from
 split, where and cat, one power iteration per block after the other, and head distances as a
 (K, K, D) tensor. Both start from the same weights and see the same batch; their losses are compared
-before anything is timed. On a GPU `busy` is the share of a step's time in which one of its kernels runs.
+before they are timed in turns. On a GPU `busy` is the share of a step's time in which one of its kernels runs.
 
-usage: python benchmarks/training_step.py [--width 64] [--depth 6] [--batch 256] [--threads 2]
+usage: python benchmarks/training_step.py [--width 64] [--depth 6] [--batch 256] [--threads 2] [--json FILE]
        python benchmarks/training_step.py --device cuda --architecture liresnet --depth 12 --width 512 \\
            --dense-width 512 --steps "ours bfloat16" --json FILE
 """
@@ -13,18 +13,18 @@ usage: python benchmarks/training_step.py [--width 64] [--depth 6] [--batch 256]
 from __future__ import annotations
 
 import argparse
-import json
-import platform
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from device_time import busy_share, seconds_per_step
+from device_time import busy_share, seconds_in_turns, seconds_per_step
 from plain_families import feature_norm, liresnet_pp, start_vectors
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+from written_results import RESULTS, add_json_option, row, write_results
 
 from lip_plugin.losses import emma_loss
 from lip_plugin.models import LiResNetPP
@@ -64,26 +64,44 @@ def fresh(options: argparse.Namespace, name: str) -> tuple[TrainConfig, TrainSta
     return config, state
 
 
-def measured(options: argparse.Namespace, name: str, x: Tensor, y: Tensor) -> dict[str, Any]:
-    """One kind of step, from fresh weights."""
-    config, state = fresh(options, name)
-    step = partial(train_step, config, state, x, y, EPS)
-    if name.startswith("plain"):
-        step = partial(plain_step, config, state, start_vectors(state.model), x, y)
-    with FlopCounterMode(display=False) as counter:
-        loss = float(step().flatten()[0])
-    seconds = seconds_per_step(step, x.device, options.seconds)
+def steps_of(
+    options: argparse.Namespace, names: Sequence[str], x: Tensor, y: Tensor
+) -> dict[str, Callable[[], Tensor]]:
+    """Each kind of step, from the same fresh weights."""
+    found: dict[str, Callable[[], Tensor]] = {}
+    for name in names:
+        config, state = fresh(options, name)
+        plain = partial(plain_step, config, state, start_vectors(state.model), x, y)
+        found[name] = plain if name.startswith("plain") else partial(train_step, config, state, x, y, EPS)
+    return found
+
+
+def measured(options: argparse.Namespace, names: Sequence[str], x: Tensor, y: Tensor) -> list[dict[str, Any]]:
+    """A row for each kind of step, all taking turns."""
+    steps, first, flops = steps_of(options, names, x, y), dict[str, float](), dict[str, int]()
+    for name, step in steps.items():
+        with FlopCounterMode(display=False) as counter:
+            first[name] = float(step().flatten()[0])
+        flops[name] = counter.get_total_flops()
+    times = seconds_in_turns([*steps.values()], x.device, options.seconds * len(names), warm_up=1)
+    seconds = {name: median(taken) for name, taken in zip(names, times, strict=True)}
     on_gpu = x.device.type == "cuda"
-    return {
-        "step": name,
-        "first_loss": loss,
-        "images_per_second": len(x) / seconds,
-        "seconds_per_step": seconds,
-        "busy": busy_share(step, x.device, seconds),
-        "tflop_per_second": counter.get_total_flops() / seconds / 1e12,
-        "parameters": sum(parameter.numel() for parameter in state.model.parameters()),
-        "peak_gib": torch.cuda.max_memory_allocated(x.device) / 2**30 if on_gpu else None,
-    }
+    peak = torch.cuda.max_memory_allocated(x.device) / 2**30 if on_gpu else None
+    return [
+        row(
+            f"training step L{options.depth} W{options.width} B{len(x)}, {name}",
+            taken,
+            STEPS[0],
+            seconds.get(STEPS[0]),
+            step=name,
+            first_loss=first[name],
+            images_per_second=len(x) / taken,
+            busy=busy_share(steps[name], x.device, taken),
+            tflop_per_second=flops[name] / taken / 1e12,
+            peak_gib=peak,
+        )
+        for name, taken in seconds.items()
+    ]
 
 
 def show(results: list[dict[str, Any]]) -> None:
@@ -111,7 +129,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", nargs="+", choices=STEPS, help="default: those that architecture and device have")
     parser.add_argument("--seconds", type=float, default=15.0)
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    add_json_option(parser)
     return parser.parse_args()
 
 
@@ -128,20 +146,15 @@ def main() -> None:
     ]
     x = torch.rand(options.batch, 3, 32, 32).to(device)
     y = torch.randint(0, 10, (options.batch,)).to(device)
-    results = [measured(options, name, x, y) for name in names]
+    results = measured(options, names, x, y)
     show(results)
     if options.steps is None and emulated:
         print("ours bfloat16  not measured: this device has no bfloat16 instructions and would emulate them")
-    show_share_of_the_bound(options, results[-1]["seconds_per_step"])
-    if options.json is not None:
-        document = {
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU",
-            "torch": torch.__version__,
-            **{key: value for key, value in vars(options).items() if key not in ("json", "steps")},
-            "busy_is": "from torch.profiler: time with a kernel running over the time of an unprofiled step",
-            "results": results,
-        }
-        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    show_share_of_the_bound(options, results[-1]["seconds"])
+    sizes = f"L{options.depth}_W{options.width}_B{options.batch}"
+    settings = {key: value for key, value in vars(options).items() if key not in ("json", "steps", "device", "threads")}
+    path = options.json or RESULTS / f"training_step_{sizes}.json"
+    write_results(path, results, device=device, **settings)
 
 
 if __name__ == "__main__":

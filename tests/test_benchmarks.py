@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,6 +88,20 @@ def test_the_peak_of_allocations(step_memory: ModuleType) -> None:
         del b, c
 
     assert 1_200_000 <= step_memory.peak_bytes(work, torch.device("cpu")) < 1_210_000
+
+
+def test_figures_are_written_with_what_they_are_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Ours twice as fast has the ratio 2; the commit is that of the checkout whatever folder is the current one."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    written: Any = importlib.import_module("written_results")
+    monkeypatch.chdir(tmp_path)
+    rows = [written.row("a step", 0.5, "another", 1.0, step="ours"), written.row("alone", 0.5, "none", None)]
+    written.write_results(tmp_path / "new" / "figures.json", rows, width=8)
+    found = json.loads((tmp_path / "new" / "figures.json").read_text())
+    assert [row["ratio"] for row in found["results"]] == [2.0, None]
+    assert found["results"][0]["step"] == "ours" and found["settings"] == {"width": 8}
+    assert found["versions"]["torch"] == torch.__version__ and found["threads"] == torch.get_num_threads()
+    assert found["device"] and (found["commit"] is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", found["commit"]))
 
 
 @pytest.fixture

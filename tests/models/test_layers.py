@@ -127,6 +127,29 @@ def test_cholesky_is_differentiable_and_ignores_autocast(randn: Randn) -> None:
     assert torch.equal(inside, cholesky_orthogonal(single))
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 5), (4, 4), (5, 3), (2, 2, 1, 6), (40, 64)])
+def test_the_gradient_of_cholesky_is_that_of_its_steps(shape: tuple[int, ...], randn: Randn) -> None:
+    """Against automatic differentiation of every step, and of the ridge; rows of very different lengths as well."""
+    x = (randn(*shape) * torch.logspace(-2, 2, shape[-2], dtype=torch.float64)[:, None]).requires_grad_(True)
+    gram = x @ x.mT
+    ridge = 1e-3 * gram.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    factor = torch.linalg.cholesky(gram + ridge * torch.eye(shape[-2], dtype=torch.float64))
+    steps = torch.linalg.inv(factor) @ x
+    found = cholesky_orthogonal(x)
+    torch.testing.assert_close(found, steps, rtol=0, atol=1e-10)
+    pull = randn(*shape, seed=1)
+    ours, theirs = (torch.autograd.grad((value * pull).sum(), x)[0] for value in (found, steps))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9 * float(theirs.abs().max()))
+    assert theirs.any()
+
+
+def test_a_second_derivative_of_cholesky_is_refused(randn: Randn) -> None:
+    x = randn(3, 4).requires_grad_(True)
+    (first,) = torch.autograd.grad(cholesky_orthogonal(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
 def test_minmax_function_against_autograd(randn: Randn) -> None:
     """Away from ties; the derivative of the derivative as well."""
     for shape in [(3, 6, 2, 2), (4, 8)]:
