@@ -104,8 +104,8 @@ def banded_norm_upper_bound(
 ) -> float | None:
     """Upper bound of the norm of a zero-padded layer, weight (G, O, I, kh, kw) float64 with entries of at most 1.
 
-    Not below ``at_least``, which is tried first. None where it would gain less than ``guess.worth`` over ``ceiling``, an
-    upper bound already proved, where it would cost too much, or where no factorisation completes.
+    Not below ``at_least``, which is tried first. None where it would gain less than ``guess.worth`` over ``ceiling``,
+    an upper bound already proved, where it would cost too much, or where no factorisation completes.
     """
     strips = min(_strips_of_outputs(weight, height, width), _strips_of_inputs(weight, height, width), key=_work)
     if strips.work > BANDED_WORK or strips.entries > _ENTRIES:
