@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -149,7 +149,7 @@ def certify_blocks(
         return [column.cpu() for column in (proved.prediction, proved.margin, radius, disagrees, strays)]
 
     parts = list(map(certified, blocks))  # a loop would hold on to its block while the next one is made
-    if model.digest != digest:
+    if not model.is_as(own):
         raise ConfigError("the weights changed while they were being certified; certify again")
     nothing = torch.empty(0, dtype=torch.float64, device="cpu")
     columns = zip([nothing.long(), nothing, nothing, nothing.bool(), nothing.bool()], *parts, strict=True)
@@ -218,22 +218,22 @@ class _Prepared:
     certifier: _Certifier
 
 
-_memo: OrderedDict[tuple[str, str, Effort, str], _Prepared] = OrderedDict()
+_memo: deque[tuple[str, Effort, _Prepared]] = deque(maxlen=_PREPARED)
 
 
 def _prepared(model: CertifiedClassifier, arithmetic: str) -> _Prepared:
-    """Of the last few networks by digest, which is that of the weights as they are now."""
-    key = model.digest, arithmetic, effort(), str(model.device)
-    found = _memo.get(key)
-    if found is not None:
-        return found
+    """Of the last few networks that of these very weights, as they are now.
+
+    Those with operators of other packages are not kept: one that hides a setting would pass for another.
+    """
+    for mode, bounds, found in tuple(_memo):
+        if (mode, bounds) == (arithmetic, effort()) and model.is_as(found.network):
+            return found
     network = model.copied()
     with certifying_arithmetic():
         found = _Prepared(network, network.digest, _Certifier(network, arithmetic))
-    if network.num_parameters <= _PREPARED_WEIGHTS:
-        _memo[(found.digest, *key[1:])] = found
-        while len(_memo) > _PREPARED:
-            _memo.popitem(last=False)
+    if network.num_parameters <= _PREPARED_WEIGHTS and not network.foreign_operators:
+        _memo.append((arithmetic, effort(), found))
     return found
 
 

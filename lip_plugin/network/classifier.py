@@ -17,7 +17,7 @@ from lip_plugin.network.forms import way_to_model
 from lip_plugin.network.integrity import alteration, inconsistency
 from lip_plugin.network.kinds import all_operators, foreign_operators, is_known
 from lip_plugin.network.operators import Head, Operator
-from lip_plugin.network.operators.digest import network_digest
+from lip_plugin.network.operators.digest import is_same, network_digest
 from lip_plugin.network.plain import tensor_flaw
 from lip_plugin.network.record import write_network
 from lip_plugin.network.shapes import buffer_name, trace_shapes
@@ -168,6 +168,11 @@ class CertifiedClassifier(nn.Module):
     def digest(self) -> str:
         """sha256 of operators, weights, input shape and dtype; computed anew at every call."""
         return network_digest(self._layers, self._input_shape, self._dtype)
+
+    def is_as(self, other: CertifiedClassifier) -> bool:
+        """Whether both have one digest, and are in one place; told by comparing, which is quicker than hashing."""
+        alike = (self._input_shape, self._dtype, self.device) == (other._input_shape, other._dtype, other.device)
+        return alike and len(self._layers) == len(other._layers) and all(map(is_same, self._layers, other._layers))
 
     def copied(self) -> CertifiedClassifier:
         """The same network over weights of its own, which later writes to this one do not reach."""

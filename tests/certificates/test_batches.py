@@ -93,3 +93,19 @@ def test_a_wrapped_model_has_the_name_that_it_was_given() -> None:
     assert (named.name, plain.name, named.digest) == ("Mine", "unnamed", plain.digest)
     report = lp.compare(named, torch.rand(2, 1, 2, 2), torch.tensor([0, 1]), eps=0.1, attacks=())
     assert report.model.name == "Mine" and str(report).startswith("Mine (15 parameters)")
+
+
+def test_a_prepared_network_is_that_of_the_weights_as_they_are() -> None:
+    """Certificates of one network are prepared once; another weight, arithmetic or bound is another one."""
+    torch.manual_seed(0)
+    model = lp.wrap(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval(), input_shape=(1, 4, 4))
+    x = torch.rand(6, 1, 4, 4)
+    first, again = lp.certify(model, x), lp.certify(model, x)
+    assert torch.equal(first.radius, again.radius) and first.digest == again.digest
+    assert bool((lp.certify(model, x, arithmetic="forward").radius <= first.radius).all())
+    model.head_weight.numpy()[:] *= -2  # past every counter of torch
+    changed = lp.certify(model, x)
+    fresh = lp.certify(model.copied(), x)
+    assert changed.digest == model.digest != first.digest
+    assert torch.equal(changed.prediction, fresh.prediction) and torch.equal(changed.radius, fresh.radius)
+    assert not torch.equal(changed.prediction, first.prediction)

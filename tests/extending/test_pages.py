@@ -93,7 +93,7 @@ def test_dataset_of_a_package_that_is_gone(installed: Install, lip: Lip, tmp_pat
     assert lip("certify", tmp_path / "model", "--data", tmp_path / "own.npz", "--quiet").code == 0
     unknown = lip("certify", tmp_path / "model", "--data-dir", tmp_path)
     assert (unknown.code, unknown.err.count("\n")) == (2, 1)
-    assert "no reader for data set 'signs'; known: cifar10" in unknown.err
+    assert "no such data set as 'signs'; known: cifar10" in unknown.err
 
 
 def test_attack(page: Any, lip: Lip) -> None:

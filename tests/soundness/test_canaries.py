@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -63,8 +63,8 @@ def test_an_operator_whose_bound_is_a_per_cent_too_small_is_caught(
     eps = 1.005 * float(lp.certify(case.model, case.x).radius.min())
     attack = (canaries.attack_on(case.model),)
     assert lp.compare(case.model, case.x, case.y, eps=eps, attacks=attack, audit=0).status == "ok"
-    for room in ("lipschitz", "certificate"):
-        monkeypatch.setattr(f"lip_plugin.certificates.{room}._memo", OrderedDict[object, object]())
+    monkeypatch.setattr("lip_plugin.certificates.lipschitz._memo", OrderedDict[object, object]())
+    monkeypatch.setattr("lip_plugin.certificates.certificate._memo", deque[object]())
     if kind == "head":
         monkeypatch.setattr("lip_plugin.certificates.lipschitz.row_distance_upper_bound", _too_small_distances)
     else:
