@@ -58,6 +58,7 @@ test: install
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --maxprocesses 8 $(ARGS)
 
 bench: install
+	$(BIN)/python benchmarks/certificates.py
 	$(BIN)/python benchmarks/minmax.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/family_steps.py

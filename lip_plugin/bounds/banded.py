@@ -30,7 +30,6 @@ BANDED_WORK = 2**38  # strips * (bandwidth + 1) * (bandwidth + 2) * side^3 * gro
 _STEP = 2**18  # products that take as long as what comes with every step
 _ENTRIES = 2**26  # of the selection, and of the rows of taps as matrices: 512 MB
 _ATTEMPTS = 4
-_WORTH_IT = 1e-3  # what the bound must stand to gain, relative
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,14 @@ class Strips:
 
 @dataclass(frozen=True)
 class Guess:
-    """How the norm is estimated: from which input (1, G I, H, W), and to which residual of the singular vector."""
+    """How the norm is estimated: from which input (1, G I, H, W), and to which residual of the singular vector.
+
+    ``worth`` is what the bound must stand to gain, relative.
+    """
 
     start: Tensor | None = None
     residual: float = 1e-6
+    worth: float = 1e-3
 
 
 def banded_norm_upper_bound(
@@ -101,8 +104,8 @@ def banded_norm_upper_bound(
 ) -> float | None:
     """Upper bound of the norm of a zero-padded layer, weight (G, O, I, kh, kw) float64 with entries of at most 1.
 
-    Not below ``at_least``, which is tried first. None where it would gain less than 0.1 % over ``ceiling``, an upper
-    bound already proved, where it would cost too much, or where no factorisation completes.
+    Not below ``at_least``, which is tried first. None where it would gain less than ``guess.worth`` over ``ceiling``,
+    an upper bound already proved, where it would cost too much, or where no factorisation completes.
     """
     strips = min(_strips_of_outputs(weight, height, width), _strips_of_inputs(weight, height, width), key=_work)
     if strips.work > BANDED_WORK or strips.entries > _ENTRIES:
@@ -110,8 +113,9 @@ def banded_norm_upper_bound(
     gram = _Gram(strips)
     if at_least > 0.0 and (proved := _proved(gram, at_least * at_least)) is not None:
         return proved
-    enough = ceiling / (1.0 + _WORTH_IT)
-    estimate = _norm_estimate(weight, height, width, enough, guess or Guess())
+    guess = guess or Guess()
+    enough = ceiling / (1.0 + guess.worth)
+    estimate = _norm_estimate(weight, height, width, enough, guess)
     if estimate >= enough:
         return None
     shift = max(at_least, estimate) ** 2

@@ -26,7 +26,8 @@ from lip_plugin.bounds.symbol import circulant_norm_upper_bound, phases_of, symb
 from lip_plugin.bounds.verified import norms_estimate, spectral_norm_upper_bound, top_vector_estimate
 
 _ENTRIES = 2**25  # complex, of all symbols together: 512 MB
-_RESIDUAL = 1e-3  # of estimates: one that is too small costs a factorisation, and these are quick
+_RESIDUAL = 1e-4  # of estimates: one that is too small costs a factorisation, and these are quick
+_WORTH_IT = 1e-4
 _ONE_COLUMN = Axis(1, 1, 1, 1, 0, 0)
 _ONE_PLACE = Grid(1, (0,), (0,), (0,))
 
@@ -129,21 +130,21 @@ class _Split:
         return _Split(symbol, axis, torch.cat([upper, lower], dim=2), error, of, rows)
 
     def norm_upper_bound(self) -> float | None:
-        """None where the border takes less than 0.1 % from the norm, or no factorisation completes."""
+        """None where the border takes less than 0.01 % from the norm, or no factorisation completes."""
         norms = torch.stack([self.symbol.norms[self.of == f].amax(0) for f in range(len(self.taps))])
         ceiling = float(norms.max())
         top = norms == ceiling
-        guess = Guess(self._start(top), _RESIDUAL)
+        guess = Guess(self._start(top), _RESIDUAL, _WORTH_IT)
         proved = banded_norm_upper_bound(self.taps[top], self.axis, _ONE_COLUMN, ceiling=ceiling, guess=guess)
-        if proved is None:
+        if proved is None or proved > ceiling:  # an estimate was far too low
             return None
         others = (norms > proved) & ~top
         if bool(others.any()):
-            guess = Guess(self._start(others), _RESIDUAL)
+            guess = Guess(self._start(others), _RESIDUAL, _WORTH_IT)
             proved = banded_norm_upper_bound(
                 self.taps[others], self.axis, _ONE_COLUMN, ceiling=ceiling, at_least=proved, guess=guess
             )
-            if proved is None:
+            if proved is None or proved > ceiling:
                 return None
         rest = spectral_norm_upper_bound(self.symbol.values[~(top | others)[self.of]], at_least=proved)
         return add_up(rest, max(self.symbol.error, self.error))

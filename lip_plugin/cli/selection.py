@@ -41,7 +41,7 @@ def select_images(card: ModelCard, options: ImageOptions) -> LabelledImages:
 
 def _all_images(card: ModelCard, options: ImageOptions) -> LabelledImages:
     crop, directory = card.input_shape[-1], options.data_dir
-    cut = Cut(crop, round(crop * 8 / 7), options.workers)
+    cut = Cut(crop, round(crop * 8 / 7), options.workers, channels=card.input_shape[0])
     own = None if options.data is None else parse_images(options.data)
     if own is not None:
         if directory is not None:

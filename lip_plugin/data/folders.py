@@ -36,6 +36,10 @@ class PictureFolder:
     def path(self, index: int) -> Path:
         return self.root / os.fsdecode(bytes(self.names[index]))
 
+    def name(self, index: int) -> str:
+        """See `PictureSource`."""
+        return str(self.path(index))
+
     def read(self, index: int) -> Levels:
         """(H, W, 3) in the order red, green, blue, as deep as it is. Raises DataError, which names the file."""
         return read_picture(self.path(index))

@@ -23,7 +23,7 @@ from lip_plugin.extras import require
 from lip_plugin.schema.report import DataManifest
 
 Transform = Callable[[Tensor], Tensor]
-"""(3, H, W) to (3, crop, crop), uint8, or in evaluation float64 in [0,1] too."""
+"""(C, H, W) to (C, crop, crop), uint8, or in evaluation float64 in [0,1] too."""
 
 
 def evaluation_transform(resize: int, crop: int) -> Transform:
@@ -34,7 +34,10 @@ def evaluation_transform(resize: int, crop: int) -> Transform:
 
 @dataclass(frozen=True)
 class PictureSet:
-    """`LabelledImages` of a source of pictures. Sides in pixels; ``workers`` processes decode, 0 is this one."""
+    """`LabelledImages` of a source of pictures with so many ``channels``, 3 or 1.
+
+    Sides in pixels; ``workers`` processes decode, 0 is this one.
+    """
 
     pictures: PictureSource
     name: str
@@ -43,6 +46,7 @@ class PictureSet:
     crop: int = 224
     resize: int = 256
     workers: int = 0
+    channels: int = 3
 
     def __post_init__(self) -> None:
         if not 1 <= self.crop <= self.resize:
@@ -60,7 +64,7 @@ class PictureSet:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)"""
-        return 3, self.crop, self.crop
+        return self.channels, self.crop, self.crop
 
     @property
     def num_classes(self) -> int:

@@ -45,8 +45,15 @@ class PictureSource(Protocol):
 
     def __len__(self) -> int: ...
 
+    def name(self, index: int) -> str:
+        """Where it lies, for messages."""
+        ...
+
     def read(self, index: int) -> Levels:
-        """(H, W, 3) in the order red, green, blue, as deep as it is. Raises DataError, which names the picture."""
+        """(H, W, 3) in the order red, green, blue, or (H, W, 1), as deep as it is.
+
+        Raises DataError, which names the picture.
+        """
         ...
 
 

@@ -33,12 +33,13 @@ def tell(manifest: DataManifest | None, which: str) -> None:
 class Cut:
     """How pictures of any size are cut: shorter side to ``resize`` pixels, then ``crop`` x ``crop`` in the middle.
 
-    ``workers`` processes decode; 0 is the one that reads.
+    ``workers`` processes decode; 0 is the one that reads. ``channels`` are those of the network that will see them.
     """
 
     crop: int = 224
     resize: int = 256
     workers: int = 0
+    channels: int = 3
 
 
 class Reader(ABC):

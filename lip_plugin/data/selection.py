@@ -36,6 +36,10 @@ class SelectedPictures:
     def __len__(self) -> int:
         return len(self.index)
 
+    def name(self, index: int) -> str:
+        """See `PictureSource`."""
+        return self.pictures.name(int(self.index[index]))
+
     def read(self, index: int) -> Levels:
         """As `PictureSource.read`."""
         return self.pictures.read(int(self.index[index]))

@@ -45,6 +45,7 @@ class PictureShards:
         return len(self.labels)
 
     def name(self, index: int) -> str:
+        """See `PictureSource`."""
         return f"{os.fsdecode(bytes(self.names[index]))} in {self.tars[self.tar_numbers[index]].path}"
 
     def read(self, index: int) -> Levels:

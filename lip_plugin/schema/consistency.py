@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lip_plugin.schema.accuracies import excesses
 from lip_plugin.schema.command import command_line
 from lip_plugin.schema.report import DatasetSummary, EpsResult, ReportValues
 from lip_plugin.types import OWN_IMAGES, format_eps
@@ -42,7 +43,8 @@ def _of_images(dataset: DatasetSummary) -> Iterator[Problem]:
 
 
 def _of_radii(report: ReportValues) -> Iterator[Problem]:
-    highest, n = report.clean_accuracy, report.dataset.n
+    n = report.dataset.n
+    most = dict(excesses(report.clean_accuracy, ((one.eps, one.verified_robust_accuracy) for one in report.eps)))
     for at, result in enumerate(report.eps):
         where, counts = f"/eps/{at}", result.counts
         if len(counts) != 4 or sum(counts.values()) != n:
@@ -55,10 +57,12 @@ def _of_radii(report: ReportValues) -> Iterator[Problem]:
         if report.status == "ok":  # one that contradicts itself says so in its status
             if report.clean_accuracy != (n - counts["wrong"]) / n:
                 yield "/clean_accuracy", f"expected {n - counts['wrong']} of {n}"
-            if result.verified_robust_accuracy > highest:
-                yield f"{where}/verified_robust_accuracy", f"exceeds {highest}, which is proved at a smaller radius"
+            if result.eps in most:
+                yield (
+                    f"{where}/verified_robust_accuracy",
+                    f"exceeds {most[result.eps]}, right or proved at a smaller radius",
+                )
             yield from _of_attacks(result, report, where)
-            highest = result.verified_robust_accuracy
 
 
 def _of_attacks(result: EpsResult, report: ReportValues, where: str) -> Iterator[Problem]:

@@ -18,8 +18,9 @@ from pydantic import (
     model_validator,
 )
 
+from lip_plugin.schema.accuracies import excesses
 from lip_plugin.schema.kinds import MOST_EPS, AtLeastOne, EpsText, Named, Percent, Positive, StatedCertificate, Text
-from lip_plugin.types import parse_eps
+from lip_plugin.types import format_eps, parse_eps
 
 
 def _checked(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -38,7 +39,8 @@ class Figures(BaseModel):
 
     Accuracies are keyed by radius as a text; ``verified_robust_accuracy`` is a lower bound of the true one,
     ``empirical_robust_accuracy``, per attack, an upper bound. ``dataset``: whose test images they are about, as told
-    when they were measured. ``model_dump`` gives what was given, in that order. Raises pydantic's ValidationError.
+    when they were measured. ``model_dump`` gives what was given, in that order. Raises pydantic's ValidationError, also
+    where more is proved than is right, or than is proved at a smaller radius.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
@@ -62,6 +64,15 @@ class Figures(BaseModel):
         if isinstance(given, dict):
             figures._order = tuple(given)
         return figures
+
+    @model_validator(mode="after")
+    def _fit_each_other(self) -> Figures:
+        proved = self.verified_robust_accuracy or {}
+        for eps, most in excesses(self.clean_accuracy, ((parse_eps(eps), share) for eps, share in proved.items())):
+            raise ValueError(
+                f"more is proved at {format_eps(eps)} than the {most} % that are right, or proved at a smaller radius"
+            )
+        return self
 
     @model_serializer
     def _as_given(self) -> dict[str, Any]:

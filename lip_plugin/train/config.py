@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -32,6 +33,7 @@ from lip_plugin.zoo import Provenance
 _RECIPES = resources.files("lip_plugin.train") / "recipes"
 _SHOWN = 120
 _DEEPEST = 4
+_MOST_WORKERS = 8
 
 
 def _radius(value: object) -> object:
@@ -65,17 +67,23 @@ class AugmentConfig(StrictSettings):
     rand_augment: float = Field(default=0.0, ge=0, le=1)
 
 
+def _workers() -> int:
+    """More than cores start slowly, and torch warns of them."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(_MOST_WORKERS, os.cpu_count() or 1 if affinity is None else len(affinity(0)))
+
+
 class PictureConfig(StrictSettings):
     """Sides in pixels for data sets that are streamed. Pictures are resized by their shorter side.
 
     In training to one drawn from ``train_resize``, then a random crop; in evaluation to ``test_resize``,
-    then the middle. ``workers`` processes decode, 0 is the training process itself.
+    then the middle. ``workers`` processes decode, 0 is the training process itself; one per core by default, 8 at most.
     """
 
     crop: int = Field(default=224, ge=8)
     train_resize: tuple[int, int] = (224, 288)
     test_resize: int = 256
-    workers: int = Field(default=8, ge=0)
+    workers: int = Field(default_factory=_workers, ge=0)
 
     @model_validator(mode="after")
     def _crop_fits(self) -> PictureConfig:
@@ -112,7 +120,7 @@ class TrainConfig(StrictSettings):
     model: SerializeAsAny[ArchitectureConfig] = Field(default_factory=lambda: architecture_config({}))
     """Of the architecture that its entry ``architecture`` names, with the settings of that one alone."""
     augment: AugmentConfig = AugmentConfig()
-    pictures: PictureConfig = PictureConfig()
+    pictures: PictureConfig = Field(default_factory=PictureConfig)
     generated: GeneratedConfig | None = None
     eps: Annotated[float, Field(gt=0, le=LARGEST_EPS), _Radius]
     eps_ramp: tuple[float, float] = (0.1, 1.5)
@@ -172,12 +180,11 @@ def load_config(recipe: str, overrides: Iterable[str] = (), *, resumed: Path | N
     ``resumed`` is the directory of a run to go on with: where an earlier version started it, settings that
     this version had ignored are dropped. Raises CheckpointError where there is no such run.
     """
-    values = _read(recipe)
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator or not key:
-            raise ConfigError(f"override {_shown(override)} is not of the form key=value, for example epochs=1")
-        _assign(values, key, parse_settings(text, f"override {_shown(override)}"))
+    values, changes = _read(recipe), [_change(override) for override in overrides]
+    if recipe in recipe_names() and dict(changes).get("dataset", values["dataset"]) != values["dataset"]:
+        values.get("card", {}).pop("licence", None)  # it tells of the images that the recipe is for
+    for key, value in changes:
+        _assign(values, key, value)
     if resumed is not None:
         values = settings_of_today(values, started_with=load_checkpoint(resumed).get("config"))
     try:
@@ -208,6 +215,13 @@ def _read(recipe: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{recipe} is not a YAML mapping of settings")
     return values
+
+
+def _change(override: str) -> tuple[str, Any]:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"override {_shown(override)} is not of the form key=value, for example epochs=1")
+    return key, parse_settings(text, f"override {_shown(override)}")
 
 
 def _assign(values: dict[str, Any], dotted: str, value: Any) -> None:

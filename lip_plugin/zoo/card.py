@@ -59,7 +59,8 @@ class ModelCard(Provenance):
     def __repr__(self) -> str:
         proved = self.measured.verified_robust_accuracy or {}
         shares = "".join(f", {share} % at {eps}" for eps, share in proved.items())
-        return f"ModelCard({self.name}, {self.dataset}, {self.params:,} parameters{shares and ', proved' + shares[1:]})"
+        proofs = shares and ", proved" + shares[1:]
+        return f"ModelCard({self.name}, {self.dataset or 'no data set'}, {self.params:,} parameters{proofs})"
 
     def __str__(self) -> str:
         return repr(self)

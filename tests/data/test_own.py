@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,42 @@ import numpy as np
 import pytest
 import torch
 
-from lip_plugin.data import LabelledImages, load_images
+from lip_plugin.data import ImageSet, LabelledImages, load_images
 from lip_plugin.data.folders import PictureFolder
+from lip_plugin.data.grey import GreyPictures
 from lip_plugin.data.own import ImagesSpec, open_images, parse_images
 from lip_plugin.data.readers import Cut
 from lip_plugin.errors import ConfigError, DataError
 
+Image: Any = pytest.importorskip("PIL.Image")
+Grayscale: Any = pytest.importorskip("torchvision.transforms").Grayscale
+default_loader: Any = pytest.importorskip("torchvision.datasets.folder").default_loader
+
 CUT = Cut(16, 18)
 
 
-def _images(text: str, split: str = "test", classes: tuple[str, ...] = ()) -> LabelledImages:
+def _images(text: str, split: str = "test", classes: tuple[str, ...] = (), cut: Cut = CUT) -> LabelledImages:
     spec = parse_images(text)
     assert spec is not None
-    return open_images(spec).images(split, CUT, classes)
+    return open_images(spec).images(split, cut, classes)
+
+
+class _One:
+    """A source of one picture."""
+
+    labels, classes, manifest = np.zeros(1, np.int64), ("a",), None
+
+    def __init__(self, levels: Any) -> None:
+        self._levels = levels
+
+    def __len__(self) -> int:
+        return 1
+
+    def name(self, index: int) -> str:
+        return "one"
+
+    def read(self, index: int) -> Any:
+        return self._levels
 
 
 def test_what_a_string_names(tmp_path: Path) -> None:
@@ -55,6 +79,9 @@ def test_what_a_string_names(tmp_path: Path) -> None:
     for size in ("0", "big", "1.5", "True"):
         with pytest.raises(ConfigError, match="expected a number of pixels from 1"):
             _images(f"folder:x?size={size}")
+    for channels in ("0", "2", "True", "grey"):
+        with pytest.raises(ConfigError, match=r"folder: channels=.*expected 1 \(grey\) or 3"):
+            _images(f"folder:x?channels={channels}")
     with pytest.raises(DataError, match=r"no folder absent; expected folder:DIR"):
         _images("folder:absent")
 
@@ -137,6 +164,49 @@ def test_a_network_that_knows_its_classes_numbers_those_of_a_folder(
     assert set(_images(f"folder:{tmp_path}", classes=picture_folder.classes).labels.tolist()) == {2}
     with pytest.raises(DataError, match=r"not in the list of 2 classes \(the model's card\): 'class2'"):
         _images(f"folder:{tmp_path}", classes=("class0", "class1"))
+
+
+@pytest.mark.parametrize("more", ["", "&channels=1"])
+def test_a_network_of_one_channel_sees_grey_pictures_as_they_are(tmp_path: Path, more: str) -> None:
+    """Grey, a grey palette and equal colours, against Pillow; 16 bits keep their depth."""
+    levels = np.random.default_rng(0).integers(0, 256, (7, 7), np.uint8)
+    (tmp_path / "a").mkdir()
+    for name, picture in {
+        "0.png": Image.fromarray(levels),
+        "1.bmp": Image.fromarray(levels).convert("P"),
+        "2.png": Image.fromarray(levels).convert("RGB"),
+    }.items():
+        picture.save(tmp_path / "a" / name)
+    Image.fromarray(levels.astype(np.uint16) * 256 + 3).save(tmp_path / "a" / "3.png")
+    images = _images(f"folder:{tmp_path}?size=7{more}", cut=replace(CUT, channels=1))
+    assert images.image_shape == (1, 7, 7) and images.source.endswith("7x7 in the middle, grey")
+    *others, deep = _pixels(images)
+    for pixels in others:
+        assert torch.equal(pixels[0], torch.from_numpy(levels / 255))
+    assert torch.equal(deep[0], torch.from_numpy((levels.astype(np.uint16) * 256 + 3) / 65535))
+
+
+def test_colours_become_grey_only_where_asked(picture_folder: PictureFolder) -> None:
+    """As torchvision's loader and Grayscale of the picture, which is Pillow's ``convert("L")``."""
+    grey = replace(CUT, channels=1)
+    with pytest.raises(DataError, match=r"class0.*is in colours, and the network takes one channel; with channels=1"):
+        _pixels(_images(f"folder:{picture_folder.root}", cut=grey))
+    assert _images(f"folder:{picture_folder.root}", cut=replace(CUT, channels=4)).image_shape == (3, 16, 16)
+    assert _images(f"folder:{picture_folder.root}?channels=3", cut=grey).image_shape == (3, 16, 16)
+    source = GreyPictures(picture_folder, convert=True)
+    for index in range(len(picture_folder)):
+        by_pillow = Grayscale()(default_loader(str(picture_folder.path(index))))
+        assert np.array_equal(source.read(index)[:, :, 0], np.array(by_pillow))
+    every = np.stack(np.meshgrid(*[np.arange(0, 256, 5, dtype=np.uint8)] * 3), axis=-1).reshape(52 * 52, 52, 3)
+    assert np.array_equal(GreyPictures(_One(every), convert=True).read(0)[:, :, 0], Image.fromarray(every).convert("L"))
+
+
+def test_training_in_grey(splits: Path) -> None:
+    train = _images(f"folder:{splits}?size=20&channels=1", "train")
+    assert isinstance(train, ImageSet) and train.image_shape == (1, 20, 20)
+    assert torch.equal(_pixels(train), _pixels(_images(f"folder:{splits}?size=20&channels=1")))
+    with pytest.raises(ConfigError, match=r"give size=S beside channels=1"):
+        _images(f"folder:{splits}?channels=1", "train")
 
 
 def test_own_images_are_loaded_by_the_string_that_commands_take(splits: Path, tmp_path: Path) -> None:

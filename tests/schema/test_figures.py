@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 import lip_plugin as lp
 from lip_plugin.schema import Figures
-from lip_plugin.types import format_eps
+from lip_plugin.types import format_eps, parse_eps
 from lip_plugin.zoo import ModelCard
 
 PERCENT = st.integers(0, 100) | st.floats(0, 100)
@@ -48,7 +48,17 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     names = draw(
         st.lists(st.sampled_from([*KNOWN, "epochs", "hardware", "a note", "model_dump", "_order"]), unique=True)
     )
-    return {name: draw((KNOWN[name] | st.none()) if name in KNOWN else FREE) for name in names}
+    drawn = {name: draw((KNOWN[name] | st.none()) if name in KNOWN else FREE) for name in names}
+    return {**drawn, **_falling(drawn)}
+
+
+def _falling(drawn: dict[str, Any]) -> dict[str, Any]:
+    """The proved accuracies among what was drawn, each at most that of every smaller radius and the clean one."""
+    proved = drawn.get("verified_robust_accuracy") or {}
+    clean = 100 if drawn.get("clean_accuracy") is None else drawn["clean_accuracy"]
+    radii = {parse_eps(eps): eps for eps in proved}  # a radius that is written twice once
+    fallen = {radii[at]: min(clean, *(proved[radii[less]] for less in radii if less <= at)) for at in radii}
+    return {"verified_robust_accuracy": fallen} if proved else {}
 
 
 @given(documents())
@@ -59,6 +69,24 @@ def test_what_is_read_is_written_again_to_the_letter(document: dict[str, Any]) -
     assert Figures.model_validate(figures.model_dump()) == figures
     for name in set(KNOWN) & set(document):
         assert getattr(figures, name) == document[name]
+
+
+@pytest.mark.parametrize(
+    ("figures", "most"),
+    [
+        ({"clean_accuracy": 60.0, "verified_robust_accuracy": {"0.5": 60.1}}, "more is proved at 0.5 than the 60.0 %"),
+        ({"verified_robust_accuracy": {"72/255": 40.1, "36/255": 40.0}}, "more is proved at 72/255 than the 40.0 %"),
+        ({"verified_robust_accuracy": {"0.1": 5, "0.3": 4.0, "0.2": 3.0}}, "more is proved at 0.3 than the 3.0 %"),
+        ({"verified_robust_accuracy": {"0.5": 40.0, "127.5/255": 40.1}}, "more is proved at 0.5 than the 40.0 %"),
+    ],
+)
+def test_figures_that_contradict_each_other_are_refused(figures: dict[str, Any], most: str) -> None:
+    described = lp.model_card("LipPlugin2026_LiResNet_S").model_dump(mode="json", by_alias=True)
+    for part in ("measured", "reported"):
+        with pytest.raises(ValidationError, match=most):
+            ModelCard.model_validate({**described, part: figures})
+    equal = {"clean_accuracy": 60, "verified_robust_accuracy": {"36/255": 60.0, "72/255": 60}}
+    assert Figures.model_validate(equal).clean_accuracy == 60
 
 
 def test_a_card_holds_its_figures_in_their_order() -> None:

@@ -22,7 +22,7 @@ RULES_OF_CONVOLUTIONS = {
     "conv, circular": "explicit matrix",
     "conv, large, circular": "circulant",
     "conv, large, circular, rows twice": "circulant with repeated rows",
-    "conv, large, near the identity": "circulant embedding",
+    "conv, large, near the identity": "circulant along one axis",
     "conv, large": "circulant along one axis",
     "conv, large, stride 2": "circulant along one axis",
 }

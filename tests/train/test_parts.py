@@ -75,6 +75,23 @@ def test_shipped_recipes_are_valid(recipe: str) -> None:
     assert config.epochs == 2 and config.name
 
 
+def test_the_licence_of_a_recipe_is_that_of_its_data_set() -> None:
+    """Which says whose images the weights come from: of others it would be a false statement on the card."""
+    of_cifar = load_config("cifar10_small").card
+    assert of_cifar.licence is not None and "CIFAR-10" in of_cifar.licence
+    assert load_config("cifar10_small", ["dataset=cifar10"]).card == of_cifar
+    for dataset in ("npz:a.npz", "cifar100"):
+        assert load_config("cifar10_small", [f"dataset={dataset}"]).card.licence is None
+        assert load_config("cifar10_small", ["card.licence=MIT", f"dataset={dataset}"]).card.licence == "MIT"
+    assert load_config("cifar10", ["dataset=npz:a.npz"]).card.licence is None  # a recipe without a card
+
+
+def test_pictures_are_decoded_by_no_more_processes_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, workers in ((1, 1), (3, 3), (64, 8)):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
+        assert load_config("cifar10_small").pictures.workers == workers
+
+
 @pytest.mark.parametrize("written", ["36/255", "'36/255'", "0.1411764705882353"])
 def test_radii_are_written_as_everywhere(written: str, tmp_path: Path) -> None:
     recipe = _file(tmp_path, MINIMAL.replace("eps: 0.5", f"eps: {written}") + f"eps_grid: [{written}, 1]\n")

@@ -43,6 +43,7 @@ def test_a_saved_card_says_what_it_was_given(mine: Path) -> None:
     )  # fmt: skip
     assert card.params == 20 + 15
     assert repr(card) == str(card) == "ModelCard(Mine, flowers, 35 parameters)"
+    assert repr(card.model_copy(update={"dataset": None})) == "ModelCard(Mine, no data set, 35 parameters)"
     with pytest.raises(lp.ConfigError, match="cannot be a data set's name"):
         classifier().save(mine.parent / "other", dataset="a/b")
     assert not (mine.parent / "other").exists()

@@ -32,6 +32,6 @@ class Folder(OwnPictures):
 
 
 def make_images(place: str, settings: Mapping[str, Any]) -> Folder:
-    """Setting: ``size``."""
-    refuse_others(settings, ("size",), Folder.kind)
+    """Settings: ``size`` and ``channels``, see `OwnPictures`."""
+    refuse_others(settings, ("size", "channels"), Folder.kind)
     return Folder(Path(place), **settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,26 +21,37 @@ _HELD_OUT = ("test", "val")
 
 @dataclass(frozen=True)
 class OwnPictures(OwnImages):
-    """``size``: shorter side to so many pixels, then the square in the middle; training holds such images in memory."""
+    """``size``: shorter side to so many pixels, then the square in the middle; training holds such images in memory.
+
+    ``channels``: 1 makes grey of colours too. Where nothing is said a network of one channel sees grey pictures alone,
+    and any other network red, green and blue.
+    """
 
     root: Path
     size: int | None = None
+    channels: int | None = None
 
     kind: ClassVar[str]
 
     def __post_init__(self) -> None:
         if self.size is not None and (type(self.size) is not int or self.size < 1):
             raise ConfigError(f"{self.kind}: size={self.size!r}; expected a number of pixels from 1")
+        if self.channels not in (None, 1, 3) or type(self.channels) is bool:
+            raise ConfigError(f"{self.kind}: channels={self.channels!r}; expected 1 (grey) or 3 (red, green, blue)")
 
     def images(self, split: str, cut: Cut, classes: tuple[str, ...] = ()) -> LabelledImages:
         """See `OwnImages`."""
         from lip_plugin.data.classes import Classes
+        from lip_plugin.data.grey import GreyPictures
         from lip_plugin.data.labelled import load_into_memory
         from lip_plugin.data.picture_set import PictureSet
 
         if not self.root.is_dir():
             raise DataError(f"no folder {self.root}; expected {self.kind}:DIR with pictures")
-        cut = cut if self.size is None else Cut(self.size, self.size, cut.workers)
+        if split == "train" and self.channels == 1 and self.size is None:
+            raise ConfigError(f"{self.kind}: training streams pictures in colours; give size=S beside channels=1")
+        if self.size is not None:
+            cut = replace(cut, crop=self.size, resize=self.size)
         folder = "train" if split == "train" else self.held_out
         if not folder and self.has("train"):
             raise DataError(f"{self.root} has train, and neither test nor val; expected one of them beside it")
@@ -49,8 +60,15 @@ class OwnPictures(OwnImages):
         name = f"{self.kind}:{called}{f' ({folder})' if folder else ''}"
         tell(pictures.manifest, name)
         source = f"{name}, shorter side {cut.resize}, {cut.crop}x{cut.crop} in the middle"
-        images = PictureSet(pictures, called, source, split, cut.crop, cut.resize, cut.workers)
+        if (channels := self._channels(cut)) == 1:
+            pictures = GreyPictures(pictures, convert=self.channels == 1)
+            source += ", grey"
+        images = PictureSet(pictures, called, source, split, cut.crop, cut.resize, cut.workers, channels)
         return load_into_memory(images) if split == "train" and self.size is not None else images
+
+    def _channels(self, cut: Cut) -> int:
+        asked = cut.channels if self.channels is None else self.channels
+        return asked if asked == 1 else 3
 
     @property
     def held_out(self) -> str:

@@ -35,6 +35,6 @@ class Shards(OwnPictures):
 
 
 def make_images(place: str, settings: Mapping[str, Any]) -> Shards:
-    """Setting: ``size``."""
-    refuse_others(settings, ("size",), Shards.kind)
+    """Settings: ``size`` and ``channels``, see `OwnPictures`."""
+    refuse_others(settings, ("size", "channels"), Shards.kind)
     return Shards(Path(place), **settings)
