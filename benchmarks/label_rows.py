@@ -54,7 +54,7 @@ def main() -> None:
     (loss_a, gradient_a), (loss_b, gradient_b) = (step() for step in steps)
     print(f"largest differences: loss {float((loss_a - loss_b).abs()):.1e}, ", end="")
     print(f"gradient {float((gradient_a - gradient_b).abs().max() / gradient_a.abs().max()):.1e} relative")
-    peer, seconds = (median(t) for t in seconds_in_turns(steps, weight.device, 0.0, warm_up=0, least=5))
+    peer, seconds = (median(t) for t in seconds_in_turns(steps, weight.device, 0.0, warm_up=0, least=3))
     size = 4 * options.batch * options.classes * options.width / 2**30
     print(f"published {1000 * peer:.1f} ms, ours {1000 * seconds:.1f} ms")
     print(f"ratio {peer / seconds:.1f}x; the tensor that is not built has {size:.2f} GiB")

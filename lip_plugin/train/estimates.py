@@ -19,8 +19,8 @@ from lip_plugin.train.row_distances import row_distances
 from lip_plugin.types import Shape
 
 STEPS_PER_UPDATE = 10
-"""Beside 500 steps, over one epoch of `fashion_mnist` as the whole schedule: 10 fall at most 10 % short, and 0.3 % at
-the end; 3 fall at most 15 % short, and 2.4 % at the end."""
+"""Beside 500 steps, over one epoch of `fashion_mnist` as the whole schedule: 10 fall at most 10 % short, and 0.3 %
+at the end; 3 fall at most 15 % short, and 2.4 % at the end."""
 _FIRST_STEPS = 50
 _TINY = 1e-30
 
