@@ -165,13 +165,33 @@ class Convolution(NamedTuple):
 
 
 def strips_or_grid(parts: Sequence[Array], high: Axis, wide: Axis, small: bool) -> Bound:
-    """Of the groups of a zero-padded convolution: the largest."""
+    """Of the groups of a zero-padded convolution, the largest: strips where they gain much, else a grid or a half."""
     grams = [gram for part in parts if (gram := strip_gram(part, high, wide))]
     square = max((guess(blocks) for blocks, _ in grams), default=math.inf) * (1 + 1e-8)
     bound = math.inf if grams and small else max(grid_norm(part, high, wide) for part in parts)
     if bound > LOOSE * math.sqrt(square):
         return min(bound, proved_norm(grams, square)), "strips"
-    return bound, "circulant grid"
+    wide_too = max(half_grid_norm(part, high, wide) for part in parts)
+    high_too = max(half_grid_norm(part.transpose(0, 1, 3, 2), wide, high) for part in parts)
+    return min((bound, "circulant grid"), (min(wide_too, high_too), "grid along one axis"))
+
+
+def half_grid_norm(weight: Array, axis: Axis, around: Axis) -> float:
+    """Norm of what is a circulant along the second axis of taps alone: per frequency a convolution along ``axis``.
+
+    Its taps are sums of weights times turns, each within 32 u; an operator of errors E[t] is at most sum ||E[t]||.
+    Weights are real: the frequency -w has the conjugate taps.
+    """
+    alone, grams = Axis.of(1, 1, 1, 1, 0, 0), list[Gram]()
+    for row in around.turns()[: around.grid // 2 + 1]:
+        taps = np.tensordot(weight, row, (3, 0)).transpose(0, 1, 3, 2)
+        gram = strip_gram(taps.reshape(len(weight), -1, taps.shape[3], 1), axis, alone)
+        if gram is None:
+            return math.inf
+        grams.append(gram)
+    sums = np.abs(weight).sum(axis=3).transpose(2, 0, 1)
+    error = (32 * U + 2 * gamma(2 * weight.shape[3] + 4)) * sum(2 * frobenius(one) for one in sums)
+    return UP * (proved_norm(grams) + error)
 
 
 def grid_norm(weight: Array, high: Axis, wide: Axis) -> float:
@@ -202,7 +222,7 @@ def strip_gram(weight: Array, high: Axis, wide: Axis) -> Gram | None:
     if max(m * (band + 1) ** 2, taps**2) * max(side, 64) ** 2 * max(side + inner, 1024) > STRIPS_WORK:
         return None
     table = rows_of_taps(weight, wide)
-    products, seen = table[:, None] @ table.transpose(0, 2, 1), high.pixel
+    products, seen = table[:, None] @ table.conj().transpose(0, 2, 1), high.pixel
     shared = {(i, j): (seen[:, None, i] == seen[:, j]) & (seen[:, j] < high.n) for i, j in np.ndindex(m, m) if i >= j}
     sums = {pairs.tobytes(): products[pairs].sum(axis=0) for pairs in shared.values()}
     blocks = {key: sums[pairs.tobytes()] for key, pairs in shared.items() if pairs.any() or key[0] == key[1]}
