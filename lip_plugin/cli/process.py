@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from lip_plugin.cli import signals
 
+_SPINS = "10000"
+"""How long a thread of torch that waits for another keeps its core from whoever could use it: tens of microseconds."""
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of the console script; the process ends with it."""
+    if "OMP_WAIT_POLICY" not in os.environ:  # libgomp looks when torch is imported; its own choice is to spin for ever
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     try:
         signals.listen()
         from lip_plugin.cli import exits, streams

@@ -47,8 +47,9 @@ def line(report: Report) -> str:
 def remarks(report: Report) -> list[str]:
     """What a reader has to know beside the table."""
     bound = report.lipschitz
+    proved_by = f"{bound.method}{', tight' if bound.effort == 'tight' else ''}"
     lines = [
-        f"Lipschitz upper bound into features {bound.value:.4f} ({bound.method}), arithmetic {report.arithmetic}; "
+        f"Lipschitz upper bound into features {bound.value:.4f} ({proved_by}), arithmetic {report.arithmetic}; "
         f"network {report.model.digest[:12]}.",
         f"What is proved speaks of {report.arithmetic}: {SPOKEN_OF.get(report.arithmetic, 'not known')}. "
         "Clean and certified count where model(x) gives the same label; "
