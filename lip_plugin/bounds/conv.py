@@ -112,7 +112,10 @@ def conv_norm_work(
     groups: int = 1,
     padding_mode: str = "zeros",
 ) -> int:
-    """Products of `conv_norm_upper_bound` by the rule that it takes, roughly, from shapes alone; its arguments."""
+    """Products of `conv_norm_upper_bound` by the rule that it takes, roughly, from shapes alone; its arguments.
+
+    What refines a quick bound is left out: less than the symbols that it starts from.
+    """
     height, width = _axes(weight, input_size, stride, padding, dilation)
     mode = padding_mode if max(padding) > 0 else "zeros"
     layer = _Layer(weight.unflatten(0, (groups, -1)), 0, True, height, width, mode)
@@ -126,7 +129,8 @@ def conv_norm_work(
     strips = min(outputs[0] * (rows * outputs[1]) ** 3, input_size[0] * (columns * input_size[1]) ** 3)
     banded = strips * kernel[0] * (kernel[0] + 1) * groups
     frequencies = math.prod(axis.size + axis.before + axis.after for axis in (height, width))
-    return frequencies * frequency + (min(banded, BANDED_WORK) if banded < 2 * BANDED_WORK else 0)
+    tight = effort() == "tight" and banded < 2 * BANDED_WORK
+    return frequencies * frequency + (min(banded, BANDED_WORK) if tight else 0)
 
 
 def general_conv_norm_upper_bound(

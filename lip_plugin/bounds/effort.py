@@ -23,7 +23,7 @@ def bounds_of(wanted: Effort) -> Generator[None]:
     """Bounds that are proved inside, by this thread, are ``"quick"``, the default, or ``"tight"``.
 
     Either is proved. A quick one of a convolution does not follow the border of both axes of the map, which makes it
-    some tenths of a per cent larger, more on maps of a few pixels, and takes an eighth of the time or less.
+    some tenths of a per cent larger, more on maps of a few pixels, and takes about a sixth of the time.
 
         >>> with lp.bounds_of("tight"):
         ...     certificate = lp.certify(model, x)

@@ -134,20 +134,24 @@ class _Split:
         norms = torch.stack([self.symbol.norms[self.of == f].amax(0) for f in range(len(self.taps))])
         ceiling = float(norms.max())
         top = norms == ceiling
-        guess = Guess(self._start(top), _RESIDUAL, _WORTH_IT)
-        proved = banded_norm_upper_bound(self.taps[top], self.axis, _ONE_COLUMN, ceiling=ceiling, guess=guess)
-        if proved is None or proved > ceiling:  # an estimate was far too low
+        proved = self._of(top, ceiling)
+        if proved is None:
             return None
         others = (norms > proved) & ~top
         if bool(others.any()):
-            guess = Guess(self._start(others), _RESIDUAL, _WORTH_IT)
-            proved = banded_norm_upper_bound(
-                self.taps[others], self.axis, _ONE_COLUMN, ceiling=ceiling, at_least=proved, guess=guess
-            )
-            if proved is None or proved > ceiling:
+            proved = self._of(others, ceiling, at_least=proved)
+            if proved is None:
                 return None
         rest = spectral_norm_upper_bound(self.symbol.values[~(top | others)[self.of]], at_least=proved)
         return add_up(rest, max(self.symbol.error, self.error))
+
+    def _of(self, chosen: Tensor, ceiling: float, *, at_least: float = 0.0) -> float | None:
+        """As `banded_norm_upper_bound`, of these f and groups; None also where an estimate was far too low."""
+        guess = Guess(self._start(chosen), _RESIDUAL, _WORTH_IT)
+        found = banded_norm_upper_bound(
+            self.taps[chosen], self.axis, _ONE_COLUMN, ceiling=ceiling, at_least=at_least, guess=guess
+        )
+        return None if found is None or found > ceiling else found
 
     def _start(self, chosen: Tensor) -> Tensor | None:
         """Inputs (1, chosen 2 I P, n, 1) that these operators stretch nearly most: waves that fade at the border.

@@ -28,7 +28,7 @@ _UNDERFLOW = 2.0**-1000
 _CHUNK_ENTRIES = 2**21
 """Of float64 numbers that the images of a chunk hold at once: larger blocks are given fresh pages by every operator."""
 _PREPARED = 2
-_PREPARED_WEIGHTS = 2**25
+_PREPARED_WEIGHTS = 2**23
 
 FORWARD_SLACK = 2.0**-10
 """Of an image's largest logit gap: by how much the gaps of ``model(x)`` may be off before it counts as straying."""

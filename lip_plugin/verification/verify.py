@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from lip_plugin.certificates import bounds_of
 from lip_plugin.data import LabelledImages
 from lip_plugin.devices import keep_float32
 from lip_plugin.errors import LipPluginError
@@ -58,7 +59,8 @@ def verify_bundle(
         found.add(file_checks(directory, manifest))
         bundle = read_bundle(directory, manifest, device)
         model, claimed = bundle.claimed.model, bundle.claimed
-        require_time(model, manifest.n, time_limit, str(directory))
+        with bounds_of(claimed.report.lipschitz.effort):
+            require_time(model, manifest.n, time_limit, str(directory))
         with ending(MODEL, "content", "readable"):
             found.add(weight_checks(bundle))
             found.add(_model_checks(bundle))

@@ -34,6 +34,12 @@ def explicit(weight: Tensor, height: Axis, width: Axis) -> Tensor:
     return F.conv2d(padded, weight.flatten(0, 1), None, stride, 0, dilation, groups).flatten(1).mT
 
 
+def drawn(sizes: tuple[int, int, int], height: Axis, width: Axis, seed: int) -> Tensor:
+    """A weight (G, O, I, kh, kw) with entries within 1."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(*sizes, height.taps, width.taps, generator=generator, dtype=torch.float64) * 2 - 1
+
+
 axes = st.builds(
     Axis,
     size=st.integers(1, 7),
@@ -51,8 +57,7 @@ def test_it_is_never_below_the_norm_and_hardly_above(
     height: Axis, width: Axis, sizes: tuple[int, int, int], seed: int
 ) -> None:
     assume(height.outputs >= 1 and width.outputs >= 1)
-    generator = torch.Generator().manual_seed(seed)
-    weight = torch.rand(*sizes, height.taps, width.taps, generator=generator, dtype=torch.float64) * 2 - 1
+    weight = drawn(sizes, height, width, seed)
     norm = float(torch.linalg.svdvals(explicit(weight, height, width))[0])
     assume(norm > 0)  # else the circulant has said so
     bound = banded_norm_upper_bound(weight, height, width, ceiling=math.inf)

