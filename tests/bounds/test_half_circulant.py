@@ -119,3 +119,24 @@ def test_what_a_proof_takes_is_that_of_the_bound_that_is_asked_for() -> None:
     with bounds_of("tight"):
         tight = conv_norm_work(weight, input_size=(8, 8), padding=place)
     assert tight - quick == 8 * 256**3 * 3 * 4
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_every_value_of_the_symbol_is_one_of_its_frequencys_operator(rows: bool) -> None:
+    """A value counted to another frequency would be left out where that one is proved with its border."""
+    from lip_plugin.bounds.half_circulant import _Split, _Symbol  # pyright: ignore[reportPrivateUsage]
+
+    height, width = Axis(6, 3, 1, 1, 1, 1), Axis(5, 3, 1, 1, 1, 1)
+    weight = torch.randn(1, 2, 3, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    grid_h, grid_w = zero_padded_grid(height), zero_padded_grid(width)
+    assert grid_h is not None and grid_w is not None
+    symbol = _Symbol.of(weight, grid_h, grid_w)
+    across, along = (grid_h, grid_w) if rows else (grid_w, grid_h)
+    split = _Split.over(across, weight.mT if rows else weight, width if rows else height, symbol, rows=rows)
+    places = torch.arange(along.size, dtype=torch.float64)[:, None] * torch.arange(3)
+    turns = places * (2 * math.pi / along.size)
+    taps = torch.complex(split.taps[:, 0, :2, :3, :, 0], split.taps[:, 0, 2:, :3, :, 0])  # (f, O, I, t)
+    ours = torch.einsum("foit,qt->fqoi", taps, torch.polar(torch.ones_like(turns), turns))
+    norms, found = torch.linalg.svdvals(ours)[..., 0], torch.linalg.svdvals(symbol.values)[:, :, 0, 0]
+    for h, w in torch.cartesian_prod(*map(torch.arange, found.shape)).tolist():
+        assert float((norms[split.of[h, w]] - found[h, w]).abs().min()) < 1e-12
