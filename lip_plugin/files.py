@@ -113,10 +113,13 @@ def _refusals(what: str) -> Generator[None]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """The whole file or the former one. Raises OSError."""
+    """The whole file or the former one, also after the power fails. Raises OSError."""
     partial = path.with_name(partial_name(path.name))
     try:
-        partial.write_bytes(content)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from lip_plugin.certificates.accuracy import certified_at as certified_at
 from lip_plugin.certificates.accuracy import verified_robust_accuracy as verified_robust_accuracy
 from lip_plugin.certificates.accuracy import wilson_interval95 as wilson_interval95
 from lip_plugin.certificates.arithmetic import require_arithmetic as require_arithmetic
+from lip_plugin.certificates.certificate import CERTIFICATE_COLUMNS as CERTIFICATE_COLUMNS
 from lip_plugin.certificates.certificate import Certificate as Certificate
 from lip_plugin.certificates.certificate import certify as certify
 from lip_plugin.certificates.certificate import certify_blocks as certify_blocks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,9 +33,6 @@ _PREPARED_WEIGHTS = 2**23
 
 FORWARD_SLACK = 2.0**-10
 """Of an image's largest logit gap: by how much the gaps of ``model(x)`` may be off before it counts as straying."""
-
-OnImages = Callable[[int], None]
-"""Called with the number of images of a block that is done."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,12 @@ class Certificate:
         """
         return self.radius > parse_eps(eps)
 
+    def joined(self, others: Iterable[Certificate]) -> Certificate:
+        """This one and the others, of the same network, one after the other."""
+        parts = [self, *others]
+        columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in CERTIFICATE_COLUMNS}
+        return dataclasses.replace(self, **columns)
+
     def __repr__(self) -> str:
         told = [f"{len(self):,} image{'' if len(self) == 1 else 's'}"]
         if len(self):
@@ -80,6 +84,13 @@ class Certificate:
         disagreeing = int(self.disagrees.sum())
         told += [f"model(x) DISAGREES on {disagreeing}"] if disagreeing else []
         return f"Certificate({'; '.join(told)}; arithmetic {self.arithmetic}; network {self.digest[:12]})"
+
+
+CERTIFICATE_COLUMNS = ("prediction", "margin", "radius", "disagrees", "strays")
+"""What it says of every image."""
+
+OnBlock = Callable[[Certificate], None]
+"""Called with the certificate of a block that is done."""
 
 
 def certify(
@@ -116,7 +127,7 @@ def certify(
             raise ConfigError(f"batch_size must be at least 1, got {batch_size!r}")
         blocks, total = x.split(size) if len(x) else (x,), len(x)
     with progress_bar("certify", total=total, enabled=progress) as advance:
-        return certify_blocks(model, blocks, arithmetic=arithmetic, on_images=lambda count: advance(count, ""))
+        return certify_blocks(model, blocks, arithmetic=arithmetic, on_block=lambda part: advance(len(part), ""))
 
 
 def certify_blocks(
@@ -124,7 +135,7 @@ def certify_blocks(
     blocks: Iterable[Tensor],
     *,
     arithmetic: str = "real",
-    on_images: OnImages = lambda count: None,
+    on_block: OnBlock = lambda part: None,
 ) -> Certificate:
     """`certify` for images that come block by block, (B, C, H, W) in [0,1] each, in the order of the blocks.
 
@@ -136,7 +147,7 @@ def certify_blocks(
     prepared = _prepared(model, mode)
     own, digest, certifier = prepared.network, prepared.digest, prepared.certifier
 
-    def certified(block: Tensor) -> list[Tensor]:
+    def certified(block: Tensor) -> Certificate:
         if mode == "forward":
             _require_exact_sums(own)
         with certifying_arithmetic():  # entered for every block: what yields the blocks may change settings
@@ -144,18 +155,19 @@ def certify_blocks(
             block = block.detach().to(own.device)
             proved = certifier(block)
         disagrees, strays = _beside(_forward(own, block), proved)
-        on_images(len(block))
         radius = proved.radius.masked_fill(disagrees, 0.0)
-        return [column.cpu() for column in (proved.prediction, proved.margin, radius, disagrees, strays)]
+        columns = (column.cpu() for column in (proved.prediction, proved.margin, radius, disagrees, strays))
+        part = Certificate(*columns, arithmetic=mode, digest=digest, foreign_operators=own.foreign_operators)
+        on_block(part)
+        return part
 
-    parts = list(map(certified, blocks))  # a loop would hold on to its block while the next one is made
+    nothing = torch.empty(0, dtype=torch.float64, device="cpu")
+    columns = (nothing.long(), nothing, nothing, nothing.bool(), nothing.bool())
+    none = Certificate(*columns, arithmetic=mode, digest=digest, foreign_operators=own.foreign_operators)
+    whole = none.joined(map(certified, blocks))  # a loop would hold on to its block while the next one is made
     if not model.is_as(own):
         raise ConfigError("the weights changed while they were being certified; certify again")
-    nothing = torch.empty(0, dtype=torch.float64, device="cpu")
-    columns = zip([nothing.long(), nothing, nothing, nothing.bool(), nothing.bool()], *parts, strict=True)
-    return Certificate(
-        *map(torch.cat, columns), arithmetic=mode, digest=digest, foreign_operators=own.foreign_operators
-    )
+    return whole
 
 
 def _require_exact_sums(model: CertifiedClassifier) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import click
 
 from lip_plugin.cli.ending import ended_together
 from lip_plugin.cli.options import Asked, attack_options, evaluation_options
+from lip_plugin.cli.partial import discard, kept_work, partial_folder
 from lip_plugin.errors import SoundnessError
 from lip_plugin.files import REPORT_FILES, Output, output_directory
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that certify and compare have in common."""
     command = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")(command)
+    command = click.option(
+        "--resume", is_flag=True, help="Go on with what a stopped run has kept in OUT.partial, if it is there."
+    )(command)
     command = click.option("--out", type=Path, help="Write report.json, points.csv, report.md and report.html here.")(
         command
     )
@@ -38,27 +42,32 @@ class _Delivery:
 
     out: Path | None
     as_json: bool
+    resume: bool
     gallery: bool | None = None
+
+    @property
+    def journal(self) -> Path | None:
+        return None if self.out is None else partial_folder(self.out)
 
 
 @click.command("certify")
 @_shared_options
 @click.option("--audit-lipschitz", is_flag=True, help="Search for two points that refute the Lipschitz bound.")
-def certify_command(asked: Asked, audit_lipschitz: bool, out: Path | None, as_json: bool) -> None:
+def certify_command(asked: Asked, audit_lipschitz: bool, out: Path | None, resume: bool, as_json: bool) -> None:
     """Prove a radius for every image.
 
     NAME is a zoo name or a model directory; without it, the shipped demo model on the shipped images.
     With --audit-lipschitz, exits with 1 where the bound is refuted; the report is written all the same.
     Several processes share the images: torchrun --nproc-per-node N -- $(which lip) certify ...
     """
-    _evaluate(asked, _Delivery(out, as_json), tightness=True, audit_lipschitz=audit_lipschitz)
+    _evaluate(asked, _Delivery(out, as_json, resume), tightness=True, audit_lipschitz=audit_lipschitz)
 
 
 @click.command("compare")
 @_shared_options
 @attack_options("nearest-first")
 @click.option("--gallery/--no-gallery", default=None, help="Images in report.html (default: if their terms allow).")
-def compare_command(asked: Asked, out: Path | None, as_json: bool, gallery: bool | None) -> None:
+def compare_command(asked: Asked, out: Path | None, resume: bool, as_json: bool, gallery: bool | None) -> None:
     """Prove a radius for every image and attack beside the proof.
 
     NAME is a zoo name or a model directory; without it, the shipped demo model on the shipped images.
@@ -67,7 +76,7 @@ def compare_command(asked: Asked, out: Path | None, as_json: bool, gallery: bool
     Exits with 1 where a certificate is contradicted; the report is written all the same.
     Several processes share the images: torchrun --nproc-per-node N -- $(which lip) compare ...
     """
-    _evaluate(asked, _Delivery(out, as_json, gallery))
+    _evaluate(asked, _Delivery(out, as_json, resume, gallery))
 
 
 def _evaluate(asked: Asked, delivery: _Delivery, **settings: bool) -> None:
@@ -80,22 +89,24 @@ def _evaluate(asked: Asked, delivery: _Delivery, **settings: bool) -> None:
         return asked.request(select_eps(card, asked.eps), **settings)
 
     with joined_ranks(asked.device or "cpu", gradients=False) as ranks, ended_together(ranks), ExitStack() as held:
-        room = _room(delivery.out, overwrite=asked.overwrite)
+        room = _room(delivery, overwrite=asked.overwrite)
         output = ranks.together(lambda: held.enter_context(room) if ranks.leads else None)
         task = ranks.leader_first(lambda: select_task(asked, ranks, requested))
         try:
-            report = task.evaluated(ranks)
+            report = task.evaluated(ranks, delivery.journal)
         except SoundnessError as error:
             _deliver(error.report, task, delivery, output, ranks)
             raise
         _deliver(report, task, delivery, output, ranks)
 
 
-def _room(out: Path | None, *, overwrite: bool) -> AbstractContextManager[Output | None]:
-    """For the report, before the work."""
-    if out is None:
-        return nullcontext()
-    return output_directory(out, replaceable=REPORT_FILES if overwrite else frozenset())
+@contextmanager
+def _room(delivery: _Delivery, *, overwrite: bool) -> Generator[Output | None]:
+    """For the report and for what is finished of it, before the work."""
+    out, replaceable = delivery.out, REPORT_FILES if overwrite else frozenset[str]()
+    room = nullcontext() if out is None else output_directory(out, replaceable=replaceable)
+    with room as output, kept_work(out, resume=delivery.resume):
+        yield output
 
 
 def _deliver(report: Any, task: Task, delivery: _Delivery, output: Output | None, ranks: Ranks) -> None:
@@ -111,6 +122,7 @@ def _write_and_print(report: Report, delivery: _Delivery, output: Output | None)
     if output is not None:
         with output.filled() as folder:
             no_page = fill_report(report, folder, gallery=delivery.gallery)
+        discard(output.directory)
     if delivery.as_json:
         click.echo(json.dumps(report_document(report), indent=1, ensure_ascii=False))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lip_plugin.cli.options import Asked
@@ -26,9 +27,10 @@ class Task:
     images: LabelledImages
     request: Request
 
-    def evaluated(self, ranks: Ranks) -> Report:
+    def evaluated(self, ranks: Ranks, journal: Path | None = None) -> Report:
         """Raises as `evaluate_images`."""
-        return evaluate_images(self.model, self.images, self.request, ranks=ranks, progress=not self.asked.quiet)
+        shown = not self.asked.quiet
+        return evaluate_images(self.model, self.images, self.request, ranks=ranks, journal=journal, progress=shown)
 
     def described(self, report: Any) -> Report:
         """The report with the card's names and what its command follows from."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lip_plugin.data import LabelledImages
 from lip_plugin.errors import DataError
+from lip_plugin.evaluate.journal import Journal
 from lip_plugin.ranks import Ranks
 
 BLOCK_SIZE = 256
@@ -22,6 +23,8 @@ BLOCK_SIZE = 256
 class Blocks:
     """Images in blocks of ``size``, pixels in ``dtype``; block b is worked on by rank b modulo the number of ranks.
 
+    With a ``journal`` finished units are kept there, and taken up from there.
+
     Pixels are never kept: every read goes to the data set. What is checked here is that its blocks are the
     ones its labels announce; pixels are checked where they are used.
     """
@@ -30,6 +33,7 @@ class Blocks:
     size: int
     dtype: torch.dtype
     ranks: Ranks = field(default_factory=Ranks)
+    journal: Journal | None = None
 
     @cached_property
     def labels(self) -> Tensor:
@@ -71,6 +75,13 @@ class Blocks:
         return map(
             self._checked, self.owned_by(rank), self.images.blocks(self.size, self.dtype, first=rank, step=world)
         )
+
+    def seconds_taken_up(self) -> float:
+        """Spent by earlier runs on the units that all ranks have taken up since this was asked last; on every rank."""
+        if self.journal is None:
+            return 0.0
+        mine, self.journal.seconds = self.journal.seconds, 0.0
+        return sum(self.ranks.gather(mine))
 
     def _checked(self, block: int, found: tuple[Tensor, Tensor]) -> Tensor:
         x, y = found

@@ -12,9 +12,11 @@ from lip_plugin.data import LabelledImages
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.evaluate.given import GivenImages
+from lip_plugin.evaluate.journal import Journal
+from lip_plugin.evaluate.kept_certificates import KeptCertificates
 from lip_plugin.evaluate.request import Request
 from lip_plugin.network import CertifiedClassifier, require_unaltered
-from lip_plugin.progress import progress_bar
+from lip_plugin.progress import Advance, progress_bar
 from lip_plugin.ranks import Ranks
 
 
@@ -69,9 +71,24 @@ def _require_same_work(model: CertifiedClassifier, blocks: Blocks) -> None:
 def _own_part(model: CertifiedClassifier, blocks: Blocks, arithmetic: str, progress: bool) -> Certificate:
     count = len(blocks.positions(blocks.ranks.rank))
     with progress_bar("certify", total=count, enabled=progress) as advance:
+        if blocks.journal is not None:
+            return _with_journal(model, blocks, blocks.journal, arithmetic, advance)
         certificate = certify_blocks(
-            model, blocks.read_own(), arithmetic=arithmetic, on_images=lambda done: advance(done, "")
+            model, blocks.read_own(), arithmetic=arithmetic, on_block=lambda part: advance(len(part), "")
         )
     if len(certificate) != count:
         raise DataError(f"{blocks.images.source}: {len(certificate)} of {count} images could be read; start again")
     return certificate
+
+
+def _with_journal(
+    model: CertifiedClassifier, blocks: Blocks, journal: Journal, arithmetic: str, advance: Advance
+) -> Certificate:
+    kept = KeptCertificates(model, blocks, journal, arithmetic)
+
+    def proved(part: Certificate) -> None:
+        kept.add(part)
+        advance(len(part), "")
+
+    missing = kept.missing(lambda images: advance(images, ""))
+    return kept.whole(certify_blocks(model, missing, arithmetic=arithmetic, on_block=proved))

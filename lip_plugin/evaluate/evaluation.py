@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from pathlib import Path
 
 import torch
 
@@ -13,6 +14,8 @@ from lip_plugin.errors import SoundnessError
 from lip_plugin.evaluate.audit import audit_stages
 from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.evaluate.certified import certify_together, checked_blocks
+from lip_plugin.evaluate.journal import Journal
+from lip_plugin.evaluate.journal_about import about_journal
 from lip_plugin.evaluate.lipschitz_audit import LIPSCHITZ_AUDIT_IMAGES, LipschitzAudit, audit_lipschitz
 from lip_plugin.evaluate.request import Request
 from lip_plugin.evaluate.results import Report
@@ -28,6 +31,7 @@ def evaluate_images(
     request: Request,
     *,
     ranks: Ranks | None = None,
+    journal: Path | None = None,
     progress: bool = False,
 ) -> Report:
     """Prove a radius for every image and attack beside the proof, where attacks were asked for.
@@ -36,30 +40,45 @@ def evaluate_images(
     point of the first ``request.pictures`` images that have one; of None it keeps all, and memory then grows with them.
     With several ``ranks`` each certifies and attacks its own blocks, and every rank returns the same report as one
     process would, or raises the same error. An attack reads a block only where something in it is left to attack.
-    Raises DataError (an unreadable picture, pixels, labels), ConfigError, UnsupportedLayerError,
-    MissingDependencyError; SoundnessError, carrying the report, where an adversarial point lies inside its own image's
-    radius, or the bound is refuted.
+    In the folder ``journal`` finished units are kept, and taken up from there: the report is that of an uninterrupted
+    run, and its seconds are those of all runs. With it every point that was found is on disk.
+    Raises DataError (an unreadable picture, pixels, labels), ConfigError (also of a journal that is damaged, of
+    something else, or cannot be written), UnsupportedLayerError, MissingDependencyError; SoundnessError, carrying the
+    report, where an adversarial point lies inside its own image's radius, or the bound is refuted.
     """
     with bounds_of(request.bound or effort()):
-        return _evaluated(model, images, request, ranks or Ranks(), progress)
+        return _evaluated(model, images, request, ranks or Ranks(), journal, progress)
 
 
 def _evaluated(
-    model: CertifiedClassifier, images: LabelledImages, request: Request, ranks: Ranks, progress: bool
+    model: CertifiedClassifier,
+    images: LabelledImages,
+    request: Request,
+    ranks: Ranks,
+    journal: Path | None,
+    progress: bool,
 ) -> Report:
     def prepared() -> Blocks:
         if request.audits:
             audit_stages(model.num_classes)  # a missing library is an error before the work, not after it
-        return checked_blocks(model, images, request, ranks)
+        blocks = checked_blocks(model, images, request, ranks)
+        return blocks if journal is None else _journalled(model, blocks, request, journal)
 
     blocks = ranks.together(prepared)
     started = time.perf_counter()
     certificate = certify_together(model, blocks, arithmetic=request.arithmetic, progress=progress)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - started + blocks.seconds_taken_up()
     report = attack_beside(model, blocks, certificate, request, progress=progress, certify_seconds=seconds)
     if request.tightness:
         report = _with_tightness(report, model, images, ranks)
     return _audited(report, model, images, ranks) if request.audit_lipschitz else report
+
+
+def _journalled(model: CertifiedClassifier, blocks: Blocks, request: Request, folder: Path) -> Blocks:
+    journal = Journal(folder, about_journal(model, blocks, request))
+    if blocks.ranks.leads:
+        journal.begin()
+    return dataclasses.replace(blocks, journal=journal)
 
 
 def _with_tightness(report: Report, model: CertifiedClassifier, images: LabelledImages, ranks: Ranks) -> Report:

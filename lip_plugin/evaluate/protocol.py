@@ -50,8 +50,8 @@ class Protocol:
     def run(self) -> None:
         if self.request.audits:
             self._audit()
-        for attack in self.request.attacks:
-            self._attack(attack)
+        for number, attack in enumerate(self.request.attacks):
+            self._attack(attack, f"attack{number}")
 
     @property
     def forwards(self) -> int:
@@ -81,14 +81,15 @@ class Protocol:
         """(N,) bool: correct, and not broken at eps by this attack or, where it broke a certificate, the audit."""
         return self.correct & ~(self.found[attack.name].distance <= eps) & ~(self.audit_found.distance <= eps)
 
-    def _attack(self, attack: EmpiricalAttack) -> None:
+    def _attack(self, attack: EmpiricalAttack, place: str) -> None:
         findings = self.found[attack.name]
         if not self.request.skip_certified:
             both = (self.robust(attack, eps) & self.certified(eps) for eps in self.request.eps)
             self.attacked_certified += sum(int(mask.sum()) for mask in both)
-        for stage in attack.stages:
+        for number, stage in enumerate(attack.stages):
             for program in self.programs:
-                self._stage(stage, program, self._each_eps(partial(self._worth, attack, stage)), findings)
+                todo = self._each_eps(partial(self._worth, attack, stage))
+                self._stage(stage, program, todo, findings, place=f"{place}.{number}")
 
     def _worth(self, attack: EmpiricalAttack, stage: EmpiricalAttack, eps: float) -> Tensor:
         """(N,) bool: the images that the stage is run on at eps."""
@@ -98,18 +99,25 @@ class Protocol:
     def _audit(self) -> None:
         todo = self._each_eps(lambda eps: audit_mask(self.certified(eps), self.certificate.radius, self.request.audit))
         self.attacked_certified += int(todo.sum())
-        for stage in audit_stages(self.model.num_classes):
+        for number, stage in enumerate(audit_stages(self.model.num_classes)):
             for program in self.programs:
-                self._stage(stage, program, todo, self.audit_found, prefix="audit ")
+                self._stage(stage, program, todo, self.audit_found, place=f"audit{number}", prefix="audit ")
 
     def _each_eps(self, chosen: Callable[[float], Tensor]) -> Tensor:
         """(E, N) bool of the (N,) that are chosen at each eps."""
         return torch.stack([chosen(eps) for eps in self.request.eps])
 
     def _stage(
-        self, stage: EmpiricalAttack, program: ProgramName, todo: Tensor, findings: Findings, prefix: str = ""
+        self,
+        stage: EmpiricalAttack,
+        program: ProgramName,
+        todo: Tensor,
+        findings: Findings,
+        *,
+        place: str,
+        prefix: str = "",
     ) -> None:
-        name = f"{prefix}{stage.name}"
+        name, protocol = f"{prefix}{stage.name}", "aware" if self.request.skip_certified else "full"
         self._on_progress(0, name)
         forwards = attack_in_blocks(
             stage,
@@ -120,6 +128,7 @@ class Protocol:
             eps=self.request.eps,
             seed=self.request.seed,
             program=program,
+            step=f"{protocol}-{place}-{program}",
             on_unit=lambda done: self._on_progress(done, name),
         )
         for eps, mask, spent in zip(self.request.eps, todo, forwards, strict=True):

@@ -49,7 +49,8 @@ def attack_beside(
     differences: tuple[Difference, ...] = ()
     with torch.device("cpu"):  # whatever the user's default device is: tensors are moved to the network's by name
         protocol = _run(model, blocks, certificate, request, progress)
-        cost = Cost(certify_seconds, time.perf_counter() - started, protocol.forwards)
+        seconds = time.perf_counter() - started + blocks.seconds_taken_up()
+        cost = Cost(certify_seconds, seconds, protocol.forwards)
         if not request.skip_certified:
             aware = _run(model, blocks, certificate, request.certificate_aware(), progress)
             differences = _differences(aware, protocol)

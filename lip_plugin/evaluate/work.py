@@ -20,6 +20,7 @@ from lip_plugin.evaluate.blocks import Blocks
 from lip_plugin.evaluate.programs import ProgramName, refutes
 from lip_plugin.evaluate.request import KEPT_PICTURES
 from lip_plugin.evaluate.results import AdversarialImage
+from lip_plugin.evaluate.units import Unit, UnitKey, unit_of
 from lip_plugin.network import CertifiedClassifier
 
 OnUnit = Callable[[int], None]
@@ -112,21 +113,6 @@ class Findings:
                 del self.pictures[index]
 
 
-@dataclass(frozen=True)
-class _Unit:
-    """What one unit yielded: distances (n,) of the images at ``index`` (n,), infinite where nothing was found.
-
-    ``forwards`` are those at each eps.
-    """
-
-    index: Tensor
-    distance: Tensor
-    nearest: Tensor
-    program: tuple[str, ...]
-    forwards: tuple[int, ...]
-    pictures: tuple[AdversarialImage, ...]
-
-
 def attack_in_blocks(
     stage: EmpiricalAttack,
     model: CertifiedClassifier,
@@ -137,16 +123,18 @@ def attack_in_blocks(
     eps: Sequence[float],
     seed: int,
     program: ProgramName,
+    step: str,
     on_unit: OnUnit,
 ) -> tuple[int, ...]:
     """Run one attack on the images that ``todo`` (E, N) names at each of the E radii ``eps``; add to ``findings``.
 
     Returns the image-forwards at each radius: those of a batch are shared out by the images that it had of each. Every
-    rank attacks in its own blocks; findings and forwards are those of all ranks, on all of them.
+    rank attacks in its own blocks; findings and forwards are those of all ranks, on all of them. ``step`` names the
+    place of the stage among all that run, for the journal of the blocks.
     """
 
-    def attack_own_blocks() -> list[_Unit]:
-        units: list[_Unit] = []
+    def attack_own_blocks() -> list[Unit]:
+        units: list[Unit] = []
         room = findings.kept  # of this rank's first images: all that may travel to the others
         for block in blocks.owned_by(blocks.ranks.rank):
             span = blocks.span(block)
@@ -154,7 +142,11 @@ def attack_in_blocks(
             if bool(within.any()):  # pixels are read for blocks with something left to attack
                 draws = partial(unit_seed, seed, stage.name, block)
                 attack = partial(stage, program=program)
-                unit = _attacked(attack, model, blocks, block, _Rows.of(within, eps, stage), draws, pictures=room)
+                rows = _Rows.of(within, eps, stage)
+                attacked = partial(
+                    _attacked, attack, model, blocks, block, rows, draws, pictures=None if blocks.journal else room
+                )
+                unit = unit_of(model, blocks, UnitKey(step, block, within, eps), attacked).with_pictures(room)
                 units.append(unit)
                 room = None if room is None else room - len(unit.pictures)
             on_unit(len(span))
@@ -210,7 +202,7 @@ def _attacked(
     draws: Callable[[int], int],
     *,
     pictures: int | None,
-) -> _Unit:
+) -> Unit:
     pixels, start = blocks.read(block), blocks.span(block).start
     best = _Best(len(blocks.span(block)))
     forwards = torch.zeros(len(rows.shares), dtype=torch.int64)
@@ -244,14 +236,14 @@ class _Best:
                 self._distance[at], self._program[at] = distance[row], result.program[row]
                 self._pictures[at] = x[row], result.adversarial[row]
 
-    def unit(self, start: int, forwards: tuple[int, ...], *, pictures: int | None) -> _Unit:
+    def unit(self, start: int, forwards: tuple[int, ...], *, pictures: int | None) -> Unit:
         """With the pictures of the first so many images that have one; the block's first image is ``start``."""
         index = self._attacked.nonzero().squeeze(1)
         kept = [
             AdversarialImage(at + start, *map(_copied, self._pictures[at])) for at in sorted(self._pictures)[:pictures]
         ]
         program = tuple(self._program[at] for at in index.tolist())
-        return _Unit(index + start, self._distance[index], self._nearest[index], program, forwards, tuple(kept))
+        return Unit(index + start, self._distance[index], self._nearest[index], program, forwards, tuple(kept))
 
 
 def _copied(pixels: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def x() -> Tensor:
 @pytest.mark.parametrize("arithmetic", ["real", "float64"])
 def test_blocks_give_the_certificate_of_the_whole(model: lp.CertifiedClassifier, x: Tensor, arithmetic: str) -> None:
     done: list[int] = []
-    parts = certify_blocks(model, iter(x.split(8)), arithmetic=arithmetic, on_images=done.append)
+    parts = certify_blocks(model, iter(x.split(8)), arithmetic=arithmetic, on_block=lambda part: done.append(len(part)))
     whole = lp.certify(model, x, arithmetic=arithmetic, batch_size=8)
     assert done == [8, 8, 6]
     assert (parts.arithmetic, parts.digest) == (whole.arithmetic, whole.digest)
