@@ -135,7 +135,7 @@ def evaluation_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--batch-size", type=int, help="Images per work unit (default 256)."),
         click.option("--device", help="Device of the forwards (default cpu)."),
         click.option("--overwrite", is_flag=True, help="Replace an existing --out."),
-        click.option("--quiet", is_flag=True, help="No progress bar."),
+        click.option("--quiet", is_flag=True, help="No progress bar, and no line a minute where there is no terminal."),
     )
 
 
