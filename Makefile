@@ -51,7 +51,8 @@ $(LOCAL_UV):
 	fi
 
 demo: install
-	$(BIN)/lip compare $(ARGS)
+	$(BIN)/lip compare --n 64 --audit 2 --out out/demo --overwrite $(ARGS)
+	@echo "The page: out/demo/report.html. All 512 images that come with it, a few minutes: $(BIN)/lip compare"
 
 # One thread per process: on tiny models more threads are 5 to 15 times slower.
 test: install
@@ -64,7 +65,9 @@ bench: install
 	$(BIN)/python benchmarks/training_step.py --width 256 --depth 12 --batch 16
 	$(BIN)/python benchmarks/family_steps.py
 	$(BIN)/python benchmarks/label_rows.py
+	$(BIN)/python benchmarks/attack_batches.py
 	$(BIN)/python benchmarks/certificate_aware.py
+	$(BIN)/python benchmarks/table.py
 
 lint: install
 	$(BIN)/ruff check .
