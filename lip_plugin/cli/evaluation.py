@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lip_plugin.cli.ending import ended_together
-from lip_plugin.cli.options import Asked, attack_options, evaluation_options
+from lip_plugin.cli.options import Asked, attack_options, evaluation_options, resume_option
 from lip_plugin.cli.partial import discard, kept_work, partial_folder
 from lip_plugin.errors import SoundnessError
 from lip_plugin.files import REPORT_FILES, Output, output_directory
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that certify and compare have in common."""
     command = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")(command)
-    command = click.option(
-        "--resume", is_flag=True, help="Go on with what a stopped run has kept in OUT.partial, if it is there."
-    )(command)
+    command = resume_option(command)
     command = click.option("--out", type=Path, help="Write report.json, points.csv, report.md and report.html here.")(
         command
     )

@@ -139,6 +139,12 @@ def evaluation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def resume_option(command: F_) -> F_:
+    """Of the commands whose ``--out`` takes long."""
+    told = "Go on with what a stopped run has kept in OUT.partial, if anything."
+    return _with(command, click.option("--resume", is_flag=True, help=told))
+
+
 def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Which images; the command gets them as its ``images``, an `ImageOptions`."""
     return _images_where(_together(command, "images", ImageOptions))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lip_plugin.cli import signals
 from lip_plugin.cli.ending import fail
-from lip_plugin.errors import ConfigError
+from lip_plugin.errors import ConfigError, RefusedError, SoundnessError
 
 
 def partial_folder(out: Path) -> Path:
@@ -39,6 +39,9 @@ def kept_work(out: Path | None, *, resume: bool) -> Generator[None]:
         )
     try:
         yield
+    except (SoundnessError, RefusedError):
+        discard(out)  # it has come to its end
+        raise
     except BaseException as error:
         _leave(folder, is_stop=signals.received() is not None or isinstance(error, KeyboardInterrupt))
         raise

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from lip_plugin.cli.ending import ended_together
-from lip_plugin.cli.options import Asked, attack_options, evaluation_options
+from lip_plugin.cli.options import Asked, attack_options, evaluation_options, resume_option
+from lip_plugin.cli.partial import discard, kept_work, partial_folder
 from lip_plugin.errors import SoundnessError
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
 @click.argument("name")
 @click.option("--board", required=True, help="Who is to read it: robustbench, sok, or own (any model of our zoo).")
 @click.option("--out", type=Path, required=True, help="Write the bundle here.")
+@resume_option
 @evaluation_options
 @attack_options("autoattack")
 @click.option("--include-images", is_flag=True, help="Put the images in, too: only where their terms allow it.")
-def submit_command(asked: Asked, board: str, out: Path, include_images: bool) -> None:
+def submit_command(asked: Asked, board: str, out: Path, resume: bool, include_images: bool) -> None:
     """Evaluate a model and write everything that a board needs of it, ready for `lip verify`.
 
     NAME is a zoo name or a model directory. --eps defaults to the card's radii with 36/255, 72/255, 108/255 and 0.5.
@@ -43,20 +45,28 @@ def submit_command(asked: Asked, board: str, out: Path, include_images: bool) ->
     from lip_plugin.ranks import joined_ranks
     from lip_plugin.report import print_report
     from lip_plugin.submission.boards.registry import get_board
-    from lip_plugin.submission.write import bundle_directory
 
     with joined_ranks(asked.device or "cpu", gradients=False) as ranks, ended_together(ranks), ExitStack() as held:
         reader = get_board(board)
-        room = bundle_directory(out, overwrite=asked.overwrite)
+        room = _room(out, overwrite=asked.overwrite, resume=resume)
         output = ranks.together(lambda: held.enter_context(room) if ranks.leads else None)
         task = ranks.leader_first(lambda: _select(reader, asked, ranks))
         try:
-            report = task.evaluated(ranks)
+            report = task.evaluated(ranks, partial_folder(out))
         except SoundnessError as error:
             found = error.report
             ranks.together(lambda: print_report(task.described(found)) if ranks.leads else None)
             raise
         ranks.together(lambda: None if output is None else _submit(reader, report, task, output, out, include_images))
+
+
+@contextmanager
+def _room(out: Path, *, overwrite: bool, resume: bool) -> Generator[Output]:
+    """For the bundle and for what is finished of it, before the work."""
+    from lip_plugin.submission.write import bundle_directory
+
+    with bundle_directory(out, overwrite=overwrite) as output, kept_work(out, resume=resume):
+        yield output
 
 
 def _select(board: Board, asked: Asked, ranks: Ranks) -> Task:
@@ -94,6 +104,7 @@ def _submit(board: Board, report: Report, task: Task, output: Output, out: Path,
         require_accepted_after(board, submission)
         with output.filled() as folder:
             written = fill_bundle(submission, perturbations, task.images, folder, include_images=include_images)
+        discard(out)
     finally:  # it says why a board refuses; a pipe that nobody reads must not cost the bundle
         print_report(described)
     _say(submission, written, out, () if include_images else task.asked.again())

@@ -20,8 +20,16 @@ BLOCK_SIZE = 256
 
 
 @dataclass(frozen=True)
+class Part:
+    """The blocks b with b modulo ``of`` = ``index``, as one of several jobs that know nothing of each other."""
+
+    index: int = 0
+    of: int = 1
+
+
+@dataclass(frozen=True)
 class Blocks:
-    """Images in blocks of ``size``, pixels in ``dtype``; block b is worked on by rank b modulo the number of ranks.
+    """Images in blocks of ``size``, pixels in ``dtype``; those of the ``part`` are dealt out to the ranks in turn.
 
     With a ``journal`` finished units are kept there, and taken up from there.
 
@@ -34,6 +42,7 @@ class Blocks:
     dtype: torch.dtype
     ranks: Ranks = field(default_factory=Ranks)
     journal: Journal | None = None
+    part: Part = field(default_factory=Part)
 
     @cached_property
     def labels(self) -> Tensor:
@@ -56,7 +65,7 @@ class Blocks:
 
     def owned_by(self, rank: int) -> range:
         """The blocks of a rank, in the order in which it works on them."""
-        return range(rank, self.count, self.ranks.world)
+        return range(self.part.index + rank * self.part.of, self.count, self.ranks.world * self.part.of)
 
     def positions(self, rank: int) -> Tensor:
         """Positions in file order of all images of a rank, (n,) int64, block by block."""
@@ -71,10 +80,8 @@ class Blocks:
 
     def read_own(self) -> Iterator[Tensor]:
         """The pixels of this rank's blocks in one pass, none of them held on to. Raises DataError."""
-        rank, world = self.ranks.rank, self.ranks.world
-        return map(
-            self._checked, self.owned_by(rank), self.images.blocks(self.size, self.dtype, first=rank, step=world)
-        )
+        own = self.owned_by(self.ranks.rank)
+        return map(self._checked, own, self.images.blocks(self.size, self.dtype, first=own.start, step=own.step))
 
     def seconds_taken_up(self) -> float:
         """Spent by earlier runs on the units that all ranks have taken up since this was asked last; on every rank."""

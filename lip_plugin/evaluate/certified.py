@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from lip_plugin.certificates import Certificate, certify_blocks, check_images, check_labels
+from lip_plugin.certificates import CERTIFICATE_COLUMNS, Certificate, certify_blocks, check_images, check_labels
 from lip_plugin.data import LabelledImages
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.evaluate.blocks import Blocks
@@ -50,17 +50,27 @@ def checked_blocks(model: CertifiedClassifier, images: LabelledImages, request: 
 def certify_together(
     model: CertifiedClassifier, blocks: Blocks, *, arithmetic: str, progress: bool = False
 ) -> Certificate:
-    """The certificate of all images in file order, on every rank. Raises as `certify`, on every rank."""
+    """The certificate of all images in file order, on every rank; of a part, others have no prediction.
+
+    Raises as `certify`, on every rank.
+    """
     ranks = blocks.ranks
     _require_same_work(model, blocks)
     own = ranks.together(lambda: _own_part(model, blocks, arithmetic, progress and ranks.leads))
     parts = ranks.gather(own)
-    if ranks.world == 1:
+    if ranks.world == 1 and blocks.part.of == 1:
         return own
-    order = torch.cat([blocks.positions(rank) for rank in range(ranks.world)]).argsort()
-    columns = ("prediction", "margin", "radius", "disagrees", "strays")
-    whole = {name: torch.cat([getattr(part, name) for part in parts])[order] for name in columns}
-    return dataclasses.replace(own, **whole)
+    found = parts[0].joined(parts[1:])
+    return _spread(found, torch.cat([blocks.positions(rank) for rank in range(ranks.world)]), len(blocks.labels))
+
+
+def _spread(found: Certificate, index: Tensor, count: int) -> Certificate:
+    """In file order, of ``count`` images; those that ``index`` does not name have no prediction and radius 0."""
+    whole = {name: getattr(found, name).new_zeros(count) for name in CERTIFICATE_COLUMNS}
+    whole["prediction"] -= 1
+    for name, column in whole.items():
+        column[index] = getattr(found, name)
+    return dataclasses.replace(found, **whole)
 
 
 def _require_same_work(model: CertifiedClassifier, blocks: Blocks) -> None:

@@ -72,11 +72,13 @@ def _is_ours(name: str) -> bool:
 class Journal:
     """Units of the evaluation that ``about`` describes. ``seconds`` were spent on those taken up so far.
 
-    ``pixels``: block -> digest of its pixels, of the blocks that this process has seen.
+    Units are kept in ``folder`` and taken from there, those of block b else from part b modulo their number of
+    ``parts``. ``pixels``: block -> digest of its pixels, of the blocks that this process has seen.
     """
 
     folder: Path
     about: Mapping[str, Any]
+    parts: tuple[Path, ...] = ()
     seconds: float = 0.0
     pixels: dict[int, str] = field(default_factory=dict[int, str])
 
@@ -117,21 +119,27 @@ class Journal:
         self.pixels[block] = hashlib.sha256(content.view(torch.uint8).numpy().tobytes()).hexdigest()
         return self.pixels[block]
 
-    def path(self, name: str) -> Path:
-        return self.folder / f"{name}{_SUFFIX}"
+    def path(self, name: str, block: int) -> Path:
+        """Where a unit of a block is, or will be."""
+        own = self.folder / f"{name}{_SUFFIX}"
+        if not self.parts or own.exists():
+            return own
+        other = self.parts[block % len(self.parts)] / own.name
+        return other if other.exists() else own
 
-    def refusal(self, name: str, reason: object) -> ConfigError:
-        path = self.path(name)
+    def refusal(self, name: str, block: int, reason: object) -> ConfigError:
+        path = self.path(name, block)
         return ConfigError(f"{path} cannot be taken up: {reason}; remove this file, and it is worked out again")
 
     def keep(self, name: str, block: int, tensors: Mapping[str, Tensor], *, seconds: float) -> None:
         """Raises ConfigError where there is no room."""
         about = {"journal": self.id, "unit": name, "pixels": self.pixels[block], "seconds": seconds}
+        path = self.folder / f"{name}{_SUFFIX}"
         try:
-            write_atomically(self.path(name), dump_unit(about, tensors))
+            write_atomically(path, dump_unit(about, tensors))
         except OSError as error:
             raise ConfigError(
-                f"cannot write {self.path(name)}: {error.strerror or error}; what was finished before is kept, "
+                f"cannot write {path}: {error.strerror or error}; what was finished before is kept, "
                 "make room and go on with --resume"
             ) from error
 
@@ -141,18 +149,18 @@ class Journal:
         Their meaning is for the caller to check. Raises ConfigError for a file that is damaged or of something else.
         """
         try:
-            about, tensors = load_unit(self.path(name), limit=largest + _OVERHEAD)
+            about, tensors = load_unit(self.path(name, block), limit=largest + _OVERHEAD)
         except FileNotFoundError:
             return None
         except (CheckpointError, OSError) as error:
-            raise self.refusal(name, error) from error
+            raise self.refusal(name, block, error) from error
         seconds = about.get("seconds")
         if about.get("journal") != self.id:
-            raise self.refusal(name, "it is of another model, other labels or other settings")
+            raise self.refusal(name, block, "it is of another model, other labels or other settings")
         if about.get("unit") != name:
-            raise self.refusal(name, "it is another unit's, renamed")
+            raise self.refusal(name, block, "it is another unit's, renamed")
         if about.get("pixels") != self.pixels[block]:
-            raise self.refusal(name, f"the pixels of block {block} were others")
+            raise self.refusal(name, block, f"the pixels of block {block} were others")
         if not isinstance(seconds, float) or not seconds >= 0:
-            raise self.refusal(name, "it does not say how long it took")
+            raise self.refusal(name, block, "it does not say how long it took")
         return tensors, seconds

@@ -30,7 +30,7 @@ class KeptCertificates:
     def __init__(self, model: CertifiedClassifier, blocks: Blocks, journal: Journal, arithmetic: str) -> None:
         self._model, self._blocks, self._journal, self._arithmetic = model, blocks, journal, arithmetic
         self._own = list(blocks.owned_by(blocks.ranks.rank))
-        there = [block for block in self._own if journal.path(_name(block)).exists()]
+        there = [block for block in self._own if journal.path(_name(block), block).exists()]
         self._again = random.SystemRandom().choice(there) if there else None
         self._there = set(there) - {self._again}
         self._next = iter([block for block in self._own if block not in self._there])
@@ -77,11 +77,11 @@ class KeptCertificates:
         name, count = _name(block), len(self._blocks.span(block))
         taken = self._journal.take(name, block, largest=_BYTES_PER_IMAGE * count)
         if taken is None:
-            raise self._journal.refusal(name, "it is gone")
+            raise self._journal.refusal(name, block, "it is gone")
         tensors, seconds = taken
         expected = {column: (dtype, (count,)) for column, dtype in zip(CERTIFICATE_COLUMNS, _DTYPES, strict=True)}
         if {column: (value.dtype, tuple(value.shape)) for column, value in tensors.items()} != expected:
-            raise self._journal.refusal(name, f"it is no certificate of {count} images")
+            raise self._journal.refusal(name, block, f"it is no certificate of {count} images")
         part = Certificate(
             **tensors,
             arithmetic=self._arithmetic,
@@ -90,7 +90,7 @@ class KeptCertificates:
         )
         classes = (part.prediction >= 0) & (part.prediction < self._model.num_classes)
         if not bool((classes & (part.radius >= 0) & ~part.margin.isnan()).all()):
-            raise self._journal.refusal(name, "it holds labels or radii that are none")
+            raise self._journal.refusal(name, block, "it holds labels or radii that are none")
         return part, seconds
 
     def _require_same(self, block: int, part: Certificate) -> None:
@@ -98,7 +98,7 @@ class KeptCertificates:
         if not all(torch.equal(getattr(kept, name), getattr(part, name)) for name in CERTIFICATE_COLUMNS):
             span = self._blocks.span(block)
             raise self._journal.refusal(
-                _name(block), f"here other radii are proved of images {span.start} to {span.stop - 1}"
+                _name(block), block, f"here other radii are proved of images {span.start} to {span.stop - 1}"
             )
 
 

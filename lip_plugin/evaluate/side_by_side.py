@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 
@@ -60,6 +61,17 @@ def attack_beside(
     if report.status == "failed":
         raise SoundnessError(report.problems[0], report)
     return report
+
+
+def attack_part(
+    model: CertifiedClassifier, blocks: Blocks, certificate: Certificate, request: Request, *, progress: bool = False
+) -> None:
+    """What `attack_beside` does in the blocks of a part, for their journal; without the audit, which knows all radii."""
+    with torch.device("cpu"):
+        _run(model, blocks, certificate, dataclasses.replace(request, audit=0), progress)
+        if not request.skip_certified:
+            _run(model, blocks, certificate, request.certificate_aware(), progress)
+        blocks.ranks.together(lambda: _require_certified(model, certificate))
 
 
 def _require_certified(model: CertifiedClassifier, certificate: Certificate) -> None:

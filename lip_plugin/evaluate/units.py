@@ -76,7 +76,7 @@ def unit_of(model: CertifiedClassifier, blocks: Blocks, key: UnitKey, attacked: 
         try:
             unit = _from_tensors(model, blocks, key, tensors)
         except ValueError as error:
-            raise journal.refusal(key.name, error) from error
+            raise journal.refusal(key.name, key.block, error) from error
         if unit is not None:
             journal.seconds += seconds
             return unit

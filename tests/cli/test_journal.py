@@ -289,3 +289,22 @@ def test_resume_needs_a_place_of_its_own(lip: Lip, compare: list[str], tmp_path:
     (tmp_path / "new.partial").mkdir()
     (tmp_path / "new.partial" / "notes.txt").write_text("mine")
     one_line(lip(*compare, "--out", tmp_path / "new", "--resume"), "notes.txt")
+
+
+def test_submit_goes_on_to_the_same_bundle(
+    lip: Lip, model_dir: Path, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every point that was found: those taken up are in it too."""
+    _, _, *rest = words("compare", model_dir, data_file)
+    command = ["submit", str(model_dir), "--board", "own", *rest]
+    assert lip(*command, "--out", tmp_path / "reference").code == 0
+    stopped(lip, command, tmp_path / "out", monkeypatch, after=10, error=OSError(errno.ENOSPC, ""))
+    assert lip(*command, "--out", tmp_path / "out", "--resume").code == 0
+    assert not (tmp_path / "out.partial").exists()
+    one, other = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "reference", tmp_path / "out")
+    )
+    assert one.keys() == other.keys()
+    differing = {str(name) for name, content in one.items() if content != other[name]}
+    assert differing <= {"report.json", "report.md", "report.html", "manifest.json"}, differing
