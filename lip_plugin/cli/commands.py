@@ -10,6 +10,7 @@ from lip_plugin.cli.conversion import convert_command
 from lip_plugin.cli.ending import EXIT_BAD_INPUT, fail
 from lip_plugin.cli.evaluation import certify_command, compare_command
 from lip_plugin.cli.leaderboard import leaderboard_command
+from lip_plugin.cli.merging import merge_command
 from lip_plugin.cli.submission import submit_command
 from lip_plugin.cli.training import train_command
 from lip_plugin.cli.verification import verify_command
@@ -35,6 +36,7 @@ for command in (
     remove_command,
     certify_command,
     compare_command,
+    merge_command,
     submit_command,
     verify_command,
     leaderboard_command,

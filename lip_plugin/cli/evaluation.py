@@ -14,12 +14,14 @@ import click
 from lip_plugin.cli.ending import ended_together
 from lip_plugin.cli.options import Asked, attack_options, evaluation_options, resume_option
 from lip_plugin.cli.partial import discard, kept_work, partial_folder
-from lip_plugin.errors import SoundnessError
+from lip_plugin.cli.parts import parse_part, write_part
+from lip_plugin.errors import ConfigError, SoundnessError
 from lip_plugin.files import REPORT_FILES, Output, output_directory
 
 if TYPE_CHECKING:
     from lip_plugin.cli.task import Task
     from lip_plugin.evaluate import Report, Request
+    from lip_plugin.evaluate.blocks import Part
     from lip_plugin.ranks import Ranks
     from lip_plugin.zoo import ModelCard
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that certify and compare have in common."""
     command = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")(command)
+    command = click.option("--part", help="Part I of N, I/N: a N-th of the images into --out, for lip merge.")(command)
     command = resume_option(command)
     command = click.option("--out", type=Path, help="Write report.json, points.csv, report.md and report.html here.")(
         command
@@ -35,13 +38,15 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True)
-class _Delivery:
-    """Where the report goes, and in which form."""
+class Delivery:
+    """Where the report goes, and in which form. ``part``: that part alone is done; ``parts`` are done already."""
 
     out: Path | None
     as_json: bool
     resume: bool
     gallery: bool | None = None
+    part: Part | None = None
+    parts: tuple[Path, ...] = ()
 
     @property
     def journal(self) -> Path | None:
@@ -51,21 +56,26 @@ class _Delivery:
 @click.command("certify")
 @_shared_options
 @click.option("--audit-lipschitz", is_flag=True, help="Search for two points that refute the Lipschitz bound.")
-def certify_command(asked: Asked, audit_lipschitz: bool, out: Path | None, resume: bool, as_json: bool) -> None:
+def certify_command(
+    asked: Asked, audit_lipschitz: bool, out: Path | None, resume: bool, part: str | None, as_json: bool
+) -> None:
     """Prove a radius for every image.
 
     NAME is a zoo name or a model directory; without it, the shipped demo model on the shipped images.
     With --audit-lipschitz, exits with 1 where the bound is refuted; the report is written all the same.
     Several processes share the images: torchrun --nproc-per-node N -- $(which lip) certify ...
     """
-    _evaluate(asked, _Delivery(out, as_json, resume), tightness=True, audit_lipschitz=audit_lipschitz)
+    delivery = Delivery(out, as_json, resume, part=parse_part(part))
+    evaluate(asked, delivery, tightness=True, audit_lipschitz=audit_lipschitz)
 
 
 @click.command("compare")
 @_shared_options
 @attack_options("nearest-first")
 @click.option("--gallery/--no-gallery", default=None, help="Images in report.html (default: if their terms allow).")
-def compare_command(asked: Asked, out: Path | None, resume: bool, as_json: bool, gallery: bool | None) -> None:
+def compare_command(
+    asked: Asked, out: Path | None, resume: bool, part: str | None, as_json: bool, gallery: bool | None
+) -> None:
     """Prove a radius for every image and attack beside the proof.
 
     NAME is a zoo name or a model directory; without it, the shipped demo model on the shipped images.
@@ -74,10 +84,10 @@ def compare_command(asked: Asked, out: Path | None, resume: bool, as_json: bool,
     Exits with 1 where a certificate is contradicted; the report is written all the same.
     Several processes share the images: torchrun --nproc-per-node N -- $(which lip) compare ...
     """
-    _evaluate(asked, _Delivery(out, as_json, resume, gallery))
+    evaluate(asked, Delivery(out, as_json, resume, gallery, parse_part(part)))
 
 
-def _evaluate(asked: Asked, delivery: _Delivery, **settings: bool) -> None:
+def evaluate(asked: Asked, delivery: Delivery, **settings: bool) -> None:
     """``settings`` are those of `Request.of` that only one of the commands has."""
     from lip_plugin.cli.selection import select_eps
     from lip_plugin.cli.task import select_task
@@ -90,8 +100,11 @@ def _evaluate(asked: Asked, delivery: _Delivery, **settings: bool) -> None:
         room = _room(delivery, overwrite=asked.overwrite)
         output = ranks.together(lambda: held.enter_context(room) if ranks.leads else None)
         task = ranks.leader_first(lambda: select_task(asked, ranks, requested))
+        if delivery.part is not None and delivery.out is not None:
+            write_part(task, delivery.part, delivery.out, settings, output, ranks)
+            return
         try:
-            report = task.evaluated(ranks, delivery.journal)
+            report = task.evaluated(ranks, delivery.journal, delivery.parts)
         except SoundnessError as error:
             _deliver(error.report, task, delivery, output, ranks)
             raise
@@ -99,20 +112,22 @@ def _evaluate(asked: Asked, delivery: _Delivery, **settings: bool) -> None:
 
 
 @contextmanager
-def _room(delivery: _Delivery, *, overwrite: bool) -> Generator[Output | None]:
+def _room(delivery: Delivery, *, overwrite: bool) -> Generator[Output | None]:
     """For the report and for what is finished of it, before the work."""
     out, replaceable = delivery.out, REPORT_FILES if overwrite else frozenset[str]()
+    if delivery.part is not None and (out is None or delivery.as_json):
+        raise ConfigError("--part writes no report but its share of the work; give --out DIR, and --json to lip merge")
     room = nullcontext() if out is None else output_directory(out, replaceable=replaceable)
     with room as output, kept_work(out, resume=delivery.resume):
         yield output
 
 
-def _deliver(report: Any, task: Task, delivery: _Delivery, output: Output | None, ranks: Ranks) -> None:
+def _deliver(report: Any, task: Task, delivery: Delivery, output: Output | None, ranks: Ranks) -> None:
     """The leader writes the report where asked and prints it; the others wait, or fail with it."""
     ranks.together(lambda: _write_and_print(task.described(report), delivery, output) if ranks.leads else None)
 
 
-def _write_and_print(report: Report, delivery: _Delivery, output: Output | None) -> None:
+def _write_and_print(report: Report, delivery: Delivery, output: Output | None) -> None:
     """In this order: what has taken hours is not lost with a pipe that nobody reads."""
     from lip_plugin.report import fill_report, print_report, report_document
 

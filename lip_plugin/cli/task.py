@@ -10,7 +10,8 @@ from typing import Any
 from lip_plugin.cli.options import Asked
 from lip_plugin.cli.selection import select_images, select_model
 from lip_plugin.data import LabelledImages
-from lip_plugin.evaluate import Report, Request, evaluate_images
+from lip_plugin.evaluate import Report, Request, evaluate_images, evaluate_part
+from lip_plugin.evaluate.blocks import Part
 from lip_plugin.evaluate.results import summarise_model
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.ranks import Ranks
@@ -27,10 +28,15 @@ class Task:
     images: LabelledImages
     request: Request
 
-    def evaluated(self, ranks: Ranks, journal: Path | None = None) -> Report:
+    def evaluated(self, ranks: Ranks, journal: Path | None = None, parts: tuple[Path, ...] = ()) -> Report:
         """Raises as `evaluate_images`."""
-        shown = not self.asked.quiet
-        return evaluate_images(self.model, self.images, self.request, ranks=ranks, journal=journal, progress=shown)
+        shown, what = not self.asked.quiet, (self.model, self.images, self.request)
+        return evaluate_images(*what, ranks=ranks, journal=journal, parts=parts, progress=shown)
+
+    def work_on(self, part: Part, ranks: Ranks, journal: Path) -> None:
+        """Raises as `evaluate_part`."""
+        shown, what = not self.asked.quiet, (self.model, self.images, self.request)
+        evaluate_part(*what, part, journal=journal, ranks=ranks, progress=shown)
 
     def described(self, report: Any) -> Report:
         """The report with the card's names and what its command follows from."""

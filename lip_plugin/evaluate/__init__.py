@@ -6,6 +6,7 @@ from lip_plugin.evaluate.attacks import get_attack as get_attack
 from lip_plugin.evaluate.compare import compare as compare
 from lip_plugin.evaluate.compare import compare_certified as compare_certified
 from lip_plugin.evaluate.evaluation import evaluate_images as evaluate_images
+from lip_plugin.evaluate.evaluation import evaluate_part as evaluate_part
 from lip_plugin.evaluate.lipschitz_audit import LipschitzAudit as LipschitzAudit
 from lip_plugin.evaluate.lipschitz_audit import audit_lipschitz as audit_lipschitz
 from lip_plugin.evaluate.request import Request as Request

@@ -88,21 +88,23 @@ class Journal:
 
     def begin(self) -> None:
         """Make the folder, or find it to be about the same. Raises ConfigError."""
+        for part in self.parts:
+            self._require_same(part)
         try:
             if count_units(self.folder).any:
-                self._require_same()
+                self._require_same(self.folder)
                 return
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder / ABOUT_FILE, (json.dumps(self.about, indent=1) + "\n").encode())
         except OSError as error:
             raise ConfigError(f"{self.folder} cannot be used: {error.strerror or error}") from error
 
-    def _require_same(self) -> None:
-        path = self.folder / ABOUT_FILE
+    def _require_same(self, folder: Path) -> None:
+        path = folder / ABOUT_FILE
         try:
             found: Any = parse_document(read_regular(path, limit=_LARGEST_ABOUT), str(path))
         except CheckpointError as error:
-            raise ConfigError(f"{error}; remove {self.folder} to start over") from error
+            raise ConfigError(f"{error}; remove {folder} to start over") from error
         now: dict[str, Any] = json.loads(json.dumps(self.about))
         was = dict[str, Any](found) if isinstance(found, dict) else {}
         for name in [*now, *was]:
@@ -110,7 +112,7 @@ class Journal:
                 told = " and ".join(printable(json.dumps(of.get(name)), longest=80) for of in (was, now))
                 raise ConfigError(
                     f"{path} is of another evaluation: {name} there and here: {told}; "
-                    f"ask for the same, or remove {self.folder} to start over"
+                    f"ask for the same, or remove {folder} to start over"
                 )
 
     def look(self, block: int, pixels: Tensor) -> str:
