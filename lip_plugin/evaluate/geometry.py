@@ -49,26 +49,32 @@ def pulled_in(lead: Lead, x: Tensor, y: Tensor, points: Tensor, success: Tensor)
     line = end.double() - start.double()
     low, high = line.new_zeros(len(rows)), line.new_ones(len(rows))
     (_, ahead), (_, behind) = lead(start, labels), lead(end, labels)
+    last = torch.zeros_like(rows)
     for _ in range(_TRIALS):
         middle = _between(low, high, ahead, behind)
         trial = (start.double() + per_image(middle, x) * line).to(x.dtype)
         hit, value = lead(trial, labels)
-        ahead, behind = torch.where(hit, ahead / 2, value), torch.where(hit, value, behind / 2)
+        # A side that stays where it is twice counts half: else the secant creeps up to it from the other.
+        ahead = torch.where(hit, torch.where(last > 0, ahead / 2, ahead), value)
+        behind = torch.where(hit, value, torch.where(last < 0, behind / 2, behind))
         low, high = torch.where(hit, low, middle), torch.where(hit, middle, high)
         closer = hit & (distances(trial, start) < distances(best, start))
-        best = torch.where(per_image(closer, x), trial, best)
+        best, last = torch.where(per_image(closer, x), trial, best), torch.where(hit, 1, -1)
         if bool((high - low <= _CLOSE * high).all()):
             break
     return points.index_put((rows,), best)
 
 
 def _between(low: Tensor, high: Tensor, ahead: Tensor, behind: Tensor) -> Tensor:
-    """Where the secant of the lead crosses zero, a little further out; the middle where that says nothing."""
-    width = high - low
-    crossing = low + width * (ahead / (ahead - behind))
-    further = crossing + _CLOSE / 4 * high
-    useful = torch.isfinite(further) & (ahead > 0) & (behind <= 0) & (further > low) & (further < high)
-    return torch.where(useful, further, low + width / 2)
+    """A little further out than where the secant of the lead crosses zero; the middle where that says nothing.
+
+    Never so close to either end that the other would have to come all the way.
+    """
+    step = _CLOSE / 4 * high
+    crossing = low + (high - low) * (ahead / (ahead - behind))
+    useful = torch.isfinite(crossing) & (ahead > 0) & (behind <= 0)
+    further = torch.minimum(torch.maximum(crossing + step, low + step), high - 3 * step)
+    return torch.where(useful, further, low + (high - low) / 2)
 
 
 def per_image(values: Tensor, x: Tensor) -> Tensor:
