@@ -66,7 +66,7 @@ def attack_beside(
 def attack_part(
     model: CertifiedClassifier, blocks: Blocks, certificate: Certificate, request: Request, *, progress: bool = False
 ) -> None:
-    """What `attack_beside` does in the blocks of a part, for their journal; without the audit, which knows all radii."""
+    """What `attack_beside` does in the blocks of a part, for their journal; the audit has to know all radii."""
     with torch.device("cpu"):
         _run(model, blocks, certificate, dataclasses.replace(request, audit=0), progress)
         if not request.skip_certified:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from lip_plugin.cli import run
+
 COMMAND = "import sys; from lip_plugin.cli import main; main()"
 # The second process cannot read the second block, which is its own.
 TORN = """
@@ -149,3 +151,32 @@ def test_an_unsound_certificate_ends_both_with_1_after_the_report(
     assert line.startswith("lip: unsound certificate: image ")
     assert (other.stdout, said(other)) == ("", [])
     assert json.loads((out / "report.json").read_text())["status"] == "failed"
+
+
+def test_one_process_goes_on_where_two_met_a_full_disk(model_dir: Path, data_file: Path, tmp_path: Path) -> None:
+    """Whose the blocks are does not matter to the journal."""
+    full = """
+import os, lip_plugin.evaluate.journal as journal
+write, written = journal.write_atomically, []
+
+def limited(path, content):
+    if os.environ["RANK"] == "1" and len(written) == 3:
+        raise OSError(28, "No space left on device")
+    written.append(path)
+    write(path, content)
+
+journal.write_atomically = limited
+"""
+    command = ["compare", model_dir, "--attacks", "autoattack:square?n_queries=50", "--audit", "0", "--quiet"]
+    command += ["--data", data_file, "--eps", "0.05,0.3", "--batch-size", "4"]
+    leader, other = lip(*command, "--out", tmp_path / "out", world=2, before=full)
+    (line,) = said(leader)
+    assert (leader.returncode, other.returncode, said(other)) == (2, 2, []) and "No space left" in line
+    kept = {path.name for path in (tmp_path / "out.partial").glob("*.unit")}
+    assert len([name for name in kept if name.startswith("certificate")]) == 6 and len(kept) > 6
+    assert run([*map(str, command), "--out", str(tmp_path / "out"), "--resume"]) == 0
+    assert run([*map(str, command), "--out", str(tmp_path / "reference")]) == 0
+    one, two = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("reference", "out"))
+    assert one.pop("cost")["attack_forwards"] == two.pop("cost")["attack_forwards"]
+    assert one == two
+    assert (tmp_path / "out" / "points.csv").read_bytes() == (tmp_path / "reference" / "points.csv").read_bytes()
