@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -54,6 +54,14 @@ def share_proofs(model: CertifiedClassifier, ranks: Ranks) -> None:
     _take_over(ranks.gather(found), found, tasks)
 
 
+def prove_until(model: CertifiedClassifier, enough: Callable[[], bool]) -> None:
+    """Prove layers, those with least work first, until it is enough: what has begun is done before that is asked."""
+    for task in reversed(_tasks(model.copied())):
+        if enough():
+            return
+        _bounds_of([task])
+
+
 def proof_units(model: CertifiedClassifier) -> int:
     """Into how many parts, of about the size of the largest one, the proof of the bound can be cut."""
     works = [task.work for task in _tasks(model)]
@@ -73,7 +81,7 @@ def _take_over(given: Sequence[Proofs], own: Proofs, tasks: Sequence[_Task]) -> 
         remember(proofs.bounds)
 
 
-def _bounds_of(tasks: Sequence[_Task] | Iterator[_Task]) -> dict[ProofKey, NormBound]:
+def _bounds_of(tasks: Iterable[_Task]) -> dict[ProofKey, NormBound]:
     bounds: dict[ProofKey, NormBound] = {}
     with certifying_arithmetic():
         for task in tasks:
