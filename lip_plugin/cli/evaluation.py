@@ -17,8 +17,9 @@ from lip_plugin.errors import SoundnessError
 from lip_plugin.files import REPORT_FILES, Output, output_directory
 
 if TYPE_CHECKING:
-    from lip_plugin.evaluate import Report, Request
-    from lip_plugin.zoo import ModelCard
+    from lip_plugin.cli.task import Task
+    from lip_plugin.evaluate import Report
+    from lip_plugin.ranks import Ranks
 
 
 def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,14 +69,14 @@ def compare_command(asked: Asked, out: Path | None, as_json: bool, gallery: bool
 
 def _evaluate(asked: Asked, delivery: _Delivery, **settings: bool) -> None:
     """``settings`` are those of `Request.of` that only one of the commands has."""
-    from lip_plugin.cli.selection import select_eps
-    from lip_plugin.cli.task import select_task
 
-    def requested(card: ModelCard) -> Request:
-        return asked.request(select_eps(card, asked.eps), **settings)
+    def select(ranks: Ranks) -> Task:
+        from lip_plugin.cli.selection import select_eps
+        from lip_plugin.cli.task import select_task
 
-    room = _room(delivery.out, overwrite=asked.overwrite)
-    with shared_work(asked, lambda ranks: select_task(asked, ranks, requested), room) as shared:
+        return select_task(asked, ranks, lambda card: asked.request(select_eps(card, asked.eps), **settings))
+
+    with shared_work(asked, select, _room(delivery.out, overwrite=asked.overwrite)) as shared:
         try:
             report = shared.task.evaluated(shared.ranks)
         except SoundnessError as error:

@@ -27,33 +27,57 @@ _GONE = 5.0
 """Seconds that a process may take to be gone when its socket is, before it is killed."""
 
 
-@contextmanager
-def further_processes(count: int) -> Generator[Ranks]:
-    """This process and ``count`` others that run the same command; they have ended when the block has.
+class FurtherProcesses:
+    """Of this command: started as soon as they may be needed, since they take seconds to begin, and joined when it is
+    known how many are. They have ended when the block has.
 
-    Raises LostProcessError, inside the block and wherever that is, where one of them is killed.
+    Inside it, and wherever that is, LostProcessError is raised where one of them is killed.
     """
-    from lip_plugin.ranks import Ranks
 
-    if count == 0:
-        yield Ranks()
-        return
-    with ExitStack() as held:
-        others = _ToOthers()
-        held.callback(others.end)
-        held.enter_context(others.minded())
-        for rank in range(1, count + 1):
-            file = held.enter_context(tempfile.TemporaryFile())
-            others.others.append(_started(rank, count + 1, file))
-        yield Ranks(0, count + 1, others)
+    def __init__(self) -> None:
+        self._held = ExitStack()
+        self._others = _ToOthers()
+
+    def __enter__(self) -> FurtherProcesses:
+        self._held.callback(self._others.end)
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._held.close()
+        lost = self._others.lost
+        if not (error is None or lost is None or error is lost):  # an import makes another error of it
+            raise lost from error
+
+    def start(self, count: int) -> None:
+        """So that there are so many, or more. Raises OSError."""
+        present = len(self._others.others)
+        if present == 0 and count > 0:
+            self._held.enter_context(self._others.minded())
+        for rank in range(present + 1, count + 1):
+            said = self._held.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
+            self._others.others.append(_started(rank, said))
+
+    def joined(self, count: int) -> Ranks:
+        """This process and so many others. Raises OSError."""
+        from lip_plugin.ranks import Ranks
+
+        self.start(count)
+        self._others.keep(count)
+        return Ranks(0, count + 1, self._others) if count else Ranks()
 
 
 def own_ranks() -> Ranks:
-    """Of a further process."""
+    """Of a further process, once the first one knows how many there are."""
+    import lip_plugin.cli.task  # pyright: ignore[reportUnusedImport]  # noqa: F401  it takes as long
     from lip_plugin.ranks import Ranks
 
     own = place.own()
-    return Ranks(own.rank, own.world, _ToFirst(own.rank, Connection(own.descriptor)))
+    first = Connection(own.descriptor)
+    try:
+        world: int = first.recv()
+    except (EOFError, OSError):
+        place.leave()
+    return Ranks(own.rank, world, _ToFirst(own.rank, first))
 
 
 @dataclass(frozen=True)
@@ -80,7 +104,7 @@ class _ToFirst:
 class _Other:
     """A further process as the first one sees it; ``said`` is what it writes to stderr."""
 
-    name: str
+    rank: int
     process: subprocess.Popen[bytes]
     socket: Connection
     said: IO[bytes]
@@ -100,24 +124,24 @@ class _Other:
     def loss(self) -> LostProcessError:
         """How it has ended, in one line; what a defect has written stands above it."""
         self.end()
-        code = self.process.returncode
+        code, name = self.process.returncode, f"process {self.rank + 1}"
         if code < 0:
             killed = signal.Signals(-code).name
             why = ", perhaps for want of memory: fewer --jobs take less" if killed == "SIGKILL" else ""
-            return LostProcessError(f"{self.name} was ended by {killed}{why}", 128 - code)
+            return LostProcessError(f"{name} was ended by {killed}{why}", 128 - code)
         self.said.seek(0)
         lines = self.said.read().decode(errors="replace").strip().splitlines()
         if code == EXIT_DEFECT:
             print(*lines, sep="\n", file=sys.stderr)
         last = f": {lines[-1].removeprefix('lip: ')}" if lines else ""
-        return LostProcessError(f"{self.name} has ended with code {code}{last}", code or EXIT_DEFECT)
+        return LostProcessError(f"{name} has ended with code {code}{last}", code or EXIT_DEFECT)
 
 
-def _started(rank: int, world: int, said: IO[bytes]) -> _Other:
+def _started(rank: int, said: IO[bytes]) -> _Other:
     """Raises OSError."""
     ours, theirs = Pipe()
     with theirs:
-        command, environment = place.Place(rank, world, theirs.fileno()).again()
+        command, environment = place.Place(rank, theirs.fileno()).again()
         process = subprocess.Popen(
             command,
             env=environment,
@@ -126,7 +150,7 @@ def _started(rank: int, world: int, said: IO[bytes]) -> _Other:
             stdout=subprocess.DEVNULL,
             stderr=said,
         )
-    return _Other(f"process {rank + 1} of {world}", process, ours, said)
+    return _Other(rank, process, ours, said)
 
 
 @dataclass(eq=False)
@@ -134,6 +158,7 @@ class _ToOthers:
     """The way from the first process to all others."""
 
     others: list[_Other] = field(default_factory=list[_Other])
+    let_go: list[_Other] = field(default_factory=list[_Other])
     is_over: bool = False
     lost: LostProcessError | None = None
 
@@ -157,6 +182,17 @@ class _ToOthers:
             except OSError:
                 raise self._loss(other) from None
         return [value, *(pickle.loads(part) for part in parts[1:])]
+
+    def keep(self, count: int) -> None:
+        """Let the others go, and tell these how many there are."""
+        for other in self.others[count:]:
+            other.socket.close()
+        self.let_go, self.others = self.others[count:], self.others[:count]
+        for other in self.others:
+            try:
+                other.socket.send(count + 1)
+            except OSError:
+                raise self._loss(other) from None
 
     def is_awaited(self) -> bool:
         return len(wait([other.socket for other in self.others], 0)) == len(self.others)
@@ -191,5 +227,5 @@ class _ToOthers:
         self.is_over = True
         for other in self.others:
             other.socket.close()
-        for other in self.others:
+        for other in (*self.let_go, *self.others):
             other.end()

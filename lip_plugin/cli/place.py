@@ -15,16 +15,15 @@ _VARIABLE = "LIP_PLUGIN_JOB"
 
 @dataclass(frozen=True)
 class Place:
-    """``rank`` among ``world`` processes, joined to the first one by the socket ``descriptor``."""
+    """``rank`` among the processes of a command, joined to the first one by the socket ``descriptor``."""
 
     rank: int
-    world: int
     descriptor: int
 
     def again(self) -> tuple[tuple[str, ...], dict[str, str]]:
         """Words and environment of a process in this place, whose first one is this process."""
         assert _this.command is not None
-        return _this.command, {**os.environ, _VARIABLE: f"{self.rank}/{self.world}/{self.descriptor}"}
+        return _this.command, {**os.environ, _VARIABLE: f"{self.rank}/{self.descriptor}"}
 
 
 @dataclass

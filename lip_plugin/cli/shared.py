@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lip_plugin.cli import jobs, place
+from lip_plugin.cli import place
 from lip_plugin.cli.ending import ended_together
 from lip_plugin.cli.options import Asked
 from lip_plugin.errors import ConfigError
@@ -25,6 +25,8 @@ _ATTACKED = 0.02
 """Of the images, at each radius, where certified ones are skipped and cheap attacks come first."""
 _WORTH = 8.0
 """Seconds of work for every further process, which needs about half of it to begin."""
+_SOON, _UNIT = 8, 256
+"""Processes that are started before their work has been seen, and images of a work unit, at most and by default."""
 _SMALL = 2**30
 """Products of a forward pass below which a second thread inside an operator costs more than it does."""
 
@@ -52,13 +54,15 @@ def shared_work(
         raise ConfigError(f"--jobs {asked.jobs}: {refused}")
     with ExitStack() as held:
         if place.is_further():
-            ranks = jobs.own_ranks()
+            from lip_plugin.cli.jobs import own_ranks
+
+            ranks = own_ranks()
             held.enter_context(ended_together(ranks))
             yield Shared(ranks, _beginning(ranks, lambda: select(ranks)), None)
         elif "WORLD_SIZE" in os.environ:
             yield _joined(asked, select, room, held)
         else:
-            yield _started(asked, select, room, held, most=1 if refused else None)
+            yield _started(asked, select, room, held, alone=refused is not None)
 
 
 def _refusal(asked: Asked) -> str | None:
@@ -90,15 +94,18 @@ def _started(
     room: AbstractContextManager[Output | None],
     held: ExitStack,
     *,
-    most: int | None,
+    alone: bool,
 ) -> Shared:
-    """This process, and others where the work is worth it: only who has seen it can tell."""
-    from lip_plugin.ranks import Ranks
+    """This process, and others where the work is worth it: only who has seen it can tell, but some can begin before."""
+    from lip_plugin.cli.jobs import FurtherProcesses
 
     output = held.enter_context(room)
+    others = held.enter_context(FurtherProcesses())
+    others.start(0 if alone else _likely(asked) - 1)
+    from lip_plugin.ranks import Ranks
+
     task = select(Ranks())
-    count = most or _count(asked, task)
-    ranks = held.enter_context(jobs.further_processes(count - 1))
+    ranks = others.joined(0 if alone else _count(asked, task) - 1)
     held.enter_context(ended_together(ranks))
     return Shared(ranks, _beginning(ranks, lambda: _meanwhile(task, ranks)), output)
 
@@ -132,6 +139,15 @@ def _share_cores(count: int, model: CertifiedClassifier) -> None:
         forward, _ = network_work(model.layers, model.input_shape)
         most = 1 if forward < _SMALL else max(1, _cores() // count)
         torch.set_num_threads(min(most, torch.get_num_threads()))
+
+
+def _likely(asked: Asked) -> int:
+    """How many processes there will hardly be less of, from what was typed."""
+    blocks = _SOON if asked.count is None else -(-asked.count // (asked.batch_size or _UNIT))
+    if asked.jobs is not None:
+        return min(asked.jobs, _SOON)
+    long = asked.attacks is not None or asked.data is not None or asked.data_dir is not None
+    return min(_cores(), _SOON, blocks) if long else 1
 
 
 def _count(asked: Asked, task: Task) -> int:
