@@ -51,7 +51,8 @@ $(LOCAL_UV):
 	fi
 
 demo: install
-	$(BIN)/lip compare $(ARGS)
+	$(BIN)/lip compare --n 64 --audit 2 --out out/demo --overwrite $(ARGS)
+	@echo "The page: out/demo/report.html. All 512 images that come with it, a few minutes: $(BIN)/lip compare"
 
 # One thread per process: on tiny models more threads are 5 to 15 times slower.
 test: install

@@ -7,14 +7,13 @@ The attack classes are called directly, with the hyper-parameters of AutoAttack'
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lip_adapters._canvas import on_canvas
+from lip_adapters._autoattack_parts import Search, apgd, apgd_targeted, fab_targeted, square
 from lip_adapters._common import Rendering, checked_settings, require
 from lip_plugin.errors import ConfigError, close_matches
 from lip_plugin.evaluate.attack import EmpiricalAttack
@@ -22,25 +21,23 @@ from lip_plugin.evaluate.view import AttackView
 
 
 class _Part(NamedTuple):
+    search: Search
     cost: float  # image-forwards per surviving image with the defaults and 10 classes
     fewest_classes: int
     settings: tuple[str, ...]
+    minimum_norm: bool = False
 
 
 # The DLR loss divides by a difference to the third largest logit, its targeted form needs the fourth.
 _PARTS = {
-    "apgd-ce": _Part(111, 2, ("n_iter", "n_restarts")),
-    "apgd-dlr": _Part(111, 3, ("n_iter", "n_restarts")),
-    "apgd-t": _Part(928, 4, ("n_iter", "n_restarts", "n_target_classes")),
-    "fab-t": _Part(1837, 2, ("n_iter", "n_restarts", "n_target_classes")),
-    "square": _Part(5012, 2, ("n_queries", "n_restarts")),
+    "apgd-ce": _Part(apgd("ce"), 111, 2, ("n_iter", "n_restarts")),
+    "apgd-dlr": _Part(apgd("dlr"), 111, 3, ("n_iter", "n_restarts")),
+    "apgd-t": _Part(apgd_targeted, 928, 4, ("n_iter", "n_restarts", "n_target_classes")),
+    "fab-t": _Part(fab_targeted, 1837, 2, ("n_iter", "n_restarts", "n_target_classes"), minimum_norm=True),
+    "square": _Part(square, 5012, 2, ("n_queries", "n_restarts")),
 }
 _STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
 _DEFAULTS: Mapping[str, int] = {"n_iter": 100, "n_restarts": 1, "n_target_classes": 9, "n_queries": 5000}
-
-# Without a logger the library warns through `warnings`.
-_SILENT = logging.Logger("pyautoattack")
-_SILENT.disabled = True
 
 
 def make_attack(variant: str, settings: Mapping[str, Any]) -> EmpiricalAttack:
@@ -65,61 +62,33 @@ class _Single(EmpiricalAttack):
 
     def __init__(self, part: str, settings: Mapping[str, Any], *, may_be_skipped: bool = False) -> None:
         self.name = f"autoattack:{part}"
-        self._part, self._may_be_skipped = part, may_be_skipped
-        known = {key: _DEFAULTS[key] for key in _PARTS[part].settings}
+        self._part, self._may_be_skipped = _PARTS[part], may_be_skipped
+        self.minimum_norm = self._part.minimum_norm
+        known = {key: _DEFAULTS[key] for key in self._part.settings}
         self._settings: dict[str, int] = checked_settings(self.name, known, settings)
-        self.cost = _PARTS[part].cost
+        self.cost = self._part.cost
         for key, default in known.items():
             self.cost *= self._settings[key] / default
 
     def run(self, model: AttackView, x: Tensor, y: Tensor, *, eps: float, seed: int) -> Tensor:
-        if not self._applies(model.num_classes) or len(x) == 0 or eps == 0:
-            return x
+        return self.run_each(model, x, y, eps=torch.full((len(x),), eps, device=x.device), seed=seed)
 
-        def perturbed(network: nn.Module, images: Tensor) -> Tensor:
-            points: Tensor = self._build(network, model.num_classes, eps, seed, x.device).perturb(images, y.long())
-            return points
-
-        attack = on_canvas(perturbed) if self._part == "square" else perturbed
-        return attack(Rendering(model, x), x.float())
+    def run_each(self, model: AttackView, x: Tensor, y: Tensor, *, eps: Tensor, seed: int) -> Tensor:
+        """All radii in one batch."""
+        points, rows = x.clone(), eps.nonzero().squeeze(1)
+        if self._applies(model.num_classes) and len(rows):
+            network, images = Rendering(model, x[rows]), x[rows].float()
+            found = self._part.search(network, images, y[rows].long(), eps[rows].float(), self._settings)
+            points[rows] = found.to(points.dtype)
+        return points
 
     def _applies(self, classes: int) -> bool:
-        if classes >= _PARTS[self._part].fewest_classes:
+        if classes >= self._part.fewest_classes:
             return True
         if self._may_be_skipped:
             return False
         others = ", ".join(name for name, part in _PARTS.items() if part.fewest_classes <= classes)
         raise ConfigError(f"{self.name} cannot attack {classes} classes (its loss needs more logits); use {others}")
-
-    def _build(self, network: nn.Module, classes: int, eps: float, seed: int, device: torch.device) -> Any:
-        # Imported here: `make_attack` has checked that the library is there, and nobody else should pay for it.
-        base, fab, square = (
-            require(f"pyautoattack.{module}", "autoattack") for module in ("autopgd_base", "fab_pt", "square")
-        )
-        shared: dict[str, Any] = {"norm": "L2", "eps": eps, "seed": seed, "device": device, "verbose": False}
-        shared.update(self._settings)
-        if "n_target_classes" in shared:
-            shared["n_target_classes"] = min(shared["n_target_classes"], classes - 1)
-        if self._part == "fab-t":
-            return fab.FABAttack_PT(network, targeted=True, **shared)
-        if self._part == "square":
-            return _without_ties(square.SquareAttack(network, p_init=0.8, resc_schedule=False, **shared))
-        shared.update(eot_iter=1, rho=0.75, logger=_SILENT)
-        if self._part == "apgd-t":
-            return base.APGDAttack_targeted(network, **shared)
-        return base.APGDAttack(network, loss=self._part.removeprefix("apgd-"), **shared)
-
-
-def _without_ties(attack: Any) -> Any:
-    """Square divides its images by margin < 0 and margin > 0, and crashes where all that are left sit at 0."""
-    margin_and_loss = attack.margin_and_loss
-
-    def strict(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        margin, loss = margin_and_loss(x, y)
-        return torch.where(margin == 0, -1e-30, margin), loss
-
-    attack.margin_and_loss = strict
-    return attack
 
 
 class _Standard(EmpiricalAttack):

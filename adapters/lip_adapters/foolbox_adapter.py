@@ -97,6 +97,8 @@ def make_attack(variant: str, settings: Mapping[str, Any]) -> EmpiricalAttack:
 
 
 class _FoolboxAttack(EmpiricalAttack):
+    minimum_norm = True
+
     def __init__(self, library: Any, kind: str, settings: Mapping[str, Any]) -> None:
         self.name = f"foolbox:{kind}"
         self._library, self._search = library, _SEARCHES[kind]

@@ -33,6 +33,7 @@ _L2_ATTACKS = {
     "Square": 2,
     "AutoAttack": 4,
 }
+_MINIMUM_NORM = ("CW", "DeepFool", "EADEN", "EADL1")
 # Set by the port, or of no use to it.
 _RESERVED = ("model", "norm", "eps", "seed", "n_classes", "verbose")
 _CHOICES = {
@@ -72,6 +73,7 @@ class _TorchAttack(EmpiricalAttack):
     def __init__(self, kind: str, factory: Any, settings: Mapping[str, Any]) -> None:
         self.name = f"torchattacks:{kind}"
         self._kind, self._factory = kind, factory
+        self.minimum_norm = kind in _MINIMUM_NORM
         defaults = {
             name: parameter.default
             for name, parameter in inspect.signature(factory).parameters.items()

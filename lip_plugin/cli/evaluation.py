@@ -55,12 +55,14 @@ def certify_command(asked: Asked, audit_lipschitz: bool, out: Path | None, as_js
 
 @click.command("compare")
 @_shared_options
-@attack_options
+@attack_options("nearest-first")
 @click.option("--gallery/--no-gallery", default=None, help="Images in report.html (default: if their terms allow).")
 def compare_command(asked: Asked, out: Path | None, as_json: bool, gallery: bool | None) -> None:
     """Prove a radius for every image and attack beside the proof.
 
     NAME is a zoo name or a model directory; without it, the shipped demo model on the shipped images.
+    nearest-first searches for the closest point, then runs AutoAttack on what still stands; adaptive runs it only
+    where the search came within 5 % of eps, and is no AutoAttack. Others: autoattack, foolbox:FMN, torchattacks:CW, ...
     Exits with 1 where a certificate is contradicted; the report is written all the same.
     Cores share the work (--jobs), GPUs too: torchrun --nproc-per-node N -- $(which lip) compare ...
     """

@@ -175,13 +175,11 @@ def _images_where(command: F_) -> F_:
     )
 
 
-def attack_options(command: F_) -> F_:
-    """What is attacked how."""
-    return _with(
+def attack_options(default: str) -> Callable[[F_], F_]:
+    """What is attacked how; by default with these attacks."""
+    return lambda command: _with(
         command,
-        click.option(
-            "--attacks", default="autoattack", show_default=True, help="Comma-separated attack specifications."
-        ),
+        click.option("--attacks", default=default, show_default=True, help="Comma-separated attack specifications."),
         click.option("--audit", default="8", show_default=True, help="Certified images to attack per eps, or all."),
         click.option("--no-skip-certified", is_flag=True, help="Attack certified images too (the full protocol)."),
     )

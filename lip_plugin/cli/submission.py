@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--board", required=True, help="Who is to read it: robustbench, sok, or own (any model of our zoo).")
 @click.option("--out", type=Path, required=True, help="Write the bundle here.")
 @evaluation_options
-@attack_options
+@attack_options("autoattack")
 @click.option("--include-images", is_flag=True, help="Put the images in, too: only where their terms allow it.")
 def submit_command(asked: Asked, board: str, out: Path, include_images: bool) -> None:
     """Evaluate a model and write everything that a board needs of it, ready for `lip verify`.

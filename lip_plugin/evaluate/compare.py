@@ -25,7 +25,7 @@ def compare(
     y: Tensor,
     *,
     eps: EpsArgument,
-    attacks: str | EmpiricalAttack | Sequence[str | EmpiricalAttack] = ("autoattack",),
+    attacks: str | EmpiricalAttack | Sequence[str | EmpiricalAttack] = ("nearest-first",),
     audit: int | str = 8,
     skip_certified: bool = True,
     seed: int = 0,
@@ -39,8 +39,9 @@ def compare(
     A point certified at eps is not attacked there, except the ``audit`` of them with the smallest radii;
     a point broken at a smaller eps stays broken. ``skip_certified=False`` attacks every correct point
     with every attack and lists where the certificate-aware run came out differently. Without attacks, ``()``, every
-    correct image is certified or undecided. ``batch_size`` is the size of a work unit: a contiguous block of images
-    with its own seed. ``bound="tight"`` proves the smallest Lipschitz bound, slowly (`lp.bounds_of`).
+    correct image is certified or undecided. "nearest-first" searches for the closest point of each image, then runs
+    AutoAttack on what still stands. ``batch_size`` is the size of a work unit: a contiguous block of images with its own
+    seed. ``bound="tight"`` proves the smallest Lipschitz bound, slowly (`lp.bounds_of`).
 
     Raises SoundnessError, carrying the report, where any adversarial point lies inside its own image's
     radius; DataError and ConfigError on bad input; MissingDependencyError without the attack library.

@@ -25,17 +25,26 @@ class Judge:
 
     def by_float64(self, points: Tensor, y: Tensor) -> Tensor:
         """(B,) bool"""
-        return self._float64(points).argmax(dim=1) != y
+        return self.lead(points, y)[0]
 
     def by_forward(self, points: Tensor, y: Tensor) -> Tensor:
-        """(B,) bool. Logits that are no numbers misclassify.
+        """(B,) bool. Logits that are no numbers misclassify."""
+        return self.lead_of_forward(points, y)[0]
+
+    def lead(self, points: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,) bool: misclassified by float64, and by how much the label leads there (B,), at most 0 where it does."""
+        return _lead(self._float64(points), y)
+
+    def lead_of_forward(self, points: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of the forward, in float64.
 
         Image by image: next to a boundary what else is in a batch decides how float32 rounds, and others must find
         the same.
         """
         with torch.no_grad():
             logits = torch.cat([points.new_empty(0, self._model.num_classes), *map(self._model, points.split(1))])
-        return (logits.argmax(dim=1) != y) | ~torch.isfinite(logits).all(dim=1)
+        wrong, ahead = _lead(logits.double(), y)
+        return wrong | ~torch.isfinite(logits).all(dim=1), ahead
 
     def __call__(self, points: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """(B,) bool each: misclassified by float64, and by the forward alone."""
@@ -43,6 +52,12 @@ class Judge:
         rest = ~float64
         forward[rest] = self.by_forward(points[rest], y[rest])
         return float64, forward
+
+
+def _lead(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    label = logits.gather(1, y[:, None].long())
+    others = logits.scatter(1, y[:, None].long(), -torch.inf).amax(dim=1)
+    return logits.argmax(dim=1) != y, label.squeeze(1) - others
 
 
 def names_of(float64: Tensor, forward: Tensor) -> tuple[str, ...]:

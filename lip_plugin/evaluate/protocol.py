@@ -1,8 +1,9 @@
-"""One pass of attacks over a grid of radii, certificate-aware or full."""
+"""One pass of attacks, each at all radii of the grid at once, certificate-aware or full."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,7 +18,6 @@ from lip_plugin.evaluate.restated import statuses
 from lip_plugin.evaluate.results import StageRecord, Status
 from lip_plugin.evaluate.work import Findings, attack_in_blocks
 from lip_plugin.network import CertifiedClassifier
-from lip_plugin.types import format_eps
 
 OnProgress = Callable[[int, str], None]
 """Called with (further image-stages done, what is running)."""
@@ -48,11 +48,10 @@ class Protocol:
         self._on_progress = on_progress
 
     def run(self) -> None:
-        for eps in self.request.eps:
-            if self.request.audits:
-                self._audit(eps)
-            for attack in self.request.attacks:
-                self._attack(attack, eps)
+        if self.request.audits:
+            self._audit()
+        for attack in self.request.attacks:
+            self._attack(attack)
 
     @property
     def forwards(self) -> int:
@@ -82,45 +81,47 @@ class Protocol:
         """(N,) bool: correct, and not broken at eps by this attack or, where it broke a certificate, the audit."""
         return self.correct & ~(self.found[attack.name].distance <= eps) & ~(self.audit_found.distance <= eps)
 
-    def _attack(self, attack: EmpiricalAttack, eps: float) -> None:
+    def _attack(self, attack: EmpiricalAttack) -> None:
+        findings = self.found[attack.name]
         if not self.request.skip_certified:
-            self.attacked_certified += int((self.robust(attack, eps) & self.certified(eps)).sum())
+            both = (self.robust(attack, eps) & self.certified(eps) for eps in self.request.eps)
+            self.attacked_certified += sum(int(mask.sum()) for mask in both)
         for stage in attack.stages:
             for program in self.programs:
-                todo = self.robust(attack, eps)
-                if self.request.skip_certified:
-                    todo = todo & ~self.certified(eps)
-                self._stage(stage, program, todo, self.found[attack.name], eps)
+                self._stage(stage, program, self._each_eps(partial(self._worth, attack, stage)), findings)
 
-    def _audit(self, eps: float) -> None:
-        mask = audit_mask(self.certified(eps), self.certificate.radius, self.request.audit)
-        self.attacked_certified += int(mask.sum())
+    def _worth(self, attack: EmpiricalAttack, stage: EmpiricalAttack, eps: float) -> Tensor:
+        """(N,) bool: the images that the stage is run on at eps."""
+        standing = self.robust(attack, eps) & stage.is_worth(self.found[attack.name].nearest, eps)
+        return standing & ~self.certified(eps) if self.request.skip_certified else standing
+
+    def _audit(self) -> None:
+        todo = self._each_eps(lambda eps: audit_mask(self.certified(eps), self.certificate.radius, self.request.audit))
+        self.attacked_certified += int(todo.sum())
         for stage in audit_stages(self.model.num_classes):
             for program in self.programs:
-                self._stage(stage, program, mask, self.audit_found, eps, prefix="audit ")
+                self._stage(stage, program, todo, self.audit_found, prefix="audit ")
+
+    def _each_eps(self, chosen: Callable[[float], Tensor]) -> Tensor:
+        """(E, N) bool of the (N,) that are chosen at each eps."""
+        return torch.stack([chosen(eps) for eps in self.request.eps])
 
     def _stage(
-        self,
-        stage: EmpiricalAttack,
-        program: ProgramName,
-        todo: Tensor,
-        findings: Findings,
-        eps: float,
-        prefix: str = "",
+        self, stage: EmpiricalAttack, program: ProgramName, todo: Tensor, findings: Findings, prefix: str = ""
     ) -> None:
         name = f"{prefix}{stage.name}"
-        note = f"{name} at {format_eps(eps)}"
-        self._on_progress(0, note)
+        self._on_progress(0, name)
         forwards = attack_in_blocks(
             stage,
             self.model,
             self.blocks,
             todo,
             findings,
-            eps=eps,
+            eps=self.request.eps,
             seed=self.request.seed,
             program=program,
-            on_unit=lambda done: self._on_progress(done, note),
+            on_unit=lambda done: self._on_progress(done, name),
         )
-        broken = int((todo & (findings.distance <= eps)).sum())
-        self.stages.append(StageRecord(eps, name, int(todo.sum()), broken, forwards, program))
+        for eps, mask, spent in zip(self.request.eps, todo, forwards, strict=True):
+            broken = int((mask & (findings.distance <= eps)).sum())
+            self.stages.append(StageRecord(eps, name, int(mask.sum()), broken, spent, program))

@@ -85,7 +85,7 @@ def _run(
 def _stages(request: Request, model: CertifiedClassifier) -> int:
     """How often the images are gone through."""
     audits = len(audit_stages(model.num_classes)) if request.audits else 0
-    return len(request.eps) * (sum(len(attack.stages) for attack in request.attacks) + audits)
+    return sum(len(attack.stages) for attack in request.attacks) + audits
 
 
 def _report(protocol: Protocol, images: DatasetSummary, cost: Cost, differences: tuple[Difference, ...]) -> Report:

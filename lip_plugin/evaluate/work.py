@@ -1,7 +1,8 @@
-"""Work units: contiguous blocks of images, each seeded by (seed, attack, eps, block).
+"""Work units: contiguous blocks of images, their draws seeded by (seed, attack, block, part).
 
-The images of a block that still need the attack are attacked together. What a unit finds depends on nothing
-outside it, so that one process, several, and a resumed run agree.
+The images of a block that still need the attack are attacked together, at all radii at once, at most as many at a time
+as the block has images. What a unit finds depends on nothing outside it, so that one process, several, and a resumed
+run agree.
 """
 
 from __future__ import annotations
@@ -54,11 +55,12 @@ class Findings:
     Of points that float64 misclassifies the closest is kept by itself: one that fools the forward alone may lie nearer,
     and must not hide that a certificate is refuted. The points themselves, ``pictures``, are kept of the first ``kept``
     images only, None for all: an image that is one of them when all is found was one of them all along, because more
-    can only be found.
+    can only be found. ``nearest`` (N,) is what `AttackResult` says under that name.
     """
 
     def __init__(self, count: int, *, kept: int | None = KEPT_PICTURES) -> None:
         self.kept = kept
+        self.nearest = torch.full((count,), torch.inf, dtype=torch.float64)
         self._any, self._float64 = _Closest(count), _Closest(count)
         self.program = [""] * count
         self.pictures: dict[int, AdversarialImage] = {}
@@ -112,12 +114,16 @@ class Findings:
 
 @dataclass(frozen=True)
 class _Unit:
-    """What one block yielded: distances (n,) of the images at ``index`` (n,), infinite where nothing was found."""
+    """What one unit yielded: distances (n,) of the images at ``index`` (n,), infinite where nothing was found.
+
+    ``forwards`` are those at each eps.
+    """
 
     index: Tensor
     distance: Tensor
+    nearest: Tensor
     program: tuple[str, ...]
-    forwards: int
+    forwards: tuple[int, ...]
     pictures: tuple[AdversarialImage, ...]
 
 
@@ -128,14 +134,15 @@ def attack_in_blocks(
     todo: Tensor,
     findings: Findings,
     *,
-    eps: float,
+    eps: Sequence[float],
     seed: int,
     program: ProgramName,
     on_unit: OnUnit,
-) -> int:
-    """Run one attack on the images that ``todo`` (N,) names; add to ``findings``; return the image-forwards.
+) -> tuple[int, ...]:
+    """Run one attack on the images that ``todo`` (E, N) names at each of the E radii ``eps``; add to ``findings``.
 
-    Every rank attacks in its own blocks; findings and forwards are those of all ranks, on all of them.
+    Returns the image-forwards at each radius: those of a batch are shared out by the images that it had of each. Every
+    rank attacks in its own blocks; findings and forwards are those of all ranks, on all of them.
     """
 
     def attack_own_blocks() -> list[_Unit]:
@@ -143,12 +150,13 @@ def attack_in_blocks(
         room = findings.kept  # of this rank's first images: all that may travel to the others
         for block in blocks.owned_by(blocks.ranks.rank):
             span = blocks.span(block)
-            rows = todo[span.start : span.stop].nonzero().squeeze(1)
-            if len(rows):  # pixels are read for blocks with something left to attack
-                unit_draws = unit_seed(seed, stage.name, eps, block)
-                attack = partial(stage, eps=eps, seed=unit_draws, program=program)
-                units.append(_attacked(attack, model, blocks, block, rows, pictures=room))
-                room = None if room is None else room - len(units[-1].pictures)
+            within = todo[:, span.start : span.stop]
+            if bool(within.any()):  # pixels are read for blocks with something left to attack
+                draws = partial(unit_seed, seed, stage.name, block)
+                attack = partial(stage, program=program)
+                unit = _attacked(attack, model, blocks, block, _Rows.of(within, eps, stage), draws, pictures=room)
+                units.append(unit)
+                room = None if room is None else room - len(unit.pictures)
             on_unit(len(span))
         return units
 
@@ -156,25 +164,94 @@ def attack_in_blocks(
     units = [unit for part in ranks.gather(ranks.together(attack_own_blocks)) for unit in part]
     for unit in units:
         findings.add(unit.index, unit.distance, stage.name, unit.program, unit.pictures)
-    return sum(unit.forwards for unit in units)
+        findings.nearest[unit.index] = torch.minimum(findings.nearest[unit.index], unit.nearest)
+    return tuple(sum(unit.forwards[at] for unit in units) for at in range(len(eps)))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What is attacked of a block: ``image`` (n,) int64 within it at ``eps`` (n,) float64; ``shares`` (E, n).
+
+    A minimum-norm attack sees an image once, for all radii up to the largest; others see it at each of them.
+    """
+
+    image: Tensor
+    eps: Tensor
+    shares: Tensor
+
+    @classmethod
+    def of(cls, todo: Tensor, eps: Sequence[float], stage: EmpiricalAttack) -> _Rows:
+        """From ``todo`` (E, B)."""
+        radii = torch.tensor(eps, dtype=torch.float64)
+        if stage.minimum_norm:
+            image = todo.any(dim=0).nonzero().squeeze(1)
+            wanted = todo[:, image]
+            return cls(image, (wanted * radii[:, None]).amax(dim=0), wanted)
+        at, image = todo.nonzero().unbind(1)
+        return cls(image, radii[at], at == torch.arange(len(eps))[:, None])
+
+    def split(self, size: int) -> Iterable[_Rows]:
+        parts = (self.image.split(size), self.eps.split(size), self.shares.split(size, dim=1))
+        return map(_Rows, *parts)
+
+    def shared_out(self, forwards: int) -> Tensor:
+        """(E,) int64, the forwards of these rows by radius; their sum is what is given."""
+        weight = self.shares.sum(dim=1)
+        upto = weight.cumsum(0) * forwards // weight.sum()
+        return upto.diff(prepend=torch.zeros(1, dtype=torch.int64))
 
 
 def _attacked(
-    attack: Callable[[CertifiedClassifier, Tensor, Tensor], AttackResult],
+    attack: Callable[..., AttackResult],
     model: CertifiedClassifier,
     blocks: Blocks,
     block: int,
-    rows: Tensor,
+    rows: _Rows,
+    draws: Callable[[int], int],
     *,
     pictures: int | None,
 ) -> _Unit:
-    pixels = blocks.read(block)
-    x = pixels[rows.to(pixels.device)].to(model.device)
-    index = rows + blocks.span(block).start
-    result = attack(model, x, blocks.labels[index].to(model.device))
-    first = result.success.nonzero().squeeze(1)[:pictures].tolist()
-    kept = tuple(AdversarialImage(int(index[row]), _copied(x[row]), _copied(result.adversarial[row])) for row in first)
-    return _Unit(index, result.distance.cpu(), result.program, result.forwards, kept)
+    pixels, start = blocks.read(block), blocks.span(block).start
+    best = _Best(len(blocks.span(block)))
+    forwards = torch.zeros(len(rows.shares), dtype=torch.int64)
+    for part, chosen in enumerate(rows.split(blocks.size)):
+        x = pixels[chosen.image.to(pixels.device)].to(model.device)
+        y = blocks.labels[chosen.image + start].to(model.device)
+        result = attack(model, x, y, eps=chosen.eps, seed=draws(part))
+        best.add(chosen.image, x, result)
+        forwards += chosen.shared_out(result.forwards)
+    return best.unit(start, tuple(forwards.tolist()), pictures=pictures)
+
+
+class _Best:
+    """Per image of a block the closest point that its rows have found."""
+
+    def __init__(self, count: int) -> None:
+        self._attacked = torch.zeros(count, dtype=torch.bool)
+        self._distance = torch.full((count,), torch.inf, dtype=torch.float64)
+        self._nearest = self._distance.clone()
+        self._program = [""] * count
+        self._pictures: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def add(self, image: Tensor, x: Tensor, result: AttackResult) -> None:
+        """``image`` (n,) says which images x (n, C, H, W) are; several may be the same."""
+        self._attacked[image] = True
+        distance, nearest = result.distance.cpu(), result.nearest.cpu()
+        self._nearest.scatter_reduce_(0, image, nearest, "amin")
+        for row in result.success.nonzero().squeeze(1).tolist():
+            at = int(image[row])
+            if distance[row] < self._distance[at]:
+                self._distance[at], self._program[at] = distance[row], result.program[row]
+                self._pictures[at] = x[row], result.adversarial[row]
+
+    def unit(self, start: int, forwards: tuple[int, ...], *, pictures: int | None) -> _Unit:
+        """With the pictures of the first so many images that have one; the block's first image is ``start``."""
+        index = self._attacked.nonzero().squeeze(1)
+        kept = [
+            AdversarialImage(at + start, *map(_copied, self._pictures[at])) for at in sorted(self._pictures)[:pictures]
+        ]
+        program = tuple(self._program[at] for at in index.tolist())
+        return _Unit(index + start, self._distance[index], self._nearest[index], program, forwards, tuple(kept))
 
 
 def _copied(pixels: Tensor) -> Tensor:
@@ -182,7 +259,7 @@ def _copied(pixels: Tensor) -> Tensor:
     return pixels.detach().to("cpu", copy=True)
 
 
-def unit_seed(seed: int, attack: str, eps: float, block: int) -> int:
+def unit_seed(seed: int, attack: str, block: int, part: int) -> int:
     """31 bits that depend on the unit alone."""
-    digest = hashlib.sha256(f"{seed}|{attack}|{eps!r}|{block}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}|{attack}|{block}|{part}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lip_plugin.errors import CheckpointError, RefusedError
 from lip_plugin.evaluate import Report
-from lip_plugin.evaluate.attack import distances
+from lip_plugin.evaluate.geometry import distances
 from lip_plugin.evaluate.programs import Judge, names_of
 from lip_plugin.evaluate.results import AdversarialImage
 from lip_plugin.network import CertifiedClassifier

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lip_plugin.data import LabelledImages
-from lip_plugin.evaluate.attack import distances
+from lip_plugin.evaluate.geometry import distances
 from lip_plugin.evaluate.programs import Judge, names_of
 from lip_plugin.network import CertifiedClassifier
 from lip_plugin.network.limits import images_at_once

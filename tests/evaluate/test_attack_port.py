@@ -75,7 +75,7 @@ def test_points_are_projected_and_never_stored_outside(dtype: torch.dtype, eps: 
 
 
 def test_what_stays_outside_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lip_plugin.evaluate.attack._PROJECTIONS", 1)
+    monkeypatch.setattr("lip_plugin.evaluate.geometry._PROJECTIONS", 1)
     x = 0.4 * torch.rand(50, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     result = Scripted(lambda model, x, y: x + 0.1)(step_model(), x, torch.zeros(50, dtype=torch.long), eps=1e-6)
     assert 0 < int(result.success.sum()) < 50
