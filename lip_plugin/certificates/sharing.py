@@ -19,6 +19,10 @@ from lip_plugin.ranks import Ranks
 from lip_plugin.types import Effort, Shape
 
 
+_LONG = 2**32
+"""Products, as `network.limits` counts them, of a proof of about a second."""
+
+
 @dataclass(frozen=True)
 class Proofs:
     """What travels: bounds of single operators, and of which network, and with how much effort, they were proved."""
@@ -55,9 +59,9 @@ def share_proofs(model: CertifiedClassifier, ranks: Ranks) -> None:
 
 
 def prove_until(model: CertifiedClassifier, enough: Callable[[], bool]) -> None:
-    """Prove layers, those with least work first, until it is enough: what has begun is done before that is asked."""
+    """Prove layers, those with least work first, until it is enough; none that would keep others waiting for long."""
     for task in reversed(_tasks(model.copied())):
-        if enough():
+        if task.work > _LONG or enough():
             return
         _bounds_of([task])
 
