@@ -18,7 +18,6 @@ from lip_plugin.network.operators.proved import ProofKey, is_proved, proof_key, 
 from lip_plugin.ranks import Ranks
 from lip_plugin.types import Effort, Shape
 
-
 _LONG = 2**32
 """Products, as `network.limits` counts them, of a proof of about a second."""
 
