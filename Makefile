@@ -66,7 +66,9 @@ bench: install
 	$(BIN)/python benchmarks/training_step.py --width 256 --depth 12 --batch 16
 	$(BIN)/python benchmarks/family_steps.py
 	$(BIN)/python benchmarks/label_rows.py
+	$(BIN)/python benchmarks/attack_batches.py
 	$(BIN)/python benchmarks/certificate_aware.py
+	$(BIN)/python benchmarks/table.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -47,8 +47,8 @@ def seconds(command: list[str], jobs: int) -> tuple[float, float]:
 
 def measured(what: str, command: list[str]) -> Iterator[dict[str, Any]]:
     one, two = seconds(command, 1), seconds(command, 2)
-    yield row(what, two[0], "one process", one[0])
-    yield row(f"{what}: the whole command", two[1], "one process", one[1])
+    yield row(f"two processes, {what}", two[0], "one process", one[0])
+    yield row(f"whole command, {what}", two[1], "one process", one[1])
 
 
 def main() -> None:
@@ -67,9 +67,9 @@ def main() -> None:
         few = [*random_images(Path(folder) / "two.npz", (3, 32, 32), 2), "--batch-size", "1", "--bound", "tight"]
         attack = ["--eps", "0.5", "--attacks", "autoattack:apgd-t", "--n", str(options.attacked), "--batch-size", "64"]
         rows = [
-            *measured(f"certify, {options.images} images", ["certify", DEMO, *of_demo, "--n", str(options.images)]),
-            *measured(f"compare, {options.attacked} images, APGD-T", ["compare", DEMO, *of_demo, *attack]),
-            *measured(f"{SMALL}: tight bound", ["certify", SMALL, *few]),
+            *measured(f"certify {options.images} images", ["certify", DEMO, *of_demo, "--n", str(options.images)]),
+            *measured(f"compare {options.attacked} images, APGD-T", ["compare", DEMO, *of_demo, *attack]),
+            *measured(f"tight bound of {SMALL}", ["certify", SMALL, *few]),
         ]
     for one in rows:
         print(f"{one['what']}: {one['seconds']:.3g} s; {one['peer']}: {one['peer_seconds']:.3g} s; {one['ratio']:.2f}x")

@@ -151,3 +151,13 @@ def test_a_family_is_trained_for_its_time_and_certified(
     assert [found["clean"], *found["proved"]] == sorted([found["clean"], *found["proved"]], reverse=True)
     rates = [families.learning_rate_at_share(share, 2.0, 0.05) for share in (0.05, 0.5, 0.9999)]
     assert rates == sorted(rates, reverse=True) and rates[0] == 2.0 and 0 < rates[2] < 1e-6
+
+
+def test_the_table_is_that_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    table: Any = importlib.import_module("table")
+    shown = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    assert table.BEGINS + table.table() + table.ENDS in shown
+    names = [one["what"] for path in table.RESULTS.glob("*.json") for one in json.loads(path.read_text())["results"]]
+    for target in table.TARGETS:
+        assert sum(bool(re.search(target.name, name)) for name in names) == 1, target

@@ -42,7 +42,7 @@ def _seeds(report: ReportValues) -> str:
     size = "" if report.request.batch_size is None else f" of {report.request.batch_size} images"
     return (
         f"{report.environment.get('seed')}; each block{size} draws from the first 31 bits of "
-        "sha256 of 'seed|stage|eps|block', an audit's stage by its plain name"
+        "sha256 of 'seed|stage|block|part', an audit's stage by its plain name; all radii are one batch"
     )
 
 

@@ -12,18 +12,17 @@ from lip_plugin.report import report_document
 
 def test_stages_add_up_to_counts_and_forwards(made: Any) -> None:
     report = made.report
-    assert [stage.attack for stage in report.stages] == ["step-0.5", "step-1"] * 3
+    assert [stage.attack for stage in report.stages] == ["step-0.5"] * 3 + ["step-1"] * 3
     assert sum(stage.forwards for stage in report.stages) == report.cost.attack_forwards > 0
-    broken, standing = 0, 0
+    standing = 0
     for result in report.eps:
         first, second = (stage for stage in report.stages if stage.eps == result.eps)
-        broken += first.broken + second.broken
-        assert broken == result.counts["broken"]
+        assert first.broken + second.broken == result.counts["broken"]
         assert second.images == first.images - first.broken  # the second attacks what the first left standing
         assert first.images - first.broken - second.broken == result.counts["undecided"]
         assert [first.forwards, second.forwards] == [first.images, second.images]  # one forward of each image
         standing += second.images
-    assert broken > 5 and standing > 0
+    assert report.eps[-1].counts["broken"] > 5 and standing > 0
 
 
 def test_the_audit_is_logged_under_its_own_name(make: Any) -> None:
