@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lip_plugin.cli.ending import ended_together
 from lip_plugin.cli.options import Asked, attack_options, evaluation_options, resume_option
 from lip_plugin.cli.partial import discard, kept_work, partial_folder
 from lip_plugin.cli.parts import parse_part, write_part
+from lip_plugin.cli.shared import Shared, shared_work
 from lip_plugin.errors import ConfigError, SoundnessError
 from lip_plugin.files import REPORT_FILES, Output, output_directory
 
 if TYPE_CHECKING:
     from lip_plugin.cli.task import Task
-    from lip_plugin.evaluate import Report, Request
+    from lip_plugin.evaluate import Report
     from lip_plugin.evaluate.blocks import Part
     from lip_plugin.ranks import Ranks
-    from lip_plugin.zoo import ModelCard
 
 
 def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,7 +62,7 @@ def certify_command(
 
     NAME is a zoo name or a model directory; without it, the shipped demo model on the shipped images.
     With --audit-lipschitz, exits with 1 where the bound is refuted; the report is written all the same.
-    Several processes share the images: torchrun --nproc-per-node N -- $(which lip) certify ...
+    Cores share the work (--jobs), GPUs too: torchrun --nproc-per-node N -- $(which lip) certify ...
     """
     delivery = Delivery(out, as_json, resume, part=parse_part(part))
     evaluate(asked, delivery, tightness=True, audit_lipschitz=audit_lipschitz)
@@ -82,33 +81,30 @@ def compare_command(
     nearest-first searches for the closest point, then runs AutoAttack on what still stands; adaptive runs it only
     where the search came within 5 % of eps, and is no AutoAttack. Others: autoattack, foolbox:FMN, torchattacks:CW, ...
     Exits with 1 where a certificate is contradicted; the report is written all the same.
-    Several processes share the images: torchrun --nproc-per-node N -- $(which lip) compare ...
+    Cores share the work (--jobs), GPUs too: torchrun --nproc-per-node N -- $(which lip) compare ...
     """
     evaluate(asked, Delivery(out, as_json, resume, gallery, parse_part(part)))
 
 
 def evaluate(asked: Asked, delivery: Delivery, **settings: bool) -> None:
     """``settings`` are those of `Request.of` that only one of the commands has."""
-    from lip_plugin.cli.selection import select_eps
-    from lip_plugin.cli.task import select_task
-    from lip_plugin.ranks import joined_ranks
 
-    def requested(card: ModelCard) -> Request:
-        return asked.request(select_eps(card, asked.eps), **settings)
+    def select(ranks: Ranks) -> Task:
+        from lip_plugin.cli.selection import select_eps
+        from lip_plugin.cli.task import select_task
 
-    with joined_ranks(asked.device or "cpu", gradients=False) as ranks, ended_together(ranks), ExitStack() as held:
-        room = _room(delivery, overwrite=asked.overwrite)
-        output = ranks.together(lambda: held.enter_context(room) if ranks.leads else None)
-        task = ranks.leader_first(lambda: select_task(asked, ranks, requested))
+        return select_task(asked, ranks, lambda card: asked.request(select_eps(card, asked.eps), **settings))
+
+    with shared_work(asked, select, _room(delivery, overwrite=asked.overwrite)) as shared:
         if delivery.part is not None and delivery.out is not None:
-            write_part(task, delivery.part, delivery.out, settings, output, ranks)
+            write_part(shared.task, delivery.part, delivery.out, settings, shared.output, shared.ranks)
             return
         try:
-            report = task.evaluated(ranks, delivery.journal, delivery.parts)
+            report = shared.task.evaluated(shared.ranks, delivery.journal, delivery.parts)
         except SoundnessError as error:
-            _deliver(error.report, task, delivery, output, ranks)
+            _deliver(error.report, delivery, shared)
             raise
-        _deliver(report, task, delivery, output, ranks)
+        _deliver(report, delivery, shared)
 
 
 @contextmanager
@@ -122,9 +118,10 @@ def _room(delivery: Delivery, *, overwrite: bool) -> Generator[Output | None]:
         yield output
 
 
-def _deliver(report: Any, task: Task, delivery: Delivery, output: Output | None, ranks: Ranks) -> None:
+def _deliver(report: Any, delivery: Delivery, shared: Shared) -> None:
     """The leader writes the report where asked and prints it; the others wait, or fail with it."""
-    ranks.together(lambda: _write_and_print(task.described(report), delivery, output) if ranks.leads else None)
+    ranks, task = shared.ranks, shared.task
+    ranks.together(lambda: _write_and_print(task.described(report), delivery, shared.output) if ranks.leads else None)
 
 
 def _write_and_print(report: Report, delivery: Delivery, output: Output | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -51,7 +52,8 @@ def merge_command(
     if flaws:
         raise ConfigError(flaws[-1])
     given = {"data_dir": data_dir, "data": data, "device": device}
-    now = {name: value for name, value in given.items() if value is not None}
-    asked, settings = asked_again(found[0].asked, **now, workers=workers, overwrite=overwrite, quiet=quiet)
+    now: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    now |= {"workers": workers, "overwrite": overwrite, "quiet": quiet, "jobs": 1}  # little is left to do
+    asked, settings = asked_again(found[0].asked, **now)
     folders = tuple(part.folder for part in found)
     evaluate(asked, Delivery(out, as_json, resume, gallery, parts=folders), **settings)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Generator, Iterable
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lip_plugin.cli.ending import ended_together
 from lip_plugin.cli.options import Asked, attack_options, evaluation_options, resume_option
 from lip_plugin.cli.partial import discard, kept_work, partial_folder
+from lip_plugin.cli.shared import shared_work
 from lip_plugin.errors import SoundnessError
 
 if TYPE_CHECKING:
@@ -40,17 +40,15 @@ def submit_command(asked: Asked, board: str, out: Path, resume: bool, include_im
 
     NAME is a zoo name or a model directory. --eps defaults to the card's radii with 36/255, 72/255, 108/255 and 0.5.
     Exits with 1, and writes nothing, where the board would refuse the bundle or a certificate is contradicted.
-    Several processes share the images: torchrun --nproc-per-node N -- $(which lip) submit ...
+    Cores share the work (--jobs), GPUs too: torchrun --nproc-per-node N -- $(which lip) submit ...
     """
-    from lip_plugin.ranks import joined_ranks
     from lip_plugin.report import print_report
     from lip_plugin.submission.boards.registry import get_board
 
-    with joined_ranks(asked.device or "cpu", gradients=False) as ranks, ended_together(ranks), ExitStack() as held:
-        reader = get_board(board)
-        room = _room(out, overwrite=asked.overwrite, resume=resume)
-        output = ranks.together(lambda: held.enter_context(room) if ranks.leads else None)
-        task = ranks.leader_first(lambda: _select(reader, asked, ranks))
+    reader = get_board(board)
+    room = _room(out, overwrite=asked.overwrite, resume=resume)
+    with shared_work(asked, lambda ranks: _select(reader, asked, ranks), room) as shared:
+        ranks, task, output = shared.ranks, shared.task, shared.output
         try:
             report = task.evaluated(ranks, partial_folder(out))
         except SoundnessError as error:
