@@ -39,11 +39,6 @@ COMMANDS = {
 }
 
 
-@pytest.fixture(params=["compare", "certify"])
-def command(request: pytest.FixtureRequest, model_dir: Path, data_file: Path) -> list[str]:
-    return words(request.param, model_dir, data_file)
-
-
 def words(name: str, model_dir: Path, data_file: Path) -> list[str]:
     """Six blocks of four images."""
     verb = "certify" if name == "certify" else "compare"
@@ -102,9 +97,11 @@ def killed_after(count: int, out: Path) -> Callable[[int], None]:
     return wait
 
 
-@pytest.mark.parametrize("count", [1, 6, 9])
-def test_a_killed_command_goes_on(command: list[str], count: int, lip: Lip, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+@pytest.mark.parametrize(("name", "count"), [("compare", 1), ("compare", 9), ("certify", 3)])
+def test_a_killed_command_goes_on(
+    name: str, count: int, lip: Lip, model_dir: Path, data_file: Path, tmp_path: Path
+) -> None:
+    command, out = words(name, model_dir, data_file), tmp_path / "out"
     assert lip(*command, "--out", tmp_path / "reference").code == 0
     code = ended([*command, "--out", str(out)], killed_after(count, out))
     assert code == -signal.SIGKILL or out.exists()
@@ -175,9 +172,7 @@ def compare(model_dir: Path, data_file: Path) -> list[str]:
 def test_a_full_disk_keeps_what_is_done(lip: Lip, compare: list[str], out: Path, tmp_path: Path) -> None:
     assert lip(*compare, "--out", tmp_path / "reference").code == 0
     one_line(lip(*compare, "--out", out), "out.partial", "--resume", "remove")
-    times = {path: path.stat().st_mtime_ns for path in units(out)}
     go_on(lip, compare, out, tmp_path / "reference")
-    assert len(times) == 9
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
