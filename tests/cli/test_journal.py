@@ -22,6 +22,7 @@ import lip_plugin as lp
 import lip_plugin.evaluate.journal as journal
 from lip_plugin.cli import run, signals
 from lip_plugin.evaluate.unit_file import dump_unit, load_unit
+from lip_plugin.files import write_atomically
 
 Lip = Callable[..., Any]
 
@@ -169,10 +170,17 @@ def compare(model_dir: Path, data_file: Path) -> list[str]:
     return words("compare", model_dir, data_file)
 
 
-def test_a_full_disk_keeps_what_is_done(lip: Lip, compare: list[str], out: Path, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_what_is_done(
+    lip: Lip, compare: list[str], out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert lip(*compare, "--out", tmp_path / "reference").code == 0
     one_line(lip(*compare, "--out", out), "out.partial", "--resume", "remove")
+    kept, written = units(out), list[Path]()
+    monkeypatch.setattr(
+        journal, "write_atomically", lambda path, content: (written.append(path), write_atomically(path, content))
+    )
     go_on(lip, compare, out, tmp_path / "reference")
+    assert written and not set(kept) & set(written)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
