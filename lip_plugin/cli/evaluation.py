@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that certify and compare have in common."""
     command = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")(command)
-    command = click.option("--part", help="Part I of N, I/N: a N-th of the images into --out, for lip merge.")(command)
+    command = click.option("--part", help="I/N: do part I of N, for lip merge to join.")(command)
     command = resume_option(command)
     command = click.option("--out", type=Path, help="Write report.json, points.csv, report.md and report.html here.")(
         command

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lip_plugin.errors import CheckpointError, ConfigError
@@ -26,6 +26,7 @@ ABOUT_FILE = "journal.json"
 CERTIFICATE = "certificate"
 """How the names of certificates begin."""
 _SUFFIX = ".unit"
+_UNIT = re.compile(r"([a-z0-9.]+-)+[0-9]{6,}\.unit")
 _LARGEST_ABOUT = 2**20
 _OVERHEAD = 2**16
 """Bytes of a unit's file beside its tensors."""
@@ -65,7 +66,8 @@ def remove_journal(folder: Path) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    return name == ABOUT_FILE or name.endswith(_SUFFIX) or (name.startswith(".") and name.endswith(".partial"))
+    whole = name.removeprefix(".").removesuffix(".partial")  # as it is written
+    return whole == ABOUT_FILE or _UNIT.fullmatch(whole) is not None
 
 
 @dataclass(eq=False)
@@ -117,8 +119,7 @@ class Journal:
 
     def look(self, block: int, pixels: Tensor) -> str:
         """The digest of a block's pixels; noted."""
-        content = pixels.detach().cpu().contiguous()
-        self.pixels[block] = hashlib.sha256(content.view(torch.uint8).numpy().tobytes()).hexdigest()
+        self.pixels[block] = hashlib.sha256(pixels.detach().cpu().numpy().tobytes()).hexdigest()
         return self.pixels[block]
 
     def path(self, name: str, block: int) -> Path:

@@ -16,7 +16,7 @@ FORMAT = "lip-journal/1"
 
 
 def about_journal(model: CertifiedClassifier, blocks: Blocks, request: Request) -> dict[str, Any]:
-    """JSON values: model, labels and how they are cut, settings, versions, kind of device.
+    """JSON values: model, labels and how they are cut, settings, attacks by name, versions, kind of device.
 
     Pixels are not in it: every unit has the digest of its own. Nor are the numbers of threads and processes.
     """

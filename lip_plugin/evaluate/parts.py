@@ -56,7 +56,7 @@ def fill_part(journal: Path, folder: Path, part: Part, asked: Mapping[str, Any])
     for path in [journal / ABOUT_FILE, *sorted(own)]:
         _copied(path, folder / path.name)
         files[path.name] = _sha256(path)
-    document = {"format": FORMAT, "part": part.index + 1, "of": part.of, "asked": asked, "files": files}
+    document = {"format": FORMAT, "part": part.index + 1, "of": part.of, "asked": asked, "files": list(files.items())}
     (folder / PART_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
@@ -97,7 +97,7 @@ def _part_of(folder: Path, found: dict[str, Any], about: dict[str, Any]) -> Fini
         raise ValueError("its format or numbers")
     if not 1 <= number <= of or not 1 <= about["blocks"] <= _MOST_BLOCKS:
         raise ValueError("its numbers")
-    if not all(is_plain_name(name) and isinstance(digest, str) for name, digest in files.items()):
+    if not all(is_plain_name(name) and isinstance(digest, str) for name, digest in files):
         raise ValueError("the names of its files")
     return FinishedPart(folder, Part(number - 1, of), about, dict[str, Any](asked), dict[str, str](files))
 

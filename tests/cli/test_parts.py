@@ -142,7 +142,7 @@ def test_a_part_of_something_else_is_named(
     refused(lip("merge", tmp_path / "out", *parts, "--data", f"npz:{data_file}", "--device", "meta"), "meta")
     document = json.loads((two / "part.json").read_text())
     del document["asked"]["eps"]
-    (one / "part.json").write_text(json.dumps(document | {"part": 1, "files": {}}))
+    (one / "part.json").write_text(json.dumps(document | {"part": 1, "files": []}))
     (two / "part.json").write_text("[1]")
     outcome = lip("merge", tmp_path / "out", one, two)
     assert outcome.code == 2 and "part2/part.json is not what --part has written" in outcome.err
