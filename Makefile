@@ -60,6 +60,7 @@ test: install
 
 bench: install
 	$(BIN)/python benchmarks/certificates.py
+	$(BIN)/python benchmarks/two_processes.py
 	$(BIN)/python benchmarks/minmax.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/training_step.py --width 256 --depth 12 --batch 16

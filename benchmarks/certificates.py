@@ -21,6 +21,7 @@ import lip_plugin as lp
 from lip_plugin.bounds import conv_norm_estimate, dense_norm_estimate
 from lip_plugin.certificates import lipschitz
 from lip_plugin.network.operators import Conv, Dense
+from lip_plugin.network.operators.proved import forget_proofs
 
 BATCH, STEPS = 256, 500
 
@@ -45,6 +46,7 @@ def power_iteration(model: lp.CertifiedClassifier) -> None:
 
 def first_bound(model: lp.CertifiedClassifier) -> None:
     lipschitz._memo.clear()  # pyright: ignore[reportPrivateUsage]
+    forget_proofs()
     lp.lipschitz_upper_bound(model)
 
 

@@ -47,6 +47,14 @@ class StoppedError(LipPluginError):
         self.signal = signal
 
 
+class LostProcessError(LipPluginError):
+    """A process that shares the work is gone. ``code`` is the exit code of the command."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class SoundnessError(LipPluginError):
     """A certificate was contradicted. Never expected; never to be ignored.
 

@@ -1,4 +1,4 @@
-"""Several processes as one: started by torchrun (or accelerate launch), joined by torch.distributed."""
+"""Several processes as one: started by torchrun (or accelerate launch) and joined by torch.distributed, or by `lip`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -24,12 +24,29 @@ _PATIENCE = timedelta(days=1)
 _LAST_WORD = timedelta(seconds=60)
 
 
+class Exchange(Protocol):
+    """The way between processes that torch.distributed does not join."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all ranks, in rank order and on every rank."""
+        ...
+
+    def is_awaited(self) -> bool:
+        """Whether all others wait for this rank."""
+        ...
+
+
 @dataclass(frozen=True)
 class Ranks:
-    """This process among ``world`` of them. Rank 0 writes files and shows progress."""
+    """This process among ``world`` of them. Rank 0 writes files and shows progress.
+
+    With an ``exchange`` values travel by it, and there is nothing but `gather` and what is made of it: training, whose
+    gradients are averaged, needs torch.distributed.
+    """
 
     rank: int = 0
     world: int = 1
+    exchange: Exchange | None = None
 
     @property
     def leads(self) -> bool:
@@ -86,13 +103,15 @@ class Ranks:
 
         torchrun stops the other processes as soon as one of them fails.
         """
-        if self.world > 1:
+        if self.world > 1 and self.exchange is None:
             dist.monitored_barrier(timeout=_LAST_WORD)
 
     def gather(self, value: T_) -> list[T_]:
         """The values of all ranks, in rank order and on every rank. They travel as pickles."""
         if self.world == 1:
             return [value]
+        if self.exchange is not None:
+            return self.exchange.gather(value)
         values: list[Any] = [None] * self.world
         dist.all_gather_object(values, value)
         return values

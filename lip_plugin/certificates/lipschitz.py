@@ -18,6 +18,7 @@ from lip_plugin.certificates.together import Merged, merged
 from lip_plugin.errors import ConfigError, UnsupportedLayerError
 from lip_plugin.network import CertifiedClassifier, Operator, require_unaltered, way_to_module
 from lip_plugin.network.kinds import foreign_operators
+from lip_plugin.network.operators.proved import proved_bound
 from lip_plugin.types import Effort, ImageShape, Shape
 from lip_plugin.wrapping import operators_of
 
@@ -154,7 +155,7 @@ def _product(operators: tuple[Operator, ...], shape: Shape) -> LipschitzBound:
     shapes: list[Shape] = []
     for index, operator in enumerate(operators):
         _require_finite(operator, index)
-        bound = operator.lipschitz_upper_bound(shape)
+        bound = proved_bound(operator, shape)
         layers.append(LayerBound(f"{index:02d} {operator.kind}", bound.value, bound.method))
         shapes.append(shape)
         shape = operator.output_shape(shape)

@@ -34,6 +34,7 @@ from lip_plugin.network import (
     Scale,
     SpatialShift,
 )
+from lip_plugin.network.operators.proved import proved_bound
 from lip_plugin.types import Shape
 
 _Linear: TypeAlias = "Conv | Dense"
@@ -54,7 +55,7 @@ class Merged:
     roundings: int = 0
 
     def lipschitz_upper_bound(self, shape: Shape) -> float:
-        bound = self.operator.lipschitz_upper_bound(shape).value
+        bound = proved_bound(self.operator, shape).value
         if not self.roundings:
             return bound
         return add_up(bound, mul_up(gamma(self.roundings), _absolute_norm(self.operator)), self._underflow())

@@ -11,7 +11,14 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from lip_plugin.cli import signals
-from lip_plugin.errors import LipPluginError, RefusedError, SoundnessError, StoppedError, UnwritableError
+from lip_plugin.errors import (
+    LipPluginError,
+    LostProcessError,
+    RefusedError,
+    SoundnessError,
+    StoppedError,
+    UnwritableError,
+)
 from lip_plugin.memory import out_of_memory
 from lip_plugin.untrusted import printable
 
@@ -69,6 +76,8 @@ def line_and_code(error: BaseException) -> tuple[str, int] | None:
         return f"not enough memory ({reason}); free some, or lower --batch-size or --n", EXIT_NO_MEMORY
     if isinstance(error, StoppedError):
         return str(error), _BY_SIGNAL + error.signal
+    if isinstance(error, LostProcessError):
+        return str(error), error.code
     if isinstance(error, LipPluginError):
         return str(error), EXIT_BAD_INPUT
     if isinstance(error, OSError):
@@ -86,7 +95,7 @@ def ended_together(ranks: Ranks) -> Generator[None]:
         yield
     except Exception as error:
         known = line_and_code(error)
-        if known is None or ranks.world == 1:
+        if known is None or ranks.world == 1 or isinstance(error, LostProcessError):
             raise
         if ranks.leads:
             fail(*known)

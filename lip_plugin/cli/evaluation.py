@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lip_plugin.cli.ending import ended_together
 from lip_plugin.cli.options import Asked, attack_options, evaluation_options
+from lip_plugin.cli.shared import Shared, shared_work
 from lip_plugin.errors import SoundnessError
 from lip_plugin.files import REPORT_FILES, Output, output_directory
 
 if TYPE_CHECKING:
     from lip_plugin.cli.task import Task
-    from lip_plugin.evaluate import Report, Request
+    from lip_plugin.evaluate import Report
     from lip_plugin.ranks import Ranks
-    from lip_plugin.zoo import ModelCard
 
 
 def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,7 +48,7 @@ def certify_command(asked: Asked, audit_lipschitz: bool, out: Path | None, as_js
 
     NAME is a zoo name or a model directory; without it, the shipped demo model on the shipped images.
     With --audit-lipschitz, exits with 1 where the bound is refuted; the report is written all the same.
-    Several processes share the images: torchrun --nproc-per-node N -- $(which lip) certify ...
+    Cores share the work (--jobs), GPUs too: torchrun --nproc-per-node N -- $(which lip) certify ...
     """
     _evaluate(asked, _Delivery(out, as_json), tightness=True, audit_lipschitz=audit_lipschitz)
 
@@ -65,30 +64,27 @@ def compare_command(asked: Asked, out: Path | None, as_json: bool, gallery: bool
     nearest-first searches for the closest point, then runs AutoAttack on what still stands; adaptive runs it only
     where the search came within 5 % of eps, and is no AutoAttack. Others: autoattack, foolbox:FMN, torchattacks:CW, ...
     Exits with 1 where a certificate is contradicted; the report is written all the same.
-    Several processes share the images: torchrun --nproc-per-node N -- $(which lip) compare ...
+    Cores share the work (--jobs), GPUs too: torchrun --nproc-per-node N -- $(which lip) compare ...
     """
     _evaluate(asked, _Delivery(out, as_json, gallery))
 
 
 def _evaluate(asked: Asked, delivery: _Delivery, **settings: bool) -> None:
     """``settings`` are those of `Request.of` that only one of the commands has."""
-    from lip_plugin.cli.selection import select_eps
-    from lip_plugin.cli.task import select_task
-    from lip_plugin.ranks import joined_ranks
 
-    def requested(card: ModelCard) -> Request:
-        return asked.request(select_eps(card, asked.eps), **settings)
+    def select(ranks: Ranks) -> Task:
+        from lip_plugin.cli.selection import select_eps
+        from lip_plugin.cli.task import select_task
 
-    with joined_ranks(asked.device or "cpu", gradients=False) as ranks, ended_together(ranks), ExitStack() as held:
-        room = _room(delivery.out, overwrite=asked.overwrite)
-        output = ranks.together(lambda: held.enter_context(room) if ranks.leads else None)
-        task = ranks.leader_first(lambda: select_task(asked, ranks, requested))
+        return select_task(asked, ranks, lambda card: asked.request(select_eps(card, asked.eps), **settings))
+
+    with shared_work(asked, select, _room(delivery.out, overwrite=asked.overwrite)) as shared:
         try:
-            report = task.evaluated(ranks)
+            report = shared.task.evaluated(shared.ranks)
         except SoundnessError as error:
-            _deliver(error.report, task, delivery, output, ranks)
+            _deliver(error.report, delivery, shared)
             raise
-        _deliver(report, task, delivery, output, ranks)
+        _deliver(report, delivery, shared)
 
 
 def _room(out: Path | None, *, overwrite: bool) -> AbstractContextManager[Output | None]:
@@ -98,9 +94,10 @@ def _room(out: Path | None, *, overwrite: bool) -> AbstractContextManager[Output
     return output_directory(out, replaceable=REPORT_FILES if overwrite else frozenset())
 
 
-def _deliver(report: Any, task: Task, delivery: _Delivery, output: Output | None, ranks: Ranks) -> None:
+def _deliver(report: Any, delivery: _Delivery, shared: Shared) -> None:
     """The leader writes the report where asked and prints it; the others wait, or fail with it."""
-    ranks.together(lambda: _write_and_print(task.described(report), delivery, output) if ranks.leads else None)
+    ranks, task = shared.ranks, shared.task
+    ranks.together(lambda: _write_and_print(task.described(report), delivery, shared.output) if ranks.leads else None)
 
 
 def _write_and_print(report: Report, delivery: _Delivery, output: Output | None) -> None:

@@ -66,6 +66,7 @@ class Asked(ImageOptions):
     device: str | None
     overwrite: bool
     quiet: bool
+    jobs: int | None = None
     attacks: str | None = None
     audit: str = "0"
     no_skip_certified: bool = False
@@ -134,6 +135,9 @@ def evaluation_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--batch-size", type=int, help="Images per work unit (default 256)."),
         click.option("--device", help="Device of the forwards (default cpu)."),
+        click.option(
+            "--jobs", type=click.IntRange(1), help="Processes that share the work (default: one per core, if worth it)."
+        ),
         click.option("--overwrite", is_flag=True, help="Replace an existing --out."),
         click.option("--quiet", is_flag=True, help="No progress bar."),
     )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lip_plugin.cli import signals
+from lip_plugin.cli import place, signals
 
 _SPINS = "10000"
 """How long a thread of torch that waits for another keeps its core from whoever could use it: tens of microseconds."""
@@ -18,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if "OMP_WAIT_POLICY" not in os.environ:  # libgomp looks when torch is imported; its own choice is to spin for ever
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     try:
+        place.enter(command=arguments is None)
         signals.listen()
         from lip_plugin.cli import exits, streams
 

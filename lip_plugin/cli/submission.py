@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Iterable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lip_plugin.cli.ending import ended_together
 from lip_plugin.cli.options import Asked, attack_options, evaluation_options
+from lip_plugin.cli.shared import shared_work
 from lip_plugin.errors import SoundnessError
 
 if TYPE_CHECKING:
@@ -38,18 +37,16 @@ def submit_command(asked: Asked, board: str, out: Path, include_images: bool) ->
 
     NAME is a zoo name or a model directory. --eps defaults to the card's radii with 36/255, 72/255, 108/255 and 0.5.
     Exits with 1, and writes nothing, where the board would refuse the bundle or a certificate is contradicted.
-    Several processes share the images: torchrun --nproc-per-node N -- $(which lip) submit ...
+    Cores share the work (--jobs), GPUs too: torchrun --nproc-per-node N -- $(which lip) submit ...
     """
-    from lip_plugin.ranks import joined_ranks
     from lip_plugin.report import print_report
     from lip_plugin.submission.boards.registry import get_board
     from lip_plugin.submission.write import bundle_directory
 
-    with joined_ranks(asked.device or "cpu", gradients=False) as ranks, ended_together(ranks), ExitStack() as held:
-        reader = get_board(board)
-        room = bundle_directory(out, overwrite=asked.overwrite)
-        output = ranks.together(lambda: held.enter_context(room) if ranks.leads else None)
-        task = ranks.leader_first(lambda: _select(reader, asked, ranks))
+    reader = get_board(board)
+    room = bundle_directory(out, overwrite=asked.overwrite)
+    with shared_work(asked, lambda ranks: _select(reader, asked, ranks), room) as shared:
+        ranks, task, output = shared.ranks, shared.task, shared.output
         try:
             report = task.evaluated(ranks)
         except SoundnessError as error:

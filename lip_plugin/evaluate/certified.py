@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lip_plugin.certificates import Certificate, certify_blocks, check_images, check_labels
+from lip_plugin.certificates.sharing import share_proofs
 from lip_plugin.data import LabelledImages
 from lip_plugin.errors import ConfigError, DataError
 from lip_plugin.evaluate.blocks import Blocks
@@ -51,6 +52,7 @@ def certify_together(
     """The certificate of all images in file order, on every rank. Raises as `certify`, on every rank."""
     ranks = blocks.ranks
     _require_same_work(model, blocks)
+    share_proofs(model, ranks)
     own = ranks.together(lambda: _own_part(model, blocks, arithmetic, progress and ranks.leads))
     parts = ranks.gather(own)
     if ranks.world == 1:

@@ -91,22 +91,22 @@ def layer_work(layer: Operator, shape: Shape) -> tuple[int, int]:
 
 def network_work(layers: Sequence[Operator], input_shape: Shape) -> tuple[int, int]:
     """`layer_work` of all layers together."""
-    works = [layer_work(layer, shape) for layer, shape in _placed(layers, input_shape)]
+    works = [layer_work(layer, shape) for layer, shape in placed_layers(layers, input_shape)]
     return sum(forward for forward, _ in works), sum(proof for _, proof in works)
 
 
 def images_at_once(layers: Sequence[Operator], input_shape: Shape, most: int, entries: int = _HELD_TOGETHER) -> int:
     """How many images, up to ``most``, go through a network together without holding more than ``entries``."""
-    held = max(layer.held(shape) for layer, shape in _placed(layers, input_shape))
+    held = max(layer.held(shape) for layer, shape in placed_layers(layers, input_shape))
     return max(1, min(most, entries // held))
 
 
-def _placed(layers: Sequence[Operator], shape: Shape) -> Iterator[tuple[Operator, Shape]]:
+def placed_layers(layers: Sequence[Operator], shape: Shape) -> Iterator[tuple[Operator, Shape]]:
     """Every operator, those inside others too, with its input shape."""
     for layer in layers:
         yield layer, shape
         for chain in layer.chains():
-            yield from _placed(chain, shape)
+            yield from placed_layers(chain, shape)
         shape = layer.output_shape(shape)
 
 

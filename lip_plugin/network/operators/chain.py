@@ -6,53 +6,19 @@ values v_k that float64 computes at the image, and p_k of the program somewhere 
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from lip_plugin.bounds.rounding import U, add_up, frobenius_upper_bound, frobenius_upper_bounds, mul_up
 from lip_plugin.network.operators.base import NormEstimates, Operator, Rounding, RoundingAt, RoundingTerm
-from lip_plugin.network.operators.digest import network_digest
+from lip_plugin.network.operators.proved import proved_bound
 from lip_plugin.types import Shape
 
 _INFLATION = 1.0 + 2.0**-40
 """Above the rounding of the few float64 operations that evaluate a line of the recursion."""
-
-
-_KEPT = 1024
-_Key: TypeAlias = "tuple[str, tuple[torch.dtype, ...], tuple[type[Operator], ...]]"
-_proved: OrderedDict[_Key, float] = OrderedDict()
-
-
-def _lipschitz_upper_bound(operator: Operator, shape: Shape) -> float:
-    """The operator's bound, proved once for all three recursions: by its bytes, so that changed weights never hit."""
-    key = _key(operator, shape)
-    value = _proved.get(key)  # once: another thread may forget it at any time
-    if value is None:
-        value = operator.lipschitz_upper_bound(shape).value
-        if _key(operator, shape) != key:  # written to meanwhile
-            return value
-        _proved[key] = value
-        while len(_proved) > _KEPT:
-            _proved.popitem(last=False)
-    return value
-
-
-def _key(operator: Operator, shape: Shape) -> _Key:
-    dtypes = tuple(value.dtype for value in operator.tensors().values())
-    return network_digest([operator], shape, torch.float64), dtypes, tuple(_types(operator))
-
-
-def _types(operator: Operator) -> Iterator[type[Operator]]:
-    """Its own and those inside it: a class that inherits its kind may have another bound."""
-    yield type(operator)
-    for chain in operator.chains():
-        for one in chain:
-            yield from _types(one)
 
 
 def chain_output_shape(operators: Sequence[Operator], shape: Shape) -> Shape:
@@ -66,7 +32,7 @@ def chain_upper_bound(operators: Sequence[Operator], shape: Shape) -> float:
     """The outward-rounded product of the operators' Lipschitz bounds; 1 for none."""
     bounds: list[float] = []
     for operator in operators:
-        bounds.append(_lipschitz_upper_bound(operator, shape))
+        bounds.append(proved_bound(operator, shape).value)
         shape = operator.output_shape(shape)
     return mul_up(*bounds)
 
@@ -93,7 +59,7 @@ def chain_term(operators: Sequence[Operator], shape: Shape, unit: float) -> Chai
     """Every operator is given what the one before computed: its rounding is relative to the norm of that."""
     relative, absolute, gain, at_zero = 0.0, 0.0, 1.0, 0.0
     for operator in operators:
-        lipschitz = _lipschitz_upper_bound(operator, shape)
+        lipschitz = proved_bound(operator, shape).value
         term = operator.rounding_term(shape, unit)
         relative, absolute = (
             add_up(mul_up(lipschitz, relative), mul_up(term.relative, add_up(gain, relative))),
@@ -134,7 +100,7 @@ def reach_inside(operator: Operator, shape: Shape) -> Reach:
             own = reach_inside(one, inner)
             most = max(most, mul_up(own.gain, gain))
             offset = max(offset, add_up(mul_up(own.gain, at_zero), own.at_zero))
-            lipschitz = _lipschitz_upper_bound(one, inner)
+            lipschitz = proved_bound(one, inner).value
             gain = mul_up(lipschitz, gain)
             at_zero = add_up(mul_up(lipschitz, at_zero), _norm_at_zero_upper_bound(one, inner))
             most, offset, inner = max(most, gain), max(offset, at_zero), one.output_shape(inner)
@@ -194,7 +160,7 @@ def chain_rounding(operators: Sequence[Operator], shape: Shape) -> Callable[[Ten
     """Prepared once for inputs of this shape; called with x (B, ...) float64 and upper bounds (B,) of ||x||."""
     steps: list[_Step] = []
     for operator in operators:
-        bound, term = _lipschitz_upper_bound(operator, shape), operator.rounding_term(shape, U)
+        bound, term = proved_bound(operator, shape).value, operator.rounding_term(shape, U)
         rounding = operator.float32_rounding(shape)
         steps.append(_Step(operator.map_tensors(torch.Tensor.double), bound, term, rounding))
         shape = operator.output_shape(shape)
