@@ -1,7 +1,7 @@
 """The parts of AutoAttack as pyautoattack runs them, many rows at once: images at radii of their own, against targets.
 
 The library attacks one radius and, in its targeted parts, one target after the other: the few images that nothing
-breaks are attacked in tiny batches. Here its runs get a radius and a target for each row; what they do is the library's.
+breaks are attacked in tiny batches. Here its runs get a radius and a target for each row; a run is the library's.
 """
 
 from __future__ import annotations
