@@ -20,14 +20,14 @@ from written_results import RESULTS, add_json_option, row, write_results
 import lip_plugin as lp
 from lip_plugin.bounds import conv_norm_estimate, dense_norm_estimate
 from lip_plugin.certificates import lipschitz
-from lip_plugin.network.operators import Conv, Dense
+from lip_plugin.network.operators import Conv, ConvexPotential, Dense
 from lip_plugin.network.operators.proved import forget_proofs
 
 BATCH, STEPS = 256, 500
 
 
 def power_iteration(model: lp.CertifiedClassifier) -> None:
-    """Of every convolution and dense layer; these are all that have weights in the models that are shipped."""
+    """Of every matrix that has weights in the models that are shipped."""
     for operator, shape in zip(model.layers, model.layer_input_shapes, strict=True):
         if isinstance(operator, Conv):
             conv_norm_estimate(
@@ -40,6 +40,10 @@ def power_iteration(model: lp.CertifiedClassifier) -> None:
                 padding_mode=operator.padding_mode,
                 steps=STEPS,
             )
+        elif isinstance(operator, ConvexPotential):
+            high, wide = operator.padding
+            sides = (high, high, wide, wide)
+            conv_norm_estimate(operator.weight, input_size=(shape[1], shape[2]), padding=sides, steps=STEPS)
         elif isinstance(operator, Dense):
             dense_norm_estimate(operator.weight, steps=STEPS)
 

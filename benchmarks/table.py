@@ -28,11 +28,14 @@ class Target:
 
 TARGETS = (
     Target(r"Demo: first bound", 1.0),
-    Target(r"_S: first bound", 1.0, "0.10"),
+    Target(r"LiResNet_S: first bound", 1.0, "0.10"),
+    Target(r"wide-radius: first bound", 1.0),
     Target(r"Demo: certificates of", 1 / 1.15, "0.69"),
-    Target(r"_S: certificates of", 1 / 1.15, "0.69"),
+    Target(r"LiResNet_S: certificates of", 1 / 1.15, "0.69"),
+    Target(r"wide-radius: certificates of", 1 / 1.15),
     Target(r"Demo: one image", 1 / 5, "0.01"),
-    Target(r"_S: one image", 1 / 5),
+    Target(r"LiResNet_S: one image", 1 / 5),
+    Target(r"wide-radius: one image", 1 / 5),
     Target(r"EMMA loss and backward", 60, "14"),
     Target(r"step L6 W64 B256, ours float32", 1.3, "1.14"),
     Target(r"step L6 W64 B256, ours bfloat16", 2.3, "1.76"),

@@ -72,7 +72,7 @@ def test_the_table_is_what_the_shipped_model_gives() -> None:
 
 
 def test_the_models_are_those_that_are_shipped_with_their_figures() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d.]+) M \| ([\d.]+) \| (.*) \|$", README, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \|.*\| ([\d.]+) M \| ([\d.]+) \| (.*) \|$", README, flags=re.MULTILINE)
     assert [row[0] for row in rows] == lp.list_models("LipPlugin2026_*")  # others are of other tests
     for name, millions, clean, proved in rows:
         card = lp.model_card(name)
