@@ -1,4 +1,4 @@
-"""Power-iteration estimates of Lipschitz constants for training. Never a certificate: they converge from below."""
+"""Krylov estimates of Lipschitz constants for training. Never a certificate: they converge from below."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from lip_plugin.network import Operator
 from lip_plugin.train.row_distances import row_distances
 from lip_plugin.types import Shape
 
-STEPS_PER_UPDATE = 10
-"""Beside 500 steps, over one epoch of `fashion_mnist` as the whole schedule: 10 fall at most 10 % short, and 0.3 %
-at the end; 3 fall at most 15 % short, and 2.4 % at the end."""
+STEPS_PER_UPDATE = 4
+"""Beside 500 steps of power iteration, in three runs of half an epoch of `fashion_mnist` as the whole schedule, four
+products fall at most 8 % short, and are level at the end; ten steps of power iteration 17 % and 1.6 %, three 21 % and
+4.6 %."""
 _FIRST_STEPS = 50
+_KRYLOV, _SQUARINGS, _ROUNDING = 4, 10, 1e-4
 _TINY = 1e-30
 
 Geometry: TypeAlias = tuple[type[Operator], str, tuple[tuple[str, tuple[int, ...]], ...], Shape]
@@ -105,7 +107,7 @@ def geometry(operator: Operator, input_shape: Shape) -> Geometry:
 
 
 def _group_norms_estimate(name: str, maps: Sequence[EstimatedMap], state: EstimateState, steps: int) -> Tensor:
-    """(L,) norms of L equal-shaped maps by power iteration on A^T A; gradient through the last step only."""
+    """(L,) norms of L equal-shaped maps in Krylov spaces of A^T A; gradient through the last step only."""
     each = [linear_map.operator.tensors() for linear_map in maps]
     dtype = torch.promote_types(next(iter(each[0].values())).dtype, torch.float32)
     tensors = {key: torch.stack([one[key] for one in each]).to(dtype) for key in each[0]}
@@ -122,10 +124,36 @@ def _group_norms_estimate(name: str, maps: Sequence[EstimatedMap], state: Estima
                 f"{shape} are needed; start with a new EstimateState()"
             )
         vector = vector.to(next(iter(tensors.values())))
-        for _ in range(steps):
-            vector = _normalised(_gram_step(forward, vector))
+        for first in range(0, steps, _KRYLOV):
+            vector = _best_in_krylov_space(partial(_gram_step, forward), vector, min(_KRYLOV, steps - first))
         state.vectors[name] = vector
     return apply(tensors, vector).flatten(1).norm(dim=1)
+
+
+def _best_in_krylov_space(gram: Callable[[Tensor], Tensor], vector: Tensor, dimension: int) -> Tensor:
+    """(L, ...) unit vectors nearest to the top of L maps ``gram`` in the spaces of v, G v, .. G^(dimension - 1) v.
+
+    Lanczos with full orthogonalisation, for as many products as a power iteration of ``dimension`` steps: the best
+    vector of the space, and the product with G that is known of it. For few dimensions, since a space that is used up
+    leaves rounding. Nothing waits for a GPU.
+    """
+    basis, products = vector.flatten(1)[:, None], vector.new_empty(len(vector), 0, vector[0].numel())
+    for _ in range(dimension):
+        product = gram(basis[:, -1].reshape(vector.shape)).flatten(1)[:, None]
+        products = torch.cat([products, product], dim=1)
+        rest = product
+        for _ in range(2):  # once is not enough where little is left
+            rest = rest - (rest @ basis.mT) @ basis
+        # What is left of a product that lies in the space is rounding, at any angle to it: nothing is put in its place.
+        is_new = rest.norm(dim=2, keepdim=True) > _ROUNDING * product.norm(dim=2, keepdim=True)
+        basis = torch.cat([basis, _normalised(rest) * is_new], dim=1)
+    projected = basis[:, :-1] @ products.mT
+    power = projected + projected.mT
+    for _ in range(_SQUARINGS):
+        power = power / power.abs().amax(dim=(1, 2), keepdim=True).clamp_min(_TINY)
+        power = power @ power
+    weights = power[torch.arange(len(power)), :, power.diagonal(dim1=1, dim2=2).argmax(dim=1)]
+    return _normalised((weights[:, None] @ products).reshape(vector.shape))
 
 
 def _gram_step(forward: Callable[[Tensor], Tensor], vector: Tensor) -> Tensor:
