@@ -54,8 +54,9 @@ def table() -> str:
     for path in sorted(RESULTS.glob("*.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
         lines += _lines(document)
-        commit = (document["commit"] or "no commit").removesuffix("-dirty")[:7]
-        sources.append(f"`{path.name}`: {document['device']}, {document['threads']} threads, commit {commit}.")
+        commit, _, changed = (document["commit"] or "unknown").partition("-")
+        of = f"commit {commit[:7]}{' with changes' if changed else ''}"
+        sources.append(f"`{path.name}`: {document['device']}, {document['threads']} threads, {of}.")
     return "\n".join([*lines, "", *sources]) + "\n"
 
 

@@ -64,6 +64,7 @@ def test_an_operator_whose_bound_is_a_per_cent_too_small_is_caught(
     attack = (canaries.attack_on(case.model),)
     assert lp.compare(case.model, case.x, case.y, eps=eps, attacks=attack, audit=0).status == "ok"
     monkeypatch.setattr("lip_plugin.certificates.lipschitz._memo", OrderedDict[object, object]())
+    monkeypatch.setattr("lip_plugin.network.operators.proved._proved", OrderedDict[object, object]())
     monkeypatch.setattr("lip_plugin.certificates.certificate._memo", deque[object]())
     if kind == "head":
         monkeypatch.setattr("lip_plugin.certificates.lipschitz.row_distance_upper_bound", _too_small_distances)
