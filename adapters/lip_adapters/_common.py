@@ -1,15 +1,17 @@
-"""What the attack adapters share: a network that foreign code can take, settings that are checked, lazy imports."""
+"""What the attack adapters share: a network that foreign code can take, stages, checked settings, lazy imports."""
 
 from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lip_plugin.errors import ConfigError, MissingDependencyError, close_matches
+from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.view import AttackView
 
 # Numbers of something: at least 1, never a fraction.
@@ -45,6 +47,29 @@ class Rendering(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.view(x.to(self.view.model.dtype)).float()
+
+
+class Composite(EmpiricalAttack):
+    """Stages, each on what the ones before it left standing."""
+
+    def __init__(self, name: str, stages: Iterable[EmpiricalAttack]) -> None:
+        self.name, self._stages = name, tuple(stages)
+        self.cost = sum(stage.cost for stage in self._stages)
+
+    @property
+    def stages(self) -> tuple[EmpiricalAttack, ...]:
+        return self._stages
+
+    def run(self, model: AttackView, x: Tensor, y: Tensor, *, eps: float, seed: int) -> Tensor:
+        """All stages, whatever those before saw, without the port's re-check in between."""
+        points = x.clone()
+        for stage in self._stages:
+            standing = (model(points).argmax(dim=1) == y).nonzero().squeeze(1)
+            if len(standing):
+                radii = torch.full((len(standing),), eps, dtype=torch.float64, device=x.device)
+                found = stage.run_each(model, x[standing], y[standing], eps=radii, seed=seed)
+                points[standing] = found.to(x.dtype)
+        return points
 
 
 def require(module: str, extra: str) -> Any:

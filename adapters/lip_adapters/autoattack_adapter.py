@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lip_adapters._autoattack_parts import Search, apgd, apgd_targeted, fab_targeted, square
-from lip_adapters._common import Rendering, checked_settings, require
+from lip_adapters._common import Composite, Rendering, checked_settings, require
 from lip_plugin.errors import ConfigError, close_matches
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.view import AttackView
@@ -48,7 +48,7 @@ def make_attack(variant: str, settings: Mapping[str, Any]) -> EmpiricalAttack:
     """
     require("pyautoattack", "autoattack")
     if variant == "":
-        return _Standard(settings)
+        return _standard(settings)
     if variant not in _PARTS:
         raise ConfigError(
             f"autoattack has no variant {variant!r}; known: {', '.join(_PARTS)}, or none for all of "
@@ -91,29 +91,8 @@ class _Single(EmpiricalAttack):
         raise ConfigError(f"{self.name} cannot attack {classes} classes (its loss needs more logits); use {others}")
 
 
-class _Standard(EmpiricalAttack):
+def _standard(settings: Mapping[str, Any]) -> EmpiricalAttack:
     """AutoAttack's standard version, cheap parts first; with fewer than 4 classes APGD-T finds nothing."""
-
-    name = "autoattack"
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        checked_settings(self.name, _DEFAULTS, settings)
-        self._stages = tuple(
-            _Single(part, {k: v for k, v in settings.items() if k in _PARTS[part].settings}, may_be_skipped=True)
-            for part in _STANDARD
-        )
-        self.cost = sum(stage.cost for stage in self._stages)
-
-    @property
-    def stages(self) -> tuple[EmpiricalAttack, ...]:
-        return self._stages
-
-    def run(self, model: AttackView, x: Tensor, y: Tensor, *, eps: float, seed: int) -> Tensor:
-        """All stages without the port's re-check in between."""
-        points = x.clone()
-        for stage in self._stages:
-            standing = model(points).argmax(dim=1) == y
-            if not bool(standing.any()):
-                break
-            points[standing] = stage.run(model, x[standing], y[standing], eps=eps, seed=seed).to(x.dtype)
-        return points
+    checked_settings("autoattack", _DEFAULTS, settings)
+    known = {part: {k: v for k, v in settings.items() if k in _PARTS[part].settings} for part in _STANDARD}
+    return Composite("autoattack", (_Single(part, own, may_be_skipped=True) for part, own in known.items()))

@@ -11,17 +11,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from lip_adapters._common import checked_settings
+from lip_adapters._common import Composite, checked_settings
 from lip_plugin.errors import ConfigError
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.attacks import get_attack
-from lip_plugin.evaluate.view import AttackView
 
 _SEARCH = "foolbox:FMN?steps=30"
-"""On 233 images of LipPlugin2026_LiResNet_S it came as near as with 100 steps, and nearer than all of FAB-T on 10 %."""
+"""On 233 images of LipPlugin2026_LiResNet_S it broke 140 at 108/255 where FAB-T broke 133, at a median distance 4 %
+smaller."""
 _WITHIN = 1.05
 
 
@@ -29,7 +26,7 @@ def make_nearest_first(variant: str, settings: Mapping[str, Any]) -> EmpiricalAt
     """No variants, no settings. Raises ConfigError, MissingDependencyError without foolbox or pyautoattack."""
     _no_variant("nearest-first", variant)
     checked_settings("nearest-first", {}, settings)
-    return _NearestFirst("nearest-first", math.inf)
+    return _searched_first("nearest-first", math.inf)
 
 
 def make_adaptive(variant: str, settings: Mapping[str, Any]) -> EmpiricalAttack:
@@ -41,32 +38,14 @@ def make_adaptive(variant: str, settings: Mapping[str, Any]) -> EmpiricalAttack:
     within = float(checked_settings("adaptive", {"within": _WITHIN}, settings)["within"])
     if within < 1:
         raise ConfigError(f"adaptive: within={within!r}; expected a multiple of eps, at least 1")
-    return _NearestFirst("adaptive", within)
+    return _searched_first("adaptive", within)
 
 
-class _NearestFirst(EmpiricalAttack):
-    def __init__(self, name: str, within: float) -> None:
-        self.name = name
-        search, standard = get_attack(_SEARCH), get_attack("autoattack")
-        for stage in standard.stages:
-            stage.within = within
-        self._stages = (search, *standard.stages)
-        self.cost = sum(stage.cost for stage in self._stages)
-
-    @property
-    def stages(self) -> tuple[EmpiricalAttack, ...]:
-        return self._stages
-
-    def run(self, model: AttackView, x: Tensor, y: Tensor, *, eps: float, seed: int) -> Tensor:
-        """All stages, whatever the search sees, without the port's re-check in between."""
-        points = x.clone()
-        for stage in self._stages:
-            standing = (model(points).argmax(dim=1) == y).nonzero().squeeze(1)
-            if len(standing):
-                radii = torch.full((len(standing),), eps, dtype=torch.float64, device=x.device)
-                found = stage.run_each(model, x[standing], y[standing], eps=radii, seed=seed)
-                points[standing] = found.to(x.dtype)
-        return points
+def _searched_first(name: str, within: float) -> EmpiricalAttack:
+    search, standard = get_attack(_SEARCH), get_attack("autoattack")
+    for stage in standard.stages:
+        stage.within = within
+    return Composite(name, (search, *standard.stages))
 
 
 def _no_variant(attack: str, variant: str) -> None:
