@@ -55,9 +55,16 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """Of this checkout, ending in -dirty where files differ from it; None outside one."""
-    command = ("git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    """Of this checkout, ending in -dirty where code differs from it (figures do not count); None outside one."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        head = _git("rev-parse", "HEAD").strip()
+        elsewhere = (":/", ":(top,exclude)benchmarks/results", ":(top,exclude)*.md")
+        changed = _git("diff", "--name-only", "HEAD", "--", *elsewhere)
     except (OSError, subprocess.CalledProcessError):
         return None
+    return f"{head}-dirty" if changed else head
+
+
+def _git(*words: str) -> str:
+    command = ("git", "-C", str(RESULTS.parent), *words)
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
