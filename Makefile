@@ -64,7 +64,7 @@ bench: install
 	$(BIN)/python benchmarks/minmax.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/training_step.py --width 256 --depth 12 --batch 16
-	$(BIN)/python benchmarks/family_steps.py
+	$(BIN)/python benchmarks/family_steps.py --seconds 8
 	$(BIN)/python benchmarks/label_rows.py
 	$(BIN)/python benchmarks/attack_batches.py
 	$(BIN)/python benchmarks/certificate_aware.py
