@@ -136,3 +136,18 @@ def test_what_is_no_part_is_refused(text: str, lip: Lip, model_dir: Path, data_f
     outcome = lip(*words("certify", model_dir, data_file), "--part", text, "--out", tmp_path / "out")
     refused(outcome, "--part")
     refused(lip(*words("certify", model_dir, data_file), "--part", "1/3"), "give --out")
+
+
+def test_a_part_that_is_there_is_not_done_again(lip: Lip, parts: list[Path], model_dir: Path, data_file: Path) -> None:
+    """A job that is put back into a queue says --resume, whether it had come to its end or not."""
+    command = [*words("certify", model_dir, data_file), "--part", "1/2", "--out", parts[0]]
+    before = {path: path.stat().st_mtime_ns for path in parts[0].iterdir()}
+    outcome = lip(*command, "--resume", "--workers", "1")
+    assert (outcome.code, outcome.out, outcome.err) == (0, f"Part 1 of 2 is in {parts[0]} already\n", "")
+    assert {path: path.stat().st_mtime_ns for path in parts[0].iterdir()} == before
+    refused(lip(*command), "not empty; choose another one or pass --overwrite")
+    refused(lip(*command, "--resume", "--eps", "0.1"), "not empty")
+    assert lip(*command, "--overwrite", "--eps", "0.1").code == 0
+    assert json.loads((parts[0] / "part.json").read_text())["asked"]["eps"] == "0.1"
+    (parts[0] / "notes.txt").write_text("mine")
+    refused(lip(*command, "--overwrite"), "'notes.txt'")
