@@ -161,3 +161,13 @@ def test_the_table_is_that_of_the_results(monkeypatch: pytest.MonkeyPatch) -> No
     names = [one["what"] for path in table.RESULTS.glob("*.json") for one in json.loads(path.read_text())["results"]]
     for target in table.TARGETS:
         assert sum(bool(re.search(target.name, name)) for name in names) == 1, target
+
+
+def test_the_documented_peaks_of_memory_are_the_recorded_ones() -> None:
+    recorded = json.loads((BENCHMARKS / "results" / "scaling" / "peak_memory.json").read_text(encoding="utf-8"))
+    peaks: dict[int, list[str]] = {}
+    for one in recorded["results"]:  # certify, compare, submit, verify
+        peaks.setdefault(one["images"], []).append(f"{one['peak_mib']:,.0f}")
+    shown = (BENCHMARKS.parent / "docs" / "long_runs.md").read_text(encoding="utf-8")
+    for images, row in peaks.items():
+        assert f"| {images:,} | {' | '.join(row)} |" in shown
