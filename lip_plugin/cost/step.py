@@ -1,0 +1,69 @@
+"""What a training step costs: `train_step` itself in a dry run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from lip_plugin.cost.dry_run import DryRun
+from lip_plugin.cost.flops import Flops, sum_of
+from lip_plugin.errors import ConfigError
+from lip_plugin.train.config import TrainConfig
+from lip_plugin.train.precision import with_settled_precision
+from lip_plugin.train.state import TrainState, state_of
+from lip_plugin.train.step import train_step
+from lip_plugin.types import ImageShape
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Of one process. A step of n images takes ``per_step`` and n times ``per_image``.
+
+    ``per_step`` is what does not grow with the batch, and what several processes do not share: the estimate of the
+    bound, matrices made orthogonal, the update. ``lasting``: bytes of weights and of what the optimiser keeps;
+    ``peak``: bytes at the fullest moment of a step of ``batch`` images, those and the images among them, but not what
+    kernels need for themselves.
+    """
+
+    batch: int
+    parameters: int
+    per_image: Flops
+    per_step: Flops
+    lasting: int
+    peak: int
+
+    def flops(self, images: int) -> Flops:
+        return sum_of(self.per_step, self.per_image, images)
+
+
+def step_cost(config: TrainConfig, *, input_shape: ImageShape, num_classes: int, batch: int) -> StepCost:
+    """Of one process that takes ``batch`` images a step, at least 2. Takes seconds, whatever the size.
+
+    Raises ConfigError as the start of a training would.
+    """
+    if batch < 2:
+        raise ConfigError(f"a batch of {batch} for each process; the cost is that of 2 images or more")
+    config = with_settled_precision(config)
+    with DryRun() as run:
+        state = state_of(config, config.model.build(input_shape=input_shape, num_classes=num_classes))
+        state.model.train()
+        _step(run, config, state, 2)  # makes what later steps find
+        _step(run, config, state, batch // 2)
+        few = run.flops
+        lasting = _step(run, config, state, batch)
+        many, peak = run.flops, run.peak
+        parameters = sum(parameter.numel() for parameter in state.model.parameters())
+    more = batch - batch // 2
+    per_image = Flops({dtype: each for dtype in many if (each := (many[dtype] - few[dtype]) // more)})
+    return StepCost(batch, parameters, per_image, sum_of(many, per_image, -batch), lasting, peak)
+
+
+def _step(run: DryRun, config: TrainConfig, state: TrainState, batch: int) -> int:
+    """Counted anew; the bytes that are held between steps."""
+    state.optimiser.zero_grad()
+    lasting = run.held
+    x, y = torch.rand(batch, *state.model.input_shape), torch.zeros(batch, dtype=torch.int64)
+    run.restart()
+    train_step(config, state, x, y, config.eps)
+    return lasting
