@@ -44,6 +44,22 @@ def test_a_step_costs_what_is_measured(recipe: str, monkeypatch: pytest.MonkeyPa
     assert cost.parameters == sum(parameter.numel() for parameter in state.model.parameters())
 
 
+def test_slow_weights_of_matrices_are_counted_in_the_mean_of_six_steps() -> None:
+    """Five Newton-Schulz steps of two products for every matrix, in float64, at the sixth step."""
+    settings = [*SMALL["cifar10_small_lipnext"], "optimiser=nadam"]
+    with_them, without = (
+        step_cost(
+            load_config("cifar10_small_lipnext", [*settings, f"lookahead={flag}"]),
+            input_shape=SHAPE,
+            num_classes=CLASSES,
+            batch=BATCH,
+        )
+        for flag in ("true", "false")
+    )
+    extra = with_them.per_step[torch.float64] - without.per_step[torch.float64]
+    assert extra == pytest.approx(5 * 2 * (2 * 48**3) * (2 * 2 + 1) / 6, rel=1e-6)
+
+
 def test_what_lasts_is_weights_moments_and_slow_weights() -> None:
     config = load_config("cifar10_small", [*SMALL["cifar10_small"], "optimiser=nadam", "lookahead=true"])
     cost = step_cost(config, input_shape=SHAPE, num_classes=CLASSES, batch=BATCH)
