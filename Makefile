@@ -32,7 +32,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt | $(filter $(LOCAL_UV),$(UV))
 	test -x $(BIN)/python || $(UV) venv $(if $(PYTHON),--python $(PYTHON)) .venv
 	$(UV) pip install --python $(BIN)/python --constraints constraints.txt --build-constraints constraints.txt \
-		--group dev --editable '.[autoattack,foolbox,report,robustbench,slurm,torchattacks,train]'
+		--group dev --editable '.[autoattack,foolbox,hub,report,robustbench,slurm,torchattacks,train]'
 	$(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt --no-deps \
 		--reinstall-package robustbench robustbench # torchattacks ships files of the same names
 	@touch $@

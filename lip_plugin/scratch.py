@@ -15,7 +15,7 @@ from typing import IO
 
 _NAME = re.compile(r"\.lip-scratch-[0-9a-f]{16}")
 _LOCK = "lock"
-_WEEK = 7 * 24 * 3600
+_WEEK, _HOUR = 7 * 24 * 3600, 3600
 
 
 @contextmanager
@@ -69,13 +69,16 @@ def _remove(scratch: Path) -> None:
 
 
 def _is_left(scratch: Path) -> bool:
-    """Nobody holds the lock, and it was this host's, or it is old: locks may not reach from host to host."""
-    old = time.time() - scratch.stat().st_mtime > _WEEK
+    """Nobody holds the lock, and it was this host's, or it is old: locks may not reach from host to host.
+
+    Without a lock its run was killed in the moment between the two, or is there.
+    """
+    age = time.time() - scratch.stat().st_mtime
     try:
         with (scratch / _LOCK).open("r+", encoding="utf-8") as file:
-            return _locked(file) and (old or file.read() == platform.node())
+            return _locked(file) and (age > _WEEK or file.read() == platform.node())
     except FileNotFoundError:
-        return old
+        return age > _HOUR
 
 
 @contextmanager
