@@ -32,7 +32,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt | $(filter $(LOCAL_UV),$(UV))
 	test -x $(BIN)/python || $(UV) venv $(if $(PYTHON),--python $(PYTHON)) .venv
 	$(UV) pip install --python $(BIN)/python --constraints constraints.txt --build-constraints constraints.txt \
-		--group dev --editable '.[autoattack,foolbox,hub,report,robustbench,torchattacks,train]'
+		--group dev --editable '.[autoattack,foolbox,hub,report,robustbench,slurm,torchattacks,train]'
 	$(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt --no-deps \
 		--reinstall-package robustbench robustbench # torchattacks ships files of the same names
 	@touch $@
@@ -68,6 +68,8 @@ bench: install
 	$(BIN)/python benchmarks/label_rows.py
 	$(BIN)/python benchmarks/attack_batches.py
 	$(BIN)/python benchmarks/certificate_aware.py
+	$(BIN)/python benchmarks/cost_model.py
+	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/table.py
 
 lint: install

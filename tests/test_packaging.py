@@ -80,6 +80,7 @@ ALLOWED: dict[str, set[str]] = {
     }
     | _COMMON,
 }
+ALLOWED["cost"] = {"train", "models", "network", "evaluate", "data", "zoo"} | _COMMON
 ALLOWED["testing"] = {
     "data",
     "network",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from lip_plugin.cli.conversion import convert_command
+from lip_plugin.cli.cost import cost_command
 from lip_plugin.cli.ending import EXIT_BAD_INPUT, fail
 from lip_plugin.cli.evaluation import certify_command, compare_command
 from lip_plugin.cli.leaderboard import leaderboard_command
@@ -43,6 +44,7 @@ for command in (
     leaderboard_command,
     train_command,
     convert_command,
+    cost_command,
 ):
     cli.add_command(command)
 

@@ -16,6 +16,7 @@ from lip_plugin.cli.options import Asked, attack_options, evaluation_options, re
 from lip_plugin.cli.partial import discard, kept_work, partial_folder
 from lip_plugin.cli.parts import is_finished, parse_part, part_directory, write_part
 from lip_plugin.cli.shared import Shared, shared_work
+from lip_plugin.cli.slurm import slurm_options
 from lip_plugin.errors import ConfigError, SoundnessError
 from lip_plugin.files import REPORT_FILES, Output, output_directory
 
@@ -34,7 +35,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option("--out", type=Path, help="Write report.json, points.csv, report.md and report.html here.")(
         command
     )
-    return click.argument("name", required=False)(evaluation_options(command))
+    return click.argument("name", required=False)(evaluation_options(slurm_options(command)))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from lip_plugin.models.groups import ParameterGroup
 from lip_plugin.train.grouped import GroupedOptimiser
 
-_STEPS, _ALPHA = 6, 0.5
+STEPS, _ALPHA = 6, 0.5
 
 
 class Lookahead(GroupedOptimiser):
@@ -28,8 +28,8 @@ class Lookahead(GroupedOptimiser):
     def step(self) -> None:
         super().step()
         count = self.param_groups[0]["counter"] + 1
-        self._set_counter(count % _STEPS)
-        if count < _STEPS:
+        self._set_counter(count % STEPS)
+        if count < STEPS:
             return
         for group, slow in zip(self.groups, self._slow, strict=True):
             group.average_(group.parameters, slow, 1 - _ALPHA)

@@ -80,7 +80,11 @@ def initial_state(config: TrainConfig, *, input_shape: tuple[int, int, int], num
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = config.model.build(input_shape=input_shape, num_classes=num_classes)
-    model.to(config.device)
+    return state_of(config, model.to(config.device))
+
+
+def state_of(config: TrainConfig, model: CertifiableModel) -> TrainState:
+    """Before the first step of a model that is on the config's device."""
     for group in model.parameter_groups():
         group.retract_(group.parameters)
     optimiser = build_optimiser(config, model)
