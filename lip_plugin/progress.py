@@ -21,18 +21,18 @@ EVERY = 60.0
 
 @contextmanager
 def progress_bar(
-    description: str, *, total: int | None, unit: str = "images", enabled: bool = True, lines: bool = True
+    description: str, *, total: int | None, unit: str = "images", enabled: bool = True
 ) -> Generator[Advance]:
     """A bar with throughput and time left. The yielded function advances it.
 
-    Where stderr is no terminal the same is said once a minute, unless somebody else says so: ``lines``.
+    Where stderr is no terminal the same is said once a minute.
     """
     bar = _bar(unit) if enabled else None
     if bar is not None:
         with bar:
             task = bar.add_task(description, total=total, note="")
             yield lambda count, note: bar.update(task, advance=count, note=note)
-    elif enabled and lines:
+    elif enabled:
         with ProgressLines(description, total, unit).told_every(EVERY) as told:
             yield told.advance
     else:
