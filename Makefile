@@ -32,7 +32,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt | $(filter $(LOCAL_UV),$(UV))
 	test -x $(BIN)/python || $(UV) venv $(if $(PYTHON),--python $(PYTHON)) .venv
 	$(UV) pip install --python $(BIN)/python --constraints constraints.txt --build-constraints constraints.txt \
-		--group dev --editable '.[autoattack,foolbox,report,robustbench,torchattacks,train]'
+		--group dev --editable '.[autoattack,foolbox,hub,report,robustbench,torchattacks,train]'
 	$(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt --no-deps \
 		--reinstall-package robustbench robustbench # torchattacks ships files of the same names
 	@touch $@
@@ -64,7 +64,7 @@ bench: install
 	$(BIN)/python benchmarks/minmax.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/training_step.py --width 256 --depth 12 --batch 16
-	$(BIN)/python benchmarks/family_steps.py
+	$(BIN)/python benchmarks/family_steps.py --seconds 8
 	$(BIN)/python benchmarks/label_rows.py
 	$(BIN)/python benchmarks/attack_batches.py
 	$(BIN)/python benchmarks/certificate_aware.py

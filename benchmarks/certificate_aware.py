@@ -1,6 +1,6 @@
 """How much certificate-aware evaluation saves: image-forwards and seconds against the full protocol, in one run.
 
-usage: python benchmarks/certificate_aware.py [--n 12] [--eps 0.25] [--attack autoattack]
+usage: python benchmarks/certificate_aware.py [--n 32] [--eps 0.25] [--attack autoattack]
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from lip_plugin.data import load_shipped
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=12)
+    parser.add_argument("--n", type=int, default=32)
     parser.add_argument("--eps", default="0.25")
     parser.add_argument("--attack", default="autoattack")
     options = parser.parse_args()

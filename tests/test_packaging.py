@@ -59,7 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     "published": {"models", "network"} | _COMMON,
     "losses": set(),
     "data": {"schema"} | _COMMON,
-    "zoo": {"certificates", "network", "schema"} | _COMMON,
+    "zoo": {"certificates", "network", "data", "schema"} | _COMMON,
     "evaluate": {"certificates", "zoo", "network", "data", "schema"} | _COMMON,
     "report": {"evaluate", "certificates", "zoo", "network", "data", "schema"} | _COMMON,
     "leaderboard": {"zoo", "data", "schema"} | _COMMON,

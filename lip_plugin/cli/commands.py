@@ -14,7 +14,7 @@ from lip_plugin.cli.merging import merge_command
 from lip_plugin.cli.submission import submit_command
 from lip_plugin.cli.training import train_command
 from lip_plugin.cli.verification import verify_command
-from lip_plugin.cli.zoo import add_command, info_command, list_command, remove_command
+from lip_plugin.cli.zoo import add_command, info_command, list_command, push_command, remove_command
 from lip_plugin.version import __version__
 
 
@@ -34,6 +34,7 @@ for command in (
     info_command,
     add_command,
     remove_command,
+    push_command,
     certify_command,
     compare_command,
     merge_command,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import click
 
 from lip_plugin.cli.options import Asked, attack_options, evaluation_options, resume_option
 from lip_plugin.cli.partial import discard, kept_work, partial_folder
-from lip_plugin.cli.parts import parse_part, write_part
+from lip_plugin.cli.parts import is_finished, parse_part, part_directory, write_part
 from lip_plugin.cli.shared import Shared, shared_work
 from lip_plugin.errors import ConfigError, SoundnessError
 from lip_plugin.files import REPORT_FILES, Output, output_directory
@@ -95,9 +96,14 @@ def evaluate(asked: Asked, delivery: Delivery, **settings: bool) -> None:
 
         return select_task(asked, ranks, lambda card: asked.request(select_eps(card, asked.eps), **settings))
 
+    part, out = delivery.part, delivery.out
+    if part is not None and out is not None and delivery.resume and is_finished(part, out, asked, settings):
+        if os.environ.get("RANK", "0") == "0":  # torchrun's processes have not met yet
+            click.echo(f"Part {part.index + 1} of {part.of} is in {out} already")
+        return
     with shared_work(asked, select, _room(delivery, overwrite=asked.overwrite)) as shared:
-        if delivery.part is not None and delivery.out is not None:
-            write_part(shared.task, delivery.part, delivery.out, settings, shared.output, shared.ranks)
+        if part is not None and out is not None:
+            write_part(shared.task, part, out, settings, shared.output, shared.ranks)
             return
         try:
             report = shared.task.evaluated(shared.ranks, delivery.journal, delivery.parts)
@@ -113,7 +119,12 @@ def _room(delivery: Delivery, *, overwrite: bool) -> Generator[Output | None]:
     out, replaceable = delivery.out, REPORT_FILES if overwrite else frozenset[str]()
     if delivery.part is not None and (out is None or delivery.as_json):
         raise ConfigError("--part writes no report but its share of the work; give --out DIR, and --json to lip merge")
-    room = nullcontext() if out is None else output_directory(out, replaceable=replaceable)
+    if out is None:
+        room = nullcontext()
+    elif delivery.part is not None and overwrite:
+        room = part_directory(out)
+    else:
+        room = output_directory(out, replaceable=replaceable)
     with room as output, kept_work(out, resume=delivery.resume):
         yield output
 

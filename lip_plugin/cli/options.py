@@ -101,10 +101,12 @@ class Asked(ImageOptions):
         """What the report's command follows from."""
         from lip_plugin.data.own import parse_images
         from lip_plugin.schema.report import Options
+        from lip_plugin.zoo.stores.store import shown_reference
 
         own = None if self.data is None else parse_images(self.data)
         return Options(
             model_dir=self.name is not None and Path(self.name).is_dir(),
+            reference=None if self.name is None else shown_reference(self.name),
             dataset=self.dataset,
             data=self.data if own is None else own.shown,
             data_dir=self.data_dir is not None,

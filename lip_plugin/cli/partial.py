@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lip_plugin.cli import signals
 from lip_plugin.cli.ending import fail
-from lip_plugin.errors import ConfigError, RefusedError, SoundnessError
+from lip_plugin.errors import ConfigError
 
 
 def partial_folder(out: Path) -> Path:
@@ -39,9 +39,6 @@ def kept_work(out: Path | None, *, resume: bool) -> Generator[None]:
         )
     try:
         yield
-    except (SoundnessError, RefusedError):
-        discard(out)  # it has come to its end
-        raise
     except BaseException as error:
         _leave(folder, is_stop=signals.received() is not None or isinstance(error, KeyboardInterrupt))
         raise
@@ -49,7 +46,7 @@ def kept_work(out: Path | None, *, resume: bool) -> Generator[None]:
 
 
 def discard(out: Path) -> None:
-    """Once ``out`` is written; what cannot be removed stays."""
+    """Once ``out`` is written, or will never be; what cannot be removed stays."""
     from lip_plugin.evaluate.journal import remove_journal
 
     with suppress(OSError):

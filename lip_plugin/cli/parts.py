@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -34,6 +35,41 @@ def parse_part(text: str | None) -> Part | None:
     return Part(int(match[1]) - 1, int(match[2]))
 
 
+_HOW = frozenset({"jobs", "workers", "overwrite", "quiet"})
+"""What was asked that no result depends on."""
+
+
+def is_finished(part: Part, out: Path, asked: Asked, settings: dict[str, bool]) -> bool:
+    """Whether ``out`` is this part already, of the same words: a job that is put back into a queue does not know."""
+    from lip_plugin.evaluate.parts import read_part
+
+    try:
+        found = read_part(out)
+    except ConfigError:
+        return False
+    same = {name: value for name, value in _document(asked, settings).items() if name not in _HOW}
+    return found.part == part and same == {name: value for name, value in found.asked.items() if name not in _HOW}
+
+
+def part_directory(out: Path) -> AbstractContextManager[Output]:
+    """Room for a part, as of `output_directory`, which may replace another one, and nothing else."""
+    from lip_plugin.evaluate.parts import read_part
+    from lip_plugin.files import check_output_directory, output_directory
+
+    def check() -> None:
+        try:
+            replaceable = read_part(out).names
+        except ConfigError:
+            replaceable = frozenset[str]()
+        check_output_directory(out, replaceable=replaceable)
+
+    return output_directory(out, check=check)
+
+
+def _document(asked: Asked, settings: dict[str, bool]) -> dict[str, Any]:
+    return {"settings": settings, **dataclasses.asdict(asked)}
+
+
 def write_part(
     task: Task, part: Part, out: Path, settings: dict[str, bool], output: Output | None, ranks: Ranks
 ) -> None:
@@ -45,9 +81,8 @@ def write_part(
     def written() -> None:
         if output is None:
             return
-        asked = {"settings": settings, **dataclasses.asdict(task.asked)}
         with output.filled() as folder:
-            fill_part(partial_folder(out), folder, part, asked)
+            fill_part(partial_folder(out), folder, part, _document(task.asked, settings))
         discard(out)
         click.echo(f"Part {part.index + 1} of {part.of} written to {out}; lip merge makes one report of all parts")
 

@@ -14,7 +14,7 @@ import click
 from lip_plugin.cli.options import Asked, attack_options, evaluation_options, resume_option
 from lip_plugin.cli.partial import discard, kept_work, partial_folder
 from lip_plugin.cli.shared import shared_work
-from lip_plugin.errors import SoundnessError
+from lip_plugin.errors import RefusedError, SoundnessError
 
 if TYPE_CHECKING:
     from lip_plugin.cli.task import Task
@@ -42,7 +42,6 @@ def submit_command(asked: Asked, board: str, out: Path, resume: bool, include_im
     Exits with 1, and writes nothing, where the board would refuse the bundle or a certificate is contradicted.
     Cores share the work (--jobs), GPUs too: torchrun --nproc-per-node N -- $(which lip) submit ...
     """
-    from lip_plugin.report import print_report
     from lip_plugin.submission.boards.registry import get_board
 
     reader = get_board(board)
@@ -53,7 +52,7 @@ def submit_command(asked: Asked, board: str, out: Path, resume: bool, include_im
             report = task.evaluated(ranks, partial_folder(out))
         except SoundnessError as error:
             found = error.report
-            ranks.together(lambda: print_report(task.described(found)) if ranks.leads else None)
+            ranks.together(lambda: _end(task.described(found), out) if ranks.leads else None)
             raise
         ranks.together(lambda: None if output is None else _submit(reader, report, task, output, out, include_images))
 
@@ -92,20 +91,30 @@ def _select(board: Board, asked: Asked, ranks: Ranks) -> Task:
 
 
 def _submit(board: Board, report: Report, task: Task, output: Output, out: Path, include_images: bool) -> None:
-    from lip_plugin.report import print_report
     from lip_plugin.submission.evaluation import make_submission, require_accepted_after
+    from lip_plugin.submission.layout import PERTURBATIONS
     from lip_plugin.submission.write import fill_bundle
 
     described = task.described(report)
-    submission, perturbations = make_submission(board, task.card, task.model, task.images, described)
     try:
-        require_accepted_after(board, submission)
         with output.filled() as folder:
-            written = fill_bundle(submission, perturbations, task.images, folder, include_images=include_images)
-        discard(out)
-    finally:  # it says why a board refuses; a pipe that nobody reads must not cost the bundle
-        print_report(described)
+            model, images = task.model, task.images
+            submission, points = make_submission(board, task.card, model, images, described, folder / PERTURBATIONS)
+            require_accepted_after(board, submission)
+            written = fill_bundle(submission, points, images, folder, include_images=include_images)
+    except (SoundnessError, RefusedError):  # the report says why
+        _end(described, out)
+        raise
+    _end(described, out)
     _say(submission, written, out, () if include_images else task.asked.again())
+
+
+def _end(report: Report, out: Path) -> None:
+    """In this order: a pipe that nobody reads must not leave anything beside what was written."""
+    from lip_plugin.report import print_report
+
+    discard(out)
+    print_report(report)
 
 
 def _say(submission: Submission, written: Manifest, out: Path, images: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""``lip list``, ``lip info``, ``lip add`` and ``lip remove``: cards and records only, no torch."""
+"""``lip list``, ``lip info``, ``lip add``, ``lip remove`` and ``lip push``: cards and records only, no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lip_plugin.data import DataSet, list_datasets
 from lip_plugin.errors import ConfigError
 from lip_plugin.types import ImageShape, format_eps
 from lip_plugin.untrusted import printable
-from lip_plugin.zoo import ModelCard, add_model, list_models, model_card, remove_model
+from lip_plugin.zoo import ModelCard, add_model, list_models, model_card, push_model, remove_model
 from lip_plugin.zoo.own import models_folder
 
 
@@ -73,6 +73,19 @@ def remove_command(name: str, dataset: str | None) -> None:
     """Delete a model that `lip add` has copied; shipped and registered ones stay."""
     card = remove_model(name, dataset=dataset)
     click.echo(f"{printable(card.name)} removed from {models_folder()}")
+
+
+@click.command("push")
+@click.argument("directory", type=Path)
+@click.argument("place")
+def push_command(directory: Path, place: str) -> None:
+    """Put a model directory where others load it from: lip push out/my_model hf:owner/name.
+
+    One commit with the weights, the card, a README.md from it, and its measured figures as the hub reads them. Who you
+    are is what `hf auth login`, or the variable HF_TOKEN, says. Afterwards: lip certify hf:owner/name.
+    """
+    address = push_model(directory, place)
+    click.echo(f"{printable(str(directory))} is at {printable(address)}")
 
 
 def _list_datasets(as_json: bool) -> None:

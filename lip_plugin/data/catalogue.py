@@ -67,7 +67,8 @@ class DataSet:
     of any size what is usually cut out of them. ``class_names`` are in the order of the labels, empty where the files
     have to say. ``standard_eps``: the L2 radius for pixels in [0,1] that papers compare by. ``may_be_shown``: its
     terms let anybody pass single images on. ``sok_radii``: those of the SoK board's settings, as the board writes
-    them. ``files``: what lies in the folder that is read, for people. ``download`` puts both splits there.
+    them. ``files``: what lies in the folder that is read, for people; ``download`` puts both splits there.
+    ``hub``: its name on the Hugging Face hub.
 
         DataSet("halves", "Halves", Arrays(read), image_shape=(1, 8, 8), num_classes=2)
 
@@ -86,6 +87,7 @@ class DataSet:
     robustbench: RobustBench | None = None
     sok_radii: tuple[str, ...] = ()
     files: str = ""
+    hub: str | None = None
     download: Callable[[Path], None] | None = None
 
     def __post_init__(self) -> None:

@@ -32,6 +32,11 @@ class FinishedPart:
     asked: dict[str, Any]
     files: dict[str, str]
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Of everything in its folder."""
+        return frozenset({PART_FILE, *self.files})
+
     def flaws(self) -> Iterable[str]:
         """Its files that are missing, changed or not its own, a line for each."""
         count, own = self.about["blocks"], self.part

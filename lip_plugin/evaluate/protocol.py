@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -12,10 +12,11 @@ from lip_plugin.certificates import Certificate
 from lip_plugin.evaluate.attack import EmpiricalAttack
 from lip_plugin.evaluate.audit import audit_mask, audit_stages
 from lip_plugin.evaluate.blocks import Blocks
+from lip_plugin.evaluate.points_on_disk import PointsOnDisk
 from lip_plugin.evaluate.programs import ProgramName, attacked_programs
 from lip_plugin.evaluate.request import Request
 from lip_plugin.evaluate.restated import statuses
-from lip_plugin.evaluate.results import StageRecord, Status
+from lip_plugin.evaluate.results import AdversarialImage, StageRecord, Status
 from lip_plugin.evaluate.work import Findings, attack_in_blocks
 from lip_plugin.network import CertifiedClassifier
 
@@ -72,6 +73,13 @@ class Protocol:
         for findings in self.found.values():
             best = best.merged(findings)
         return best
+
+    def adversarial(self) -> Sequence[AdversarialImage]:
+        """The points that are kept, by image: in memory, or all of them where the journal has them."""
+        findings = self.all_findings()
+        if self.blocks.journal is not None and self.request.pictures is None:
+            return PointsOnDisk(self.blocks, {index: unit for index, unit in enumerate(findings.unit) if unit})
+        return tuple(findings.pictures[index] for index in sorted(findings.pictures))
 
     def status(self, eps: float) -> tuple[Status, ...]:
         """One of wrong, certified, broken, undecided per image."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -110,8 +110,8 @@ class Report:
     batch_size: int | None = None
     options: Options | None = None
     """What the command line had, where it was asked for on one."""
-    adversarial: tuple[AdversarialImage, ...] = ()
-    """The first few images, in file order, for which an adversarial point was found."""
+    adversarial: Sequence[AdversarialImage] = ()
+    """The first few images, in file order, for which an adversarial point was found; they may lie on the disk."""
     stages: tuple[StageRecord, ...] = ()
     """Every attack stage in the order they ran; their forwards sum to ``cost.attack_forwards``."""
 

@@ -128,7 +128,7 @@ def _report(protocol: Protocol, images: DatasetSummary, cost: Cost, differences:
         input_shape=protocol.blocks.images.image_shape,
         audit_asked="all" if request.audit is None else request.audit,
         batch_size=request.batch_size,
-        adversarial=tuple(findings.pictures[index] for index in sorted(findings.pictures)),
+        adversarial=protocol.adversarial(),
         stages=tuple(protocol.stages),
     )
 

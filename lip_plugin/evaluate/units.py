@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from lip_plugin.evaluate.journal import Journal
 from lip_plugin.evaluate.programs import Judge, names_of
 from lip_plugin.evaluate.results import AdversarialImage
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.schema.kinds import MOST_EPS
 
 _PROGRAMS = ("", "forward", "float64")
 _APART = 1e-12
@@ -70,7 +72,7 @@ def unit_of(model: CertifiedClassifier, blocks: Blocks, key: UnitKey, attacked: 
     journal = blocks.journal
     if journal is None:
         return attacked()
-    taken = journal.take(key.name, key.block, largest=_largest(blocks, key))
+    taken = journal.take(key.name, key.block, largest=_largest(blocks, key.block))
     if taken is not None:
         tensors, seconds = taken
         try:
@@ -81,6 +83,26 @@ def unit_of(model: CertifiedClassifier, blocks: Blocks, key: UnitKey, attacked: 
             journal.seconds += seconds
             return unit
     return _kept(journal, key, attacked)
+
+
+def points_of(blocks: Blocks, name: str, block: int, images: Sequence[int]) -> dict[int, Tensor]:
+    """From the unit of that name, by image (within the block) of ``images``: its point (C, H, W).
+
+    Raises ConfigError where the unit is not there any more, or does not hold them.
+    """
+    journal = blocks.journal
+    if journal is None:
+        raise ValueError("nothing was kept")
+    taken = journal.take(name, block, largest=_largest(blocks, block))
+    tensors = {} if taken is None else taken[0]
+    if not tensors.keys() >= {"todo", "program", "points"}:
+        raise journal.refusal(name, block, "the points that were found are not there any more")
+    todo, points = tensors["todo"], tensors["points"]
+    found = todo.any(dim=0).nonzero().squeeze(1)[tensors["program"] > 0].tolist()
+    rows = {image: row for row, image in enumerate(found)}
+    if len(points) != len(found) or not rows.keys() >= set(images):
+        raise journal.refusal(name, block, "the points that were found are not there any more")
+    return {image: points[rows[image]].clone() for image in images}
 
 
 def _kept(journal: Journal, key: UnitKey, attacked: Callable[[], Unit]) -> Unit:
@@ -99,9 +121,10 @@ def _kept(journal: Journal, key: UnitKey, attacked: Callable[[], Unit]) -> Unit:
     return unit
 
 
-def _largest(blocks: Blocks, key: UnitKey) -> int:
-    count, pixels = len(key.image), torch.Size(blocks.images.image_shape).numel()
-    return key.todo.numel() + len(key.eps) * 8 + count * (17 + 8 * pixels)
+def _largest(blocks: Blocks, block: int) -> int:
+    """Bytes of the tensors of a unit in which every image of the block is attacked, and broken."""
+    count, pixels = len(blocks.span(block)), math.prod(blocks.images.image_shape)
+    return MOST_EPS * (count + 8) + count * (17 + 8 * pixels)
 
 
 def _from_tensors(model: CertifiedClassifier, blocks: Blocks, key: UnitKey, tensors: dict[str, Tensor]) -> Unit | None:

@@ -56,14 +56,15 @@ class Findings:
     Of points that float64 misclassifies the closest is kept by itself: one that fools the forward alone may lie nearer,
     and must not hide that a certificate is refuted. The points themselves, ``pictures``, are kept of the first ``kept``
     images only, None for all: an image that is one of them when all is found was one of them all along, because more
-    can only be found. ``nearest`` (N,) is what `AttackResult` says under that name.
+    can only be found. ``unit`` names the unit of a journal that holds an image's point, "" without a journal.
+    ``nearest`` (N,) is what `AttackResult` says under that name.
     """
 
     def __init__(self, count: int, *, kept: int | None = KEPT_PICTURES) -> None:
         self.kept = kept
         self.nearest = torch.full((count,), torch.inf, dtype=torch.float64)
         self._any, self._float64 = _Closest(count), _Closest(count)
-        self.program = [""] * count
+        self.program, self.unit = [""] * count, [""] * count
         self.pictures: dict[int, AdversarialImage] = {}
 
     @property
@@ -87,13 +88,14 @@ class Findings:
         attack: str,
         program: Sequence[str],
         pictures: Iterable[AdversarialImage] = (),
+        unit: str = "",
     ) -> None:
         of_float64 = torch.tensor([name == "float64" for name in program], dtype=torch.bool)
         self._float64.add(index[of_float64], distance[of_float64], attack)
         closer = self._any.add(index, distance, attack).tolist()
         found = {at: name for at, name, hit in zip(index.tolist(), program, closer, strict=True) if hit}
         for position, name in found.items():
-            self.program[position] = name
+            self.program[position], self.unit[position] = name, unit
         self._keep(picture for picture in pictures if picture.index in found)
 
     def merged(self, other: Findings) -> Findings:
@@ -102,6 +104,7 @@ class Findings:
         closer = (other.distance < self.distance).tolist()
         best._any, best._float64 = self._any.merged(other._any), self._float64.merged(other._float64)
         best.program = [b if hit else a for hit, a, b in zip(closer, self.program, other.program, strict=True)]
+        best.unit = [b if hit else a for hit, a, b in zip(closer, self.unit, other.unit, strict=True)]
         best._keep(picture for picture in self.pictures.values() if not closer[picture.index])
         best._keep(picture for picture in other.pictures.values() if closer[picture.index])
         return best
@@ -133,9 +136,11 @@ def attack_in_blocks(
     place of the stage among all that run, for the journal of the blocks.
     """
 
-    def attack_own_blocks() -> list[Unit]:
-        units: list[Unit] = []
-        room = findings.kept  # of this rank's first images: all that may travel to the others
+    on_disk = findings.kept is None and blocks.journal is not None
+
+    def attack_own_blocks() -> list[tuple[Unit, str]]:
+        units: list[tuple[Unit, str]] = []
+        room = 0 if on_disk else findings.kept  # of this rank's first images: all that may travel to the others
         for block in blocks.owned_by(blocks.ranks.rank):
             span = blocks.span(block)
             within = todo[:, span.start : span.stop]
@@ -146,18 +151,19 @@ def attack_in_blocks(
                 attacked = partial(
                     _attacked, attack, model, blocks, block, rows, draws, pictures=None if blocks.journal else room
                 )
-                unit = unit_of(model, blocks, UnitKey(step, block, within, eps), attacked).with_pictures(room)
-                units.append(unit)
+                key = UnitKey(step, block, within, eps)
+                unit = unit_of(model, blocks, key, attacked).with_pictures(room)
+                units.append((unit, key.name if on_disk else ""))
                 room = None if room is None else room - len(unit.pictures)
             on_unit(len(span))
         return units
 
     ranks = blocks.ranks
     units = [unit for part in ranks.gather(ranks.together(attack_own_blocks)) for unit in part]
-    for unit in units:
-        findings.add(unit.index, unit.distance, stage.name, unit.program, unit.pictures)
+    for unit, name in units:
+        findings.add(unit.index, unit.distance, stage.name, unit.program, unit.pictures, name)
         findings.nearest[unit.index] = torch.minimum(findings.nearest[unit.index], unit.nearest)
-    return tuple(sum(unit.forwards[at] for unit in units) for at in range(len(eps)))
+    return tuple(sum(unit.forwards[at] for unit, _ in units) for at in range(len(eps)))
 
 
 @dataclass(frozen=True)

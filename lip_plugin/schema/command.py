@@ -20,7 +20,7 @@ def command_line(report: ReportValues) -> str:
     if options is None:
         return ""
     words = ["lip", "compare" if report.attacks else "certify"]
-    words.append(MODEL_DIR if options.model_dir else report.model.name)
+    words.append(MODEL_DIR if options.model_dir else options.reference or report.model.name)
     words += [] if options.dataset is None else ["--dataset", options.dataset]
     words += [] if options.data is None else ["--data", options.data]
     words += ["--data-dir", DATA_DIR] if options.data_dir else []

@@ -255,10 +255,12 @@ class Cost(_Part):
 class Options(_Part):
     """What a command line named beside what a report says elsewhere; of paths no more than a file's name.
 
+    ``reference`` says in which store the model was, as hf:owner/name.
     Of the images it takes every ``every``-th, or a sample drawn with ``sample_seed``.
     """
 
     model_dir: bool = False
+    reference: Line | None = None
     dataset: Line | None = None
     data: Line | None = None
     data_dir: bool = False

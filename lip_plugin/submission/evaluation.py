@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import decimal
 from collections.abc import Sequence
+from pathlib import Path
 
 from lip_plugin.certificates import LipschitzBound
 from lip_plugin.data import LabelledImages
@@ -101,15 +102,16 @@ def stored_card(card: ModelCard, model: CertifiedClassifier) -> ModelCard:
 
 
 def make_submission(
-    board: Board, card: ModelCard, model: CertifiedClassifier, images: LabelledImages, report: Report
+    board: Board, card: ModelCard, model: CertifiedClassifier, images: LabelledImages, report: Report, path: Path
 ) -> tuple[Submission, Perturbations]:
-    """From a report that keeps every adversarial point; distances become those of the points as stored.
+    """From a report that keeps every adversarial point; they go into the file ``path``.
 
+    Distances become those of the points as stored there.
     Raises SoundnessError, carrying the report, where a point lies inside its own image's radius; RefusedError where
     rounding takes an adversarial point away, or the plain form of the network gives other labels; DataError where the
-    images cannot be read any more.
+    images cannot be read any more, OSError where the file cannot be written.
     """
-    perturbations, distance, program = stored_perturbations(model, report)
+    perturbations, distance, program = stored_perturbations(model, report, path)
     attacked = report.audit.attacked_certified
     stored = restated(report, distance, report.points.attack, program, attacked_certified=attacked)
     if stored.status == "failed":

@@ -20,9 +20,10 @@ _BLOCK = 16  # few, of however many pixels
 
 def first_pictures(images: LabelledImages, perturbations: Perturbations) -> tuple[AdversarialImage, ...]:
     """The first few images that have an adversarial point, with that point as stored: what a page shows."""
-    delta = dict(zip(perturbations.index.tolist()[:KEPT_PICTURES], perturbations.delta, strict=False))
+    index = perturbations.index[:KEPT_PICTURES].tolist()
+    delta = dict(zip(index, perturbations.delta(0, len(index)), strict=True))
     found: list[AdversarialImage] = []
-    for number, (x, _) in enumerate(images.blocks(_BLOCK, perturbations.delta.dtype)):
+    for number, (x, _) in enumerate(images.blocks(_BLOCK, perturbations.dtype)):
         for index in [index for index in delta if index // _BLOCK == number]:
             image = x[index % _BLOCK]
             found.append(AdversarialImage(index, image, adversarial_points(image, delta[index])))
@@ -44,11 +45,13 @@ def adversarial_images(images: LabelledImages, perturbations: Perturbations, dis
 
     Images with an adversarial point within 0.5, which ``distance`` (N,) tells, are replaced by it.
     """
-    blocks = [x for x, _ in images.blocks(_BLOCK, perturbations.delta.dtype)]
-    x = torch.cat(blocks)
-    near = distance[perturbations.index] <= ROBUSTBENCH_EPS
-    index = perturbations.index[near]
-    x[index] = adversarial_points(x[index], perturbations.delta[near])
+    blocks: list[Tensor] = []
+    for number, (x, _) in enumerate(images.blocks(_BLOCK, perturbations.dtype)):
+        index, delta = perturbations.of_images(number * _BLOCK, (number + 1) * _BLOCK)
+        near = distance[index] <= ROBUSTBENCH_EPS
+        rows, x = index[near] - number * _BLOCK, x.cpu().clone()
+        x[rows] = adversarial_points(x[rows], delta[near])
+        blocks.append(x.float())
     content = io.BytesIO()
-    torch.save(x.float(), content)
+    torch.save(torch.cat(blocks), content)
     return content.getvalue()

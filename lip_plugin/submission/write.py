@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -27,7 +28,7 @@ from lip_plugin.submission.layout import (
 )
 from lip_plugin.submission.manifest import Manifest, bundle_files, file_records, read_manifest
 from lip_plugin.submission.optional_images import adversarial_images, images_npz
-from lip_plugin.submission.perturbations import Perturbations, dump_perturbations
+from lip_plugin.submission.perturbations import Perturbations
 from lip_plugin.submission.robustbench import state_dict_bytes
 from lip_plugin.submission.submission import Submission
 from lip_plugin.untrusted import few
@@ -78,13 +79,15 @@ def fill_bundle(
 ) -> Manifest:
     """Write the bundle's files.
 
-    ``perturbations`` are those of `stored_perturbations`, ``images`` those of the submission. With ``include_images``
-    they are part of the bundle; they are nowhere in it otherwise.
+    ``perturbations`` are those of `stored_perturbations`, their file in this folder already or elsewhere; ``images``
+    those of the submission. With ``include_images`` they are part of the bundle, otherwise they are nowhere in it.
     Raises OSError, and DataError where the images cannot be read any more.
     """
     write_network_of(submission, folder / MODEL)
-    for name, content in _files(submission, perturbations):
+    for name, content in _files(submission):
         _write(folder, name, content)
+    if perturbations.path != folder / PERTURBATIONS:
+        shutil.copyfile(perturbations.path, folder / PERTURBATIONS)
     if include_images:
         distance = torch.tensor(submission.points.adversarial_distance, dtype=torch.float64)
         _write(folder, IMAGES, images_npz(images))
@@ -102,10 +105,9 @@ def write_network_of(submission: Submission, directory: Path) -> None:
     write_network(submission.model, directory, submission.card.model_dump(mode="json", by_alias=True))
 
 
-def _files(submission: Submission, perturbations: Perturbations) -> Iterator[tuple[str, bytes]]:
+def _files(submission: Submission) -> Iterator[tuple[str, bytes]]:
     for name, text in derived_files(submission).items():
         yield name, text.encode("utf-8")
-    yield PERTURBATIONS, dump_perturbations(perturbations)
     yield state_dict_file(submission.card.name), state_dict_bytes(submission.model)
 
 

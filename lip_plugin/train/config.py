@@ -137,7 +137,7 @@ class TrainConfig(StrictSettings):
     gradient_clip: float = Field(default=3.0, gt=0)
     weight_average: float = Field(default=0.0, ge=0, lt=1)
     bfloat16: bool | Literal["auto"] = False
-    """The forward in bfloat16; "auto" where the device has instructions for it."""
+    """The forward in bfloat16; "auto" where that is quicker on the device."""
     compile: bool = False
     """The forward through torch.compile; needs a C++ compiler on a CPU."""
     device: str = "cpu"

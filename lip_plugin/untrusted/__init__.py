@@ -2,6 +2,7 @@
 
 from lip_plugin.untrusted.document import parse_document as parse_document
 from lip_plugin.untrusted.reading import open_regular as open_regular
+from lip_plugin.untrusted.reading import read_piece as read_piece
 from lip_plugin.untrusted.reading import read_regular as read_regular
 from lip_plugin.untrusted.tensors import LARGEST_HEADER as LARGEST_HEADER
 from lip_plugin.untrusted.tensors import PREFIX_BYTES as PREFIX_BYTES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,16 @@ def read_regular(path: Path, *, limit: int, links: bool = False) -> bytes:
     """The bytes of ``path``, which has at most ``limit`` of them. Raises as `open_regular`."""
     with open_regular(path, limit=limit, links=links) as (file, size):
         content = file.read(size + 1)
+    if len(content) != size:
+        raise CheckpointError(f"{path} changed while it was read; try again")
+    return content
+
+
+def read_piece(path: Path, start: int, size: int) -> bytes:
+    """``size`` bytes of ``path`` from byte ``start`` on. Raises as `open_regular`, CheckpointError where it is cut."""
+    with open_regular(path, limit=sys.maxsize) as (file, _):
+        file.seek(start)
+        content = file.read(size)
     if len(content) != size:
         raise CheckpointError(f"{path} changed while it was read; try again")
     return content

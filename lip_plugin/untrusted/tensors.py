@@ -27,15 +27,19 @@ class TensorEntry:
     end: int
 
 
-def tensor_entries(content: bytes, what: str, codes: Mapping[str, int]) -> dict[str, TensorEntry]:
+def tensor_entries(
+    content: bytes, what: str, codes: Mapping[str, int], *, size: int | None = None
+) -> dict[str, TensorEntry]:
     """Name -> entry of a whole file, after a check that header and data fit; ``codes`` are the types with their bytes.
 
+    Of a file of ``size`` bytes, ``content`` may be the beginning alone, as long as it holds the header.
     The library checks most of this too; a header that two readers could read differently is refused here.
     Raises ValueError, and CheckpointError that opens with ``what`` where the header is no strict JSON.
     """
+    whole = len(content) if size is None else size
     length = int.from_bytes(content[:PREFIX_BYTES], "little")
-    if len(content) < PREFIX_BYTES or length > len(content) - PREFIX_BYTES:
-        raise ValueError(f"the header would have {length} bytes, the file has {len(content)}")
+    if len(content) < PREFIX_BYTES or length > whole - PREFIX_BYTES:
+        raise ValueError(f"the header would have {length} bytes, the file has {whole}")
     if length > LARGEST_HEADER:
         raise ValueError(f"the header has {length} bytes; expected at most {LARGEST_HEADER}")
     header = parse_document(content[PREFIX_BYTES : PREFIX_BYTES + length], f"{what}: header")
@@ -49,8 +53,8 @@ def tensor_entries(content: bytes, what: str, codes: Mapping[str, int]) -> dict[
         if entry.start != position:
             raise ValueError(f"tensor {few([entry.name])} starts at byte {entry.start}; expected {position}")
         position = entry.end
-    if position != len(content) - PREFIX_BYTES - length:
-        raise ValueError(f"the tensors end at byte {position} of {len(content) - PREFIX_BYTES - length}")
+    if position != whole - PREFIX_BYTES - length:
+        raise ValueError(f"the tensors end at byte {position} of {whole - PREFIX_BYTES - length}")
     return {entry.name: entry for entry in entries}
 
 

@@ -54,12 +54,12 @@ def tried_points(model: CertifiedClassifier, images: LabelledImages, stored: Per
     with torch.no_grad():
         size = images_at_once(model.layers, model.input_shape, _BLOCK)
         for number, (x, y) in enumerate(images.blocks(size, model.dtype)):
-            of_block = (stored.index >= number * size) & (stored.index < (number + 1) * size)
-            if not bool(of_block.any()):
+            index, delta = stored.of_images(number * size, (number + 1) * size)
+            if not len(index):
                 continue
-            rows = stored.index[of_block] - number * size
+            rows = index - number * size
             image = x[rows].to(model.device)
-            points = adversarial_points(image, stored.delta[of_block].to(model.device))
+            points = adversarial_points(image, delta.to(model.device))
             float64, forward = (wrong.cpu() for wrong in judge(points, y[rows].to(model.device)))
             columns.append((distances(points, image).cpu(), in_box(points).cpu(), float64, forward))
     if not columns:

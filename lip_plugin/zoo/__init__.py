@@ -15,6 +15,7 @@ from lip_plugin.zoo.registry import list_models as list_models
 from lip_plugin.zoo.registry import model_card as model_card
 from lip_plugin.zoo.registry import register_model as register_model
 from lip_plugin.zoo.registry import remove_model as remove_model
+from lip_plugin.zoo.stores.store import push_model as push_model
 
 if TYPE_CHECKING:
     from lip_plugin.zoo.load import load_model as load_model

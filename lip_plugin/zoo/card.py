@@ -15,7 +15,8 @@ from lip_plugin.schema.provenance import Provenance as Provenance
 from lip_plugin.schema.refusal import refusal
 from lip_plugin.untrusted import parse_document, read_regular
 
-_LARGEST_CARD = 4 * 2**20
+LARGEST_CARD = 4 * 2**20
+"""Bytes of ``card.json``."""
 
 
 class OperatorRecord(BaseModel):
@@ -70,12 +71,17 @@ def read_card(directory: Path) -> ModelCard:
     """Raises CheckpointError, in one line, where there is no valid card."""
     path = directory / CARD_FILE
     try:
-        content = read_regular(path, limit=_LARGEST_CARD)
+        content = read_regular(path, limit=LARGEST_CARD)
     except OSError as error:
         raise CheckpointError(
             f"{directory} is not a model directory: {error.strerror or error} ({CARD_FILE})"
         ) from error
+    return parse_card(content, str(path))
+
+
+def parse_card(content: bytes, source: str) -> ModelCard:
+    """``source`` is where it is from. Raises CheckpointError, in one line, where it is no valid card."""
     try:
-        return ModelCard.model_validate(parse_document(content, str(path)))
+        return ModelCard.model_validate(parse_document(content, source))
     except ValidationError as error:
-        raise refusal(path, error, whole="the card") from error
+        raise refusal(source, error, whole="the card") from error

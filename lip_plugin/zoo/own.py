@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -11,9 +10,10 @@ from pathlib import Path
 
 import platformdirs
 
-from lip_plugin.errors import CheckpointError, ChecksumError, ConfigError
+from lip_plugin.errors import CheckpointError, ConfigError
 from lip_plugin.files import CARD_FILE, WEIGHTS_FILE, complete_directory
 from lip_plugin.zoo.card import ModelCard, read_card
+from lip_plugin.zoo.weights import require_weights
 
 MODELS_FOLDER = "LIP_PLUGIN_MODELS"
 """The environment variable that names the folder; without it, it lies where the system keeps a user's data."""
@@ -47,7 +47,7 @@ def copy_model(directory: Path, card: ModelCard, *, replace: bool) -> Path:
     Raises ConfigError where there is one of this name and ``replace`` does not allow it, ChecksumError where the
     weights are not the card's, CheckpointError where they cannot be read.
     """
-    _require_weights(directory, card)
+    require_weights(directory / WEIGHTS_FILE, card, str(directory / WEIGHTS_FILE))
     to = models_folder() / (card.name if card.dataset is None else f"{card.name}@{card.dataset}")
     to.parent.mkdir(parents=True, exist_ok=True)
     with complete_directory(to, replaceable=_FILES if replace else frozenset[str]()) as folder:
@@ -64,17 +64,3 @@ def delete_model(directory: Path) -> None:
     if others:
         raise ConfigError(f"{directory} holds {others[0]}, which lip add did not put there; remove it by hand")
     shutil.rmtree(directory)
-
-
-def _require_weights(directory: Path, card: ModelCard) -> None:
-    path, found = directory / WEIGHTS_FILE, hashlib.sha256()
-    try:
-        with path.open("rb") as weights:
-            while chunk := weights.read(2**20):
-                found.update(chunk)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    if found.hexdigest() != card.sha256:
-        raise ChecksumError(
-            f"{path} has sha256 {found.hexdigest()}, its card says {card.sha256}; fetch the model again"
-        )

@@ -14,6 +14,7 @@ from lip_plugin.files import CARD_FILE
 from lip_plugin.plugins import PluginGroup
 from lip_plugin.zoo.card import ModelCard, read_card
 from lip_plugin.zoo.own import copy_model, delete_model, own_models
+from lip_plugin.zoo.stores.store import fetched, is_reference
 
 MODELS = PluginGroup("lip_plugin.models", "package of models")
 """Each entry names a package whose folders are model directories: resources, not imported code."""
@@ -84,17 +85,19 @@ def remove_model(name: str, *, dataset: str | None = None) -> ModelCard:
 
 
 def find_model(name_or_dir: str | Path, *, dataset: str | None = None) -> tuple[Path, ModelCard]:
-    """Directory and card of a zoo name or a model directory; ``dataset`` fills a directory's card that names none.
+    """Directory and card of a zoo name, a model directory or a reference such as ``hf:owner/name``.
 
-    Raises UnknownModelError (with close matches), ConfigError where the name exists for several data
-    sets and none was chosen, CheckpointError for a directory without a valid card.
+    ``dataset`` fills a directory's card that names none. Raises UnknownModelError (with close matches), ConfigError
+    where the name exists for several data sets and none was chosen, CheckpointError for a directory without a valid
+    card; as `fetched` for a reference.
     """
     if not isinstance(name_or_dir, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(
             f"{type(name_or_dir).__name__} is not a model name or directory; for a torch module use lp.wrap"
         )
-    if isinstance(name_or_dir, Path) or _looks_like_path(name_or_dir):
-        directory = Path(name_or_dir)
+    is_elsewhere = isinstance(name_or_dir, str) and is_reference(name_or_dir)
+    if is_elsewhere or isinstance(name_or_dir, Path) or _looks_like_path(name_or_dir):
+        directory = fetched(str(name_or_dir)) if is_elsewhere else Path(name_or_dir)
         card = read_card(directory)
         if dataset is not None and card.dataset is None:
             card = card.model_copy(update={"dataset": dataset})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .evaluations import go_on, without_seconds, words
 
 Lip = Callable[..., Any]
 
@@ -80,12 +81,6 @@ def is_gone(process: int) -> bool:
     return False
 
 
-def without_seconds(report: bytes) -> bytes:
-    told, count = re.subn(rb'("(?:certify|attack)_seconds": )[0-9.e-]+', rb"\1", report)
-    assert count == 2
-    return told
-
-
 @pytest.mark.parametrize(
     "options",
     [["certify", "--bound", "tight"], ["compare", "--attacks", "autoattack:square?n_queries=50", "--audit", "0"]],
@@ -114,6 +109,27 @@ def test_a_killed_process_ends_the_command_at_once(model_dir: Path, data_file: P
     (line,) = err.splitlines()
     assert line.startswith("lip: process 2 was ended by SIGKILL")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="/proc tells which process is the further one")
+def test_what_was_finished_is_kept_where_one_process_is_killed(
+    lip: Lip, model_dir: Path, data_file: Path, tmp_path: Path
+) -> None:
+    told = [*words("audited", model_dir, data_file), "--audit", "all"]
+    assert lip(*told, "--jobs", "1", "--out", tmp_path / "reference").code == 0
+    out, partial = tmp_path / "out", tmp_path / "out.partial"
+    command = [sys.executable, "-c", COMMAND, *told, "--jobs", "2", "--out", str(out)]
+    with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while len(list(partial.glob("*.unit"))) < 7 and process.poll() is None:
+            time.sleep(0.002)
+        os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+        _, err = process.communicate(timeout=50)
+    assert process.returncode == 128 + signal.SIGKILL
+    (line,) = err.decode().splitlines()
+    assert line.startswith("lip: process 2 was ended by SIGKILL")
+    assert len(list(partial.glob("*.unit"))) >= 7 and not out.exists()
+    go_on(lip, told, out, tmp_path / "reference")
 
 
 def test_ctrl_c_ends_all_while_one_waits_for_another(model_dir: Path, data_file: Path, tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
-import re
 import shutil
 import signal
 import time
@@ -20,65 +18,15 @@ from torch import nn
 
 import lip_plugin as lp
 import lip_plugin.evaluate.journal as journal
-from lip_plugin.cli import run, signals
+from lip_plugin.cli import signals
 from lip_plugin.evaluate.unit_file import dump_unit, load_unit
 from lip_plugin.files import write_atomically
+
+from .evaluations import ended, go_on, words
 
 Lip = Callable[..., Any]
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks processes that are killed")
-
-MOMENTS = int(os.environ.get("LIP_KILLS", "0"))
-"""How many random moments to kill a command at, beside the chosen ones."""
-
-_CHEAP = "autoattack:apgd-ce?n_iter=5,autoattack:square?n_queries=20"
-COMMANDS = {
-    "compare": ["--attacks", _CHEAP, "--audit", "0"],
-    "audited": ["--attacks", _CHEAP, "--audit", "2"],
-    "full": ["--attacks", _CHEAP, "--no-skip-certified"],
-    "certify": [],
-}
-
-
-def words(name: str, model_dir: Path, data_file: Path) -> list[str]:
-    """Six blocks of four images."""
-    verb = "certify" if name == "certify" else "compare"
-    images = ["--data", f"npz:{data_file}", "--batch-size", "4", "--eps", "0.05,0.3"]
-    return [verb, str(model_dir), *images, *COMMANDS[name], "--quiet"]
-
-
-def without_seconds(report: bytes) -> bytes:
-    told, count = re.subn(rb'("(?:certify|attack)_seconds": )[0-9.e-]+', rb"\1", report)
-    assert count == 2
-    return told
-
-
-def require_same(out: Path, reference: Path) -> None:
-    """Byte by byte, but for the seconds."""
-    one, other = (without_seconds((folder / "report.json").read_bytes()) for folder in (out, reference))
-    assert one == other
-    assert (out / "points.csv").read_bytes() == (reference / "points.csv").read_bytes()
-
-
-def go_on(lip: Lip, command: list[str], out: Path, reference: Path) -> None:
-    """With what is there, to the same report; nothing is left beside it."""
-    if not out.exists():
-        assert lip(*command, "--out", out, "--resume").code == 0
-        assert not [path for path in out.parent.iterdir() if path.name.startswith((f"{out.name}.", "."))]
-    require_same(out, reference)
-
-
-def ended(command: list[str], during: Callable[[int], None]) -> int:
-    """How a process ended that ran the command, while ``during`` its id did something; imports are done already."""
-    process = os.fork()
-    if process == 0:
-        os.close(1)
-        os.close(2)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        os._exit(run(command))
-    during(process)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def units(out: Path) -> list[Path]:
@@ -107,28 +55,6 @@ def test_a_killed_command_goes_on(
     code = ended([*command, "--out", str(out)], killed_after(count, out))
     assert code == -signal.SIGKILL or out.exists()
     go_on(lip, command, out, tmp_path / "reference")
-
-
-@pytest.mark.skipif(MOMENTS == 0, reason="LIP_KILLS=30 kills at 30 random moments")
-@pytest.mark.parametrize("name", COMMANDS)
-def test_killed_at_random_moments(name: str, lip: Lip, model_dir: Path, data_file: Path, tmp_path: Path) -> None:
-    command, drawn = words(name, model_dir, data_file), random.Random(name)
-    started = time.perf_counter()
-    assert lip(*command, "--out", tmp_path / "reference").code == 0
-    whole, stopped, taken_up = time.perf_counter() - started, 0, 0
-    for moment in range(MOMENTS):
-        out, number = tmp_path / f"out{moment}", drawn.choice([signal.SIGKILL, signal.SIGTERM])
-
-        def during(process: int, number: int = number) -> None:
-            time.sleep(drawn.uniform(0, whole))
-            os.kill(process, number)
-
-        code = ended([*command, "--out", str(out)], during)
-        stopped += not out.exists()
-        taken_up += bool(units(out))
-        assert code in (-number, 128 + number) or out.exists(), code
-        go_on(lip, command, out, tmp_path / "reference")
-    print(f"{name}: {MOMENTS} moments, {stopped} before the end, {taken_up} with finished units, all reports the same")
 
 
 # --- what ends in one line ---

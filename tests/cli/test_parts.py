@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,27 +17,9 @@ from lip_plugin.certificates import Certificate
 from lip_plugin.evaluate.certified import certify_together
 from lip_plugin.evaluate.unit_file import load_unit
 
+from .evaluations import require_same, words
+
 Lip = Callable[..., Any]
-
-ATTACKS = "autoattack:apgd-ce?n_iter=5,autoattack:square?n_queries=20"
-COMMANDS = {
-    "certify": [],
-    "compare": ["--attacks", ATTACKS, "--audit", "1"],
-    "full": ["--attacks", ATTACKS, "--no-skip-certified"],
-}
-
-
-def words(name: str, model_dir: Path, data_file: Path) -> list[str]:
-    """Six blocks of four images."""
-    verb = "certify" if name == "certify" else "compare"
-    images = ["--data", f"npz:{data_file}", "--batch-size", "4", "--eps", "0.05,0.3"]
-    return [verb, str(model_dir), *images, *COMMANDS[name], "--quiet"]
-
-
-def without_seconds(report: bytes) -> bytes:
-    told, count = re.subn(rb'("(?:certify|attack)_seconds": )[0-9.e-]+', rb"\1", report)
-    assert count == 2
-    return told
 
 
 def in_parts(lip: Lip, command: list[str], count: int, folder: Path) -> list[Path]:
@@ -49,13 +30,7 @@ def in_parts(lip: Lip, command: list[str], count: int, folder: Path) -> list[Pat
     return parts
 
 
-def require_same(out: Path, reference: Path) -> None:
-    one, other = (without_seconds((folder / "report.json").read_bytes()) for folder in (out, reference))
-    assert one == other
-    assert (out / "points.csv").read_bytes() == (reference / "points.csv").read_bytes()
-
-
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", ["certify", "audited", "full"])
 def test_three_parts_are_the_report_of_one_run(
     name: str, lip: Lip, model_dir: Path, data_file: Path, tmp_path: Path
 ) -> None:
@@ -85,7 +60,7 @@ def test_a_contradiction_is_the_same_in_parts(
         return dataclasses.replace(certificate, radius=certificate.radius * 1.5)
 
     monkeypatch.setattr(evaluation, "certify_together", overstated)
-    command = words("compare", model_dir, data_file)
+    command = words("audited", model_dir, data_file)
     assert lip(*command, "--out", tmp_path / "reference").code == 1
     outcome = lip("merge", tmp_path / "out", *in_parts(lip, command, 2, tmp_path), "--quiet")
     assert outcome.code == 1 and "unsound certificate" in outcome.err
@@ -161,3 +136,18 @@ def test_what_is_no_part_is_refused(text: str, lip: Lip, model_dir: Path, data_f
     outcome = lip(*words("certify", model_dir, data_file), "--part", text, "--out", tmp_path / "out")
     refused(outcome, "--part")
     refused(lip(*words("certify", model_dir, data_file), "--part", "1/3"), "give --out")
+
+
+def test_a_part_that_is_there_is_not_done_again(lip: Lip, parts: list[Path], model_dir: Path, data_file: Path) -> None:
+    """A job that is put back into a queue says --resume, whether it had come to its end or not."""
+    command = [*words("certify", model_dir, data_file), "--part", "1/2", "--out", parts[0]]
+    before = {path: path.stat().st_mtime_ns for path in parts[0].iterdir()}
+    outcome = lip(*command, "--resume", "--workers", "1")
+    assert (outcome.code, outcome.out, outcome.err) == (0, f"Part 1 of 2 is in {parts[0]} already\n", "")
+    assert {path: path.stat().st_mtime_ns for path in parts[0].iterdir()} == before
+    refused(lip(*command), "not empty; choose another one or pass --overwrite")
+    refused(lip(*command, "--resume", "--eps", "0.1"), "not empty")
+    assert lip(*command, "--overwrite", "--eps", "0.1").code == 0
+    assert json.loads((parts[0] / "part.json").read_text())["asked"]["eps"] == "0.1"
+    (parts[0] / "notes.txt").write_text("mine")
+    refused(lip(*command, "--overwrite"), "'notes.txt'")

@@ -138,6 +138,19 @@ def test_store(
     assert lp.load_model("Mine2026Demo").digest == lp.load_model("LipPlugin2026_LiResNet_Demo").digest
 
 
+def test_weight_store(page: Any, lip: Lip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = page("weight_store.md", "my_shelf")
+    monkeypatch.setenv("SHELF", str(tmp_path))
+    monkeypatch.setenv("LIP_PLUGIN_CACHE", str(tmp_path / "cache"))
+    model = lp.load_model("LipPlugin2026_LiResNet_Demo")
+    model.save(tmp_path / "tiny", dataset="fashion_mnist")
+    outcomes = [lip(*words[1:]) for words in commands]
+    assert [one.code for one in outcomes] == [0, 0], outcomes
+    assert model.digest in outcomes[0].out and "4 of 10,000 images" in outcomes[1].out
+    one_line = lip("info", "shelf:other")
+    assert (one_line.code, one_line.err.count("\n")) == (2, 1) and "shelf:other holds no model" in one_line.err
+
+
 def _mnist_files(directory: Path) -> None:
     """Fashion-MNIST's own files, of two classes that are bright above or below."""
     directory.mkdir()

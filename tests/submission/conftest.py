@@ -102,7 +102,7 @@ Make = Callable[..., Made]
 
 
 @pytest.fixture(scope="session")
-def make(model_dir: Path, data_file: Path) -> Make:
+def make(model_dir: Path, data_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
     """make(**settings of `Request.of`): evaluate with `TwoSteps` and make a submission; cost is set to nothing."""
 
     def made(**settings: Any) -> Made:
@@ -119,7 +119,8 @@ def make(model_dir: Path, data_file: Path) -> Make:
         report = evaluate_images(model, images, Request.of(**chosen))
         report = dataclasses.replace(report, cost=Cost(0.0, 0.0, report.cost.attack_forwards))
         report = report.described(model=dataclasses.replace(report.model, name=card.name, sha256=card.sha256))
-        submission, perturbations = make_submission(OwnBoard(), card, model, images, report)
+        points = tmp_path_factory.mktemp("points") / "points.safetensors"
+        submission, perturbations = make_submission(OwnBoard(), card, model, images, report, points)
         return Made(submission, perturbations, images, model, card, report)
 
     return made

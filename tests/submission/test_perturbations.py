@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -17,25 +17,24 @@ import lip_plugin as lp
 from lip_plugin.errors import RefusedError
 from lip_plugin.evaluate import Request, evaluate_images
 from lip_plugin.evaluate.given import GivenImages
+from lip_plugin.evaluate.points_on_disk import PointsOnDisk
 from lip_plugin.evaluate.results import AdversarialImage
 from lip_plugin.submission.perturbations import (
-    Perturbations,
     adversarial_points,
-    dump_perturbations,
     read_perturbations,
     stored_perturbations,
 )
+
+from .conftest import EPS, TwoSteps
 
 SHAPE = (1, 4, 4)
 
 
 def test_stored_points_are_within_eps_misclassified_and_at_the_distance_of_the_report(
-    made: Any, data_file: Path, model_dir: Path, tmp_path: Path
+    made: Any, data_file: Path, model_dir: Path
 ) -> None:
     """In NumPy, from the files alone."""
-    path = tmp_path / "adversarial.safetensors"
-    path.write_bytes(dump_perturbations(made.perturbations))
-    stored, weights = load_file(path), load_file(model_dir / "model.safetensors")
+    stored, weights = load_file(made.perturbations.path), load_file(model_dir / "model.safetensors")
     images = np.load(data_file)
     x = images["x"].astype(np.float32) / np.float32(255)
     weight, bias = (next(v for k, v in weights.items() if k.endswith(end)) for end in ("weight", "bias"))
@@ -86,23 +85,23 @@ def rounded_away(eps: float) -> Rounded:
     return Rounded(model, x, report)
 
 
-def test_a_point_that_rounding_takes_away_is_moved_along_its_line() -> None:
+def test_a_point_that_rounding_takes_away_is_moved_along_its_line(tmp_path: Path) -> None:
     case = rounded_away(0.95)
-    perturbations, distance, program = stored_perturbations(case.model, case.report)
-    point = adversarial_points(case.x, perturbations.delta)
+    perturbations, distance, program = stored_perturbations(case.model, case.report, tmp_path / "points")
+    point = adversarial_points(case.x, perturbations.delta(0, 1))
     assert 0.0 <= float(point) < 3.5e-8
     assert float(distance) == float(case.x.double() - point.double()) <= 0.95
     assert program == ("float64",)
 
 
-def test_a_point_that_cannot_be_stored_within_its_eps_is_refused_by_name() -> None:
+def test_a_point_that_cannot_be_stored_within_its_eps_is_refused_by_name(tmp_path: Path) -> None:
     eps = float(torch.tensor(0.9).double() - torch.tensor(3.2e-8).double())
     case = rounded_away(eps)
     with pytest.raises(RefusedError, match=r"adversarial point of image 0 does not survive rounding"):
-        stored_perturbations(case.model, case.report)
+        stored_perturbations(case.model, case.report, tmp_path / "points")
 
 
-def test_no_point_moves_across_an_eps_of_the_grid(made: Any) -> None:
+def test_no_point_moves_across_an_eps_of_the_grid(made: Any, tmp_path: Path) -> None:
     """Were it to come within an eps at which its image is said to survive, the report would contradict itself."""
     picture = made.report.adversarial[0]
     found = float(made.report.points.distance[picture.index])
@@ -111,7 +110,7 @@ def test_no_point_moves_across_an_eps_of_the_grid(made: Any) -> None:
     distance[picture.index] = found * (1 + 2.0**-52)
     points = dataclasses.replace(made.report.points, distance=distance)
     report = dataclasses.replace(made.report, points=points, eps=(near, *made.report.eps))
-    _, stored, _ = stored_perturbations(made.model, report)
+    _, stored, _ = stored_perturbations(made.model, report, tmp_path / "points")
     assert found < float(stored[picture.index]) < found * (1 + 1e-3)
 
 
@@ -120,19 +119,43 @@ def test_a_report_that_does_not_hold_every_point_is_a_mistake(make: Any) -> None
         make(pictures=2)
 
 
-def test_what_was_written_reads_back(made: Any, tmp_path: Path) -> None:
-    path = tmp_path / "adversarial.safetensors"
-    path.write_bytes(dump_perturbations(made.perturbations))
+def test_what_was_written_is_what_the_library_writes_and_reads_back(made: Any) -> None:
+    path = made.perturbations.path
+    tensors = load_file(path)
+    assert path.read_bytes() == save(tensors)
     found = read_perturbations(path, images=24, image_shape=SHAPE, dtype=torch.float32)
-    assert torch.equal(found.index, made.perturbations.index)
-    assert torch.equal(found.delta, made.perturbations.delta)
+    assert found == dataclasses.replace(made.perturbations, index=found.index)
+    assert found.index.tolist() == tensors["index"].tolist()
+    for first, last in ((0, 24), (0, 0), (3, 11), (23, 24)):
+        index, delta = found.of_images(first, last)
+        chosen = (tensors["index"] >= first) & (tensors["index"] < last)
+        assert index.tolist() == tensors["index"][chosen].tolist()
+        assert np.array_equal(delta.numpy(), tensors["delta"][chosen])
+
+
+def test_points_on_the_disk_make_the_same_file(made: Any, data_file: Path, tmp_path: Path) -> None:
+    """Of a journal, where no process holds them; blocks of 5 and units of several stages."""
+    request = Request.of(EPS, [TwoSteps()], audit=0, batch_size=5, pictures=None)
+    report = evaluate_images(made.model, made.images, request, journal=tmp_path / "journal")
+    assert isinstance(report.adversarial, PointsOnDisk)
+    for kept, held in zip(report.adversarial, made.report.adversarial, strict=True):
+        assert kept.index == held.index
+        assert torch.equal(kept.image, held.image) and torch.equal(kept.adversarial, held.adversarial)
+    last = report.adversarial[-1]
+    assert torch.equal(last.adversarial, made.report.adversarial[-1].adversarial)
+    stored_perturbations(made.model, report, tmp_path / "points")
+    assert (tmp_path / "points").read_bytes() == made.perturbations.path.read_bytes()
+    for unit in (tmp_path / "journal").glob("aware-attack*"):
+        unit.unlink()
+    with pytest.raises(lp.ConfigError, match="not there any more"):
+        list(report.adversarial)
 
 
 def test_no_perturbation_at_all_is_a_file_too(tmp_path: Path) -> None:
     path = tmp_path / "adversarial.safetensors"
-    none = Perturbations(torch.empty(0, dtype=torch.int64), torch.empty(0, *SHAPE))
-    path.write_bytes(dump_perturbations(none))
-    assert len(read_perturbations(path, images=24, image_shape=SHAPE, dtype=torch.float32)) == 0
+    save_file({"index": torch.empty(0, dtype=torch.int64), "delta": torch.empty(0, *SHAPE)}, path)
+    none = read_perturbations(path, images=24, image_shape=SHAPE, dtype=torch.float32)
+    assert len(none) == 0 and none.delta(0, 0).shape == (0, *SHAPE)
 
 
 INDEX, DELTA = torch.tensor([1, 5]), torch.zeros(2, *SHAPE)

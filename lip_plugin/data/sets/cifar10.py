@@ -40,5 +40,6 @@ DATASET = DataSet(
     robustbench=RobustBench(clean_accuracy=70.0, leaderboard=True, dictionaries="cifar_10_models"),
     sok_radii=("36/255", "0.25", "1.0", "2.0"),
     files="cifar-10-batches-bin or cifar-10-batches-py, or what is in them",
+    hub="uoft-cs/cifar10",
     download=by_torchvision("CIFAR10"),
 )

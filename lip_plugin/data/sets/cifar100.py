@@ -51,5 +51,6 @@ DATASET = DataSet(
     may_be_shown=True,
     robustbench=RobustBench(clean_accuracy=45.0, dictionaries="cifar_100_models"),
     files="cifar-100-binary or cifar-100-python, or what is in them",
+    hub="uoft-cs/cifar100",
     download=by_torchvision("CIFAR100"),
 )

@@ -42,5 +42,6 @@ DATASET = DataSet(
     test=TestSplit(10_000, digests=shipped_digests("fashion_mnist")),
     may_be_shown=True,
     files="idx files, plain or .gz, here or in FashionMNIST/raw",
+    hub="zalando-datasets/fashion_mnist",
     download=by_torchvision("FashionMNIST"),
 )

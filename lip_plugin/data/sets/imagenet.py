@@ -29,4 +29,5 @@ DATASET = DataSet(
     robustbench=RobustBench(own_choice="5,000 validation images of its own choice", preprocessing="Res256Crop224"),
     sok_radii=("1.0", "2.0"),
     files="train/<class>/* and val/<class>/*, or WebDataset shards train/*.tar and val/*.tar",
+    hub="ILSVRC/imagenet-1k",
 )

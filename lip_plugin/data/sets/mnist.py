@@ -30,5 +30,6 @@ DATASET = DataSet(
     test=TestSplit(10_000, digests=shipped_digests("mnist")),
     may_be_shown=True,
     files="idx files, plain or .gz, here or in MNIST/raw",
+    hub="ylecun/mnist",
     download=by_torchvision("MNIST"),
 )

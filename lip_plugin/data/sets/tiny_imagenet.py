@@ -34,4 +34,5 @@ DATASET = DataSet(
     standard_eps=36 / 255,
     test=TestSplit(10_000, called="validation split", digests=shipped_digests("tiny_imagenet")),
     files="wnids.txt, train and val, here or in tiny-imagenet-200",
+    hub="zh-plus/tiny-imagenet",
 )

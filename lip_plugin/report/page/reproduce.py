@@ -19,7 +19,7 @@ def python_call(report: Report) -> str:
         [
             "import lip_plugin as lp",
             "",
-            f"model = lp.load_model({report.model.name!r})",
+            f"model = lp.load_model({_model(report)!r})",
             f"assert model.digest == {report.model.digest!r}",
             f"# x (N, C, H, W) in model.dtype, y (N,): {data.n} images of {printable(data.name)}",
             "lp.compare(",
@@ -30,6 +30,11 @@ def python_call(report: Report) -> str:
             ")",
         ]
     )
+
+
+def _model(report: Report) -> str:
+    reference = None if report.options is None else report.options.reference
+    return reference or report.model.name
 
 
 def _settings(report: Report) -> dict[str, Any]:
