@@ -47,7 +47,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for count in options.counts:
             rows += peaks(options.directory.resolve(), count, Path(folder) / str(count))
-    write_results(options.json or RESULTS / "scaling" / "pictures.json", rows, recipe=RECIPE, batch=BATCH, attack=ATTACK)
+    write_results(
+        options.json or RESULTS / "scaling" / "pictures.json", rows, recipe=RECIPE, batch=BATCH, attack=ATTACK
+    )
 
 
 def speeds(directory: Path, workers: Iterable[int]) -> Iterator[dict[str, Any]]:
