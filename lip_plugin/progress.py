@@ -21,18 +21,18 @@ EVERY = 60.0
 
 @contextmanager
 def progress_bar(
-    description: str, *, total: int | None, unit: str = "images", enabled: bool = True, lines: bool = True
+    description: str, *, total: int | None, unit: str = "images", enabled: bool = True
 ) -> Generator[Advance]:
     """A bar with throughput and time left. The yielded function advances it.
 
-    Where stderr is no terminal the same is said once a minute, unless somebody else says so: ``lines``.
+    Where stderr is no terminal the same is said once a minute.
     """
     bar = _bar(unit) if enabled else None
     if bar is not None:
         with bar:
             task = bar.add_task(description, total=total, note="")
             yield lambda count, note: bar.update(task, advance=count, note=note)
-    elif enabled and lines:
+    elif enabled:
         with ProgressLines(description, total, unit).told_every(EVERY) as told:
             yield told.advance
     else:
@@ -53,12 +53,15 @@ class ProgressLines:
     def line(self) -> str:
         """``attack, autoattack:apgd-t: 512 of 10,000 images, 3.2 images/s, 49 min left``."""
         now, done = time.monotonic(), self._done
-        if done > self._told:
+        is_further = done > self._told
+        if is_further:
             self._rate = (done - self._told) / max(now - self._since, 1e-9)
             self._told, self._since = done, now
         what = f"{self._description}{f', {self._note}' if self._note else ''}"
         of = "" if self._total is None else f" of {self._total:,}"
         told = f"{what}: {done:,}{of} {self._unit}"
+        if self._rate and not is_further:
+            return f"{told}, none finished for {_duration(now - self._since)}"
         if self._rate:
             told += f", {self._rate:.3g} {self._unit}/s"
             told += "" if self._total is None else f", {_duration((self._total - done) / self._rate)} left"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from lip_plugin.data.imagenet_names import in_english
 from lip_plugin.errors import DataError
 from lip_plugin.schema.report import DataManifest
 from lip_plugin.untrusted import few, printable
@@ -76,7 +77,10 @@ def listed_classes(*folders: Path) -> Classes | None:
 
 
 def classes_of_folders(names: Sequence[str]) -> Classes:
-    """In the order of their text, as torchvision's ImageFolder; where that is not the order of numbers, says so."""
+    """In the order of their text, as torchvision's ImageFolder; where that is not the order of numbers, says so.
+
+    Those of ImageNet get their names, see `in_english`.
+    """
     ordered = sorted(names)
     if all(name.isdecimal() for name in ordered) and ordered != sorted(ordered, key=int):
         place, name = next((place, name) for place, name in enumerate(ordered) if place != int(name))
@@ -88,4 +92,4 @@ def classes_of_folders(names: Sequence[str]) -> Classes:
             place,
             CLASS_FILE,
         )
-    return Classes(tuple(ordered), "folder names in the order of their text")
+    return Classes(in_english(ordered), "folder names in the order of their text")

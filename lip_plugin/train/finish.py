@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lip_plugin.data import LabelledImages, find_dataset
+from lip_plugin.data import DataSet, LabelledImages, find_dataset
 from lip_plugin.evaluate import Report, Request, evaluate_images
 from lip_plugin.evaluate.results import summarise_model
 from lip_plugin.files import write_atomically
@@ -81,15 +81,23 @@ def _description(config: TrainConfig, report: Report) -> dict[str, Any]:
 def _of_the_images(config: TrainConfig, report: Report) -> dict[str, Any]:
     """The data set's name where its images have it; of others the names of their classes, where they have some.
 
-    Where no digests tell the official images of a data set, its name is what the recipe says.
+    Where no digests tell the official images of a data set, its name is what the recipe says, if there are as many.
     """
     record = find_dataset(config.dataset)
-    if record is not None and (report.dataset.name == record.name or record.test is None or not record.test.digests):
+    if record is not None and (report.dataset.name == record.name or _may_be_of(record, report)):
         return {"dataset": record.name}
     if record is not None:
         logger.warning("the test images are not those of %s: the card names no data set", record.name)
     names = () if report.data is None else report.data.classes
     return {"dataset": None, **({"class_names": names} if names else {})}
+
+
+def _may_be_of(record: DataSet, report: Report) -> bool:
+    """Whether nothing that is known of the test split speaks against it: ten classes of ImageNet are not ImageNet."""
+    if record.test is None:
+        return True
+    counts = (report.dataset.n, report.dataset.of_classes)
+    return not record.test.digests and counts == (record.test.images, record.num_classes)
 
 
 def measured(report: Report, config: TrainConfig, origin: Mapping[str, Any]) -> Figures:

@@ -103,7 +103,7 @@ def _train(
 
     with (
         stop_on_signals() as stop,
-        progress_bar(f"train {config.name}", total=total, enabled=progress and ranks.leads, lines=False) as advance,
+        progress_bar(f"train {config.name}", total=total, enabled=progress and ranks.leads) as advance,
         closing(reports),
     ):
         hooks = Hooks(advance, reports, stop, ranks, begin)

@@ -24,6 +24,7 @@ from PIL import Image
 
 from lip_plugin.report.page.gallery import gallery_rows, may_be_shown
 from lip_plugin.report.page.reproduce import python_call
+from lip_plugin.schema.report import DataManifest
 
 
 def test_every_number_is_the_one_in_report_json(report: lp.Report, page: str, elements: Any, shown_as: Any) -> None:
@@ -144,6 +145,14 @@ def test_classes_have_the_names_of_the_data_set(report: lp.Report, dataset: str,
     named = report.described(dataset=DatasetSummary(dataset, "test", 4, "by hand"))
     assert [row.class_name for row in gallery_rows(named)] == [expected]
     assert ("class 2 (Pullover):" in html(named, gallery=True)) == bool(expected)
+
+
+def test_classes_have_the_names_of_their_folders(report: lp.Report, elements: Any) -> None:
+    data = DataManifest(4, {}, ("cat", "dog", "n01440764 tench"), "classes.txt")
+    named = dataclasses.replace(report, data=data)
+    assert [row.class_name for row in gallery_rows(named)] == ["n01440764 tench"]
+    shown = [words for pointer, _, words in elements(html(named)).fields if pointer.startswith("/data/classes/")]
+    assert shown == ["cat", "dog", "n01440764 tench"]  # the table, class by class
 
 
 def test_how_to_reproduce_is_a_program_whatever_the_names_are(report: lp.Report, hostile_report: lp.Report) -> None:

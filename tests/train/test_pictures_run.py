@@ -70,7 +70,9 @@ def test_a_streamed_run_ends_in_a_model_directory(folder: Path, capsys: pytest.C
     certificate = lp.certify(model, x)
     assert card.measured.clean_accuracy == round(100 * float((certificate.prediction == y).double().mean()), 2)
     capsys.readouterr()
-    assert run(["certify", str(folder / "model"), "--data-dir", str(folder), "--workers", "1", "--json"]) == 0
+    assert card.dataset is None and card.class_names == ("n0", "n1", "n2")  # three classes of 12 pictures, no ImageNet
+    named = ["--dataset", "imagenet", "--data-dir", str(folder)]
+    assert run(["certify", str(folder / "model"), *named, "--workers", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["clean_accuracy"] == json.loads((folder / "model" / "report.json").read_text())["clean_accuracy"]
     with (folder / "model" / "metrics.csv").open() as file:

@@ -41,12 +41,19 @@ def may_be_shown(report: Report) -> bool:
 
 def gallery_rows(report: Report) -> list[GalleryRow]:
     """Those images whose adversarial version the report holds."""
-    record = find_dataset(report.dataset.name)
-    names = () if record is None else record.class_names
+    names = _class_names(report)
     return [
         _row(report, names, picture.index, picture.image.float(), picture.adversarial.float())
         for picture in report.adversarial
     ]
+
+
+def _class_names(report: Report) -> tuple[str, ...]:
+    """Those of the files that the images were taken from, else of their data set; none where neither says."""
+    if report.data is not None:
+        return report.data.classes
+    record = find_dataset(report.dataset.name)
+    return () if record is None else record.class_names
 
 
 def _row(report: Report, names: tuple[str, ...], index: int, image: Tensor, adversarial: Tensor) -> GalleryRow:
