@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,11 +17,16 @@ from typing import Any
 
 @dataclass
 class Server:
-    """``files`` by path; ``cut``: bytes after which a transfer of weights ends, once; ``asked``: path, Range."""
+    """``files`` by path; ``cut``: bytes after which a transfer of weights ends, once; ``asked``: path, Range.
+
+    ``raw`` is sent instead of weights; ``pause``: seconds in the middle of them.
+    """
 
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
     cut: int | None = None
     redirect: str | None = None
+    raw: bytes | None = None
+    pause: float = 0.0
     asked: list[tuple[str, str | None]] = field(default_factory=list[tuple[str, "str | None"]])
     address: str = ""
 
@@ -43,6 +49,9 @@ class _Files(BaseHTTPRequestHandler):
         if content is None:
             self.send_error(404)
             return
+        if told.raw is not None and "safetensors" in self.path:
+            self.wfile.write(told.raw)
+            return
         start = int(begun.removeprefix("bytes=").rstrip("-")) if begun else 0
         if start and start >= len(content):
             self.send_error(416)
@@ -53,6 +62,10 @@ class _Files(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         whole, told.cut = content[start : told.cut], None if len(content) > 5000 else told.cut
+        if "safetensors" in self.path:
+            self.wfile.write(whole[:1000])
+            time.sleep(told.pause)
+            whole = whole[1000:]
         self.wfile.write(whole)
 
 

@@ -178,11 +178,42 @@ def test_a_card_that_is_not_the_pinned_one_is_refused(server: Server, pinned: st
         again(pinned)
 
 
-def test_weights_that_were_changed_in_the_cache_are_found(pinned: str, cache: Path) -> None:
-    again(pinned)
-    (weights,) = (cache / "models").glob("*/model.safetensors")
-    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
-    with pytest.raises(lp.ChecksumError):
+@pytest.mark.parametrize("file", ["model.safetensors", "card.json"])
+def test_what_was_changed_in_the_cache_is_fetched_again(
+    pinned: str, cache: Path, file: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = again(pinned).digest
+    (path,) = (cache / "models").glob(f"*/{file}")
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"80.5", b"99.5") if file == "card.json" else whole[:-1] + b"\0")
+    monkeypatch.setenv("LIP_PLUGIN_OFFLINE", "1")
+    with pytest.raises(lp.ConfigError, match="this is offline"):
+        again(pinned)
+    monkeypatch.delenv("LIP_PLUGIN_OFFLINE")
+    assert again(pinned).digest == digest and path.read_bytes() == whole
+    assert [asked.rpartition("/")[2] for asked, _ in server.asked] == ["card.json", "model.safetensors"] * 2
+
+
+def test_processes_that_want_the_same_model_at_once_fetch_it_once(server: Server, pinned: str, cache: Path) -> None:
+    server.pause = 1.0
+    command = [sys.executable, "-m", "lip_plugin", "info", pinned]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    ends = [(process.communicate()[1], process.returncode) for process in processes]
+    assert ends == [(b"", 0)] * 3
+    assert [path for path, _ in server.asked].count("/zoo/tiny/model.safetensors") == 1
+    assert not list((cache / "begun").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\n" + b"1" * 70_000, "cut off"),
+        (b"Content-Length: " + b"9" * 5_000 + b"\r\n\r\n", "its card says"),
+    ],
+)
+def test_an_answer_that_is_no_http_is_one_line(server: Server, pinned: str, head: bytes, words: str) -> None:
+    server.raw = b"HTTP/1.1 200 OK\r\n" + head
+    with pytest.raises(lp.LipPluginError, match=rf"model\.safetensors.*{words}"):
         again(pinned)
 
 
@@ -208,6 +239,7 @@ def test_no_room_is_one_line(pinned: str, cache: Path) -> None:
     [
         ("https://", "no address of a model"),
         ("https://host/x#sha256=12", "no address of a model"),
+        ("https://me:word@host/x", "no address of a model"),
         ("s3://bucket/model", "no weight store 's3'; known: hf, http, https"),
         ("hf:", "no place of a model"),
         ("hf:name", "expected hf:owner/name"),
@@ -228,6 +260,18 @@ def test_other_names_are_no_references(name: str) -> None:
 def test_what_an_address_asks_with_is_not_shown() -> None:
     assert store.shown_reference("https://h/x?token=secret#sha256=1") == "https://h/x#sha256=1"
     assert store.shown_reference("hf:a/b") == "hf:a/b" and store.shown_reference("x") is None
+
+
+def test_no_error_and_no_note_shows_a_password(server: Server, unpinned: str, cache: Path) -> None:
+    asking = f"{unpinned.rstrip('/')}?token=secret"
+    server.files |= {f"{path}?token=secret": content for path, content in server.files.items()}
+    again(asking)
+    assert all(b"secret" not in path.read_bytes() for path in (cache / "seen").iterdir())
+    del server.files["/zoo/tiny/card.json?token=secret"]
+    for reference in (asking, "https://me:secret@host/x", "https://host/a b?secret", f"{asking}#sha256=1"):
+        with pytest.raises(lp.LipPluginError) as refused:
+            again(reference)
+        assert "secret" not in str(refused.value)
 
 
 # --- the hub ---

@@ -7,13 +7,16 @@ import os
 import re
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import cast
 
 import platformdirs
+from filelock import FileLock
 
-from lip_plugin.errors import CheckpointError, ConfigError
+from lip_plugin.errors import CheckpointError, ChecksumError, ConfigError
 from lip_plugin.files import CARD_FILE, WEIGHTS_FILE, complete_directory
 from lip_plugin.plugins import PluginGroup
 from lip_plugin.untrusted import printable, read_regular
@@ -55,7 +58,12 @@ def is_reference(name: str) -> bool:
 
 def shown_reference(name: str) -> str | None:
     """As others may read it, without what an address asks with, which may be a password; None for another name."""
-    return re.sub(r"\?[^#]*", "", name) if is_reference(name) else None
+    return shown_address(name) if is_reference(name) else None
+
+
+def shown_address(address: str) -> str:
+    """Without what it asks with, and without who asks."""
+    return re.sub(r"//[^/?#]*@", "//", re.sub(r"\?[^#]*", "", address))
 
 
 def store_of(reference: str) -> tuple[Store, str]:
@@ -102,8 +110,32 @@ def kept_place(card: bytes) -> Path:
 
 
 def is_kept(place: Path) -> bool:
-    """Whether the model is there; it appears complete. Its weights are hashed whenever it is loaded."""
-    return (place / WEIGHTS_FILE).is_file()
+    """Whether the model is there, as it was put: what a disk has damaged is not, and is fetched again."""
+    try:
+        content = read_regular(place / CARD_FILE, limit=LARGEST_CARD)
+        require_weights(place / WEIGHTS_FILE, parse_card(content, str(place)), str(place))
+    except (OSError, CheckpointError, ChecksumError):
+        return False
+    return kept_place(content).name == place.name
+
+
+@contextmanager
+def alone(model: str) -> Generator[None]:
+    """One at a time of all processes that want the same model in the cache; not where its disk knows no locks.
+
+    Raises ConfigError where the cache cannot be written.
+    """
+    lock = FileLock(cache_folder() / "locks" / model)
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        with suppress(NotImplementedError):
+            lock.acquire()
+    except OSError as error:
+        raise unwritable(error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def kept(card_file: Path, weights: Path, source: str) -> Path:
@@ -115,7 +147,9 @@ def kept(card_file: Path, weights: Path, source: str) -> Path:
     content = _read_card(card_file, source)
     card, place = parse_card(content, source), kept_place(content)
     if not is_kept(place):
-        put(place, content, card, weights, source)
+        with alone(card.sha256):
+            if not is_kept(place):  # by another process meanwhile
+                put(place, content, card, weights, source)
     return place
 
 
