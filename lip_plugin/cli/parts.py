@@ -40,7 +40,7 @@ _HOW = frozenset({"jobs", "workers", "overwrite", "quiet"})
 
 
 def is_finished(part: Part, out: Path, asked: Asked, settings: dict[str, bool]) -> bool:
-    """Whether ``out`` is this part already, of the same words: a job that is put back into a queue does not know."""
+    """Whether ``out`` is this part, whole and of the same words: a job that is put back into a queue does not know."""
     from lip_plugin.evaluate.parts import read_part
 
     try:
@@ -48,7 +48,8 @@ def is_finished(part: Part, out: Path, asked: Asked, settings: dict[str, bool]) 
     except ConfigError:
         return False
     same = {name: value for name, value in _document(asked, settings).items() if name not in _HOW}
-    return found.part == part and same == {name: value for name, value in found.asked.items() if name not in _HOW}
+    is_same = found.part == part and same == {name: value for name, value in found.asked.items() if name not in _HOW}
+    return is_same and not any(found.flaws())
 
 
 def part_directory(out: Path) -> AbstractContextManager[Output]:

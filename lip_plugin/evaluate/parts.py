@@ -40,18 +40,17 @@ class FinishedPart:
     def flaws(self) -> Iterable[str]:
         """Its files that are missing, changed or not its own, a line for each."""
         count, own = self.about["blocks"], self.part
+        again = f"run part {own.index + 1}/{own.of} again, with --overwrite"
         wanted = [f"{CERTIFICATE}-{block:06}.unit" for block in range(own.index, count, own.of)]
         names = {path.name for path in self.folder.iterdir()} - {PART_FILE}
         for name in sorted(names - self.files.keys()):
             yield f"{self.folder / name} is not of this part; remove it"
         for name in sorted({*wanted, *self.files} - names):
-            yield f"{self.folder / name} is missing; run part {self.part.index + 1}/{self.part.of} again"
+            yield f"{self.folder / name} is missing; {again}"
         for name, digest in self.files.items():
-            if name in names and _sha256(self.folder / name) != digest:
-                yield (
-                    f"{self.folder / name} is damaged: its SHA-256 is not the one in {PART_FILE}; "
-                    f"run part {self.part.index + 1}/{self.part.of} again"
-                )
+            path = self.folder / name
+            if name in names and not (path.is_file() and _sha256(path) == digest):
+                yield f"{path} is damaged: its SHA-256 is not the one in {PART_FILE}; {again}"
 
 
 def fill_part(journal: Path, folder: Path, part: Part, asked: Mapping[str, Any]) -> None:

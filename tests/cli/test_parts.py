@@ -138,6 +138,24 @@ def test_what_is_no_part_is_refused(text: str, lip: Lip, model_dir: Path, data_f
     refused(lip(*words("certify", model_dir, data_file), "--part", "1/3"), "give --out")
 
 
+@pytest.mark.parametrize("harm", ["removed", "changed", "a folder"])
+def test_a_part_that_is_not_whole_is_not_called_finished(
+    lip: Lip, parts: list[Path], model_dir: Path, data_file: Path, tmp_path: Path, harm: str
+) -> None:
+    unit = parts[0] / "certificate-000000.unit"
+    whole = unit.read_bytes()
+    unit.unlink()
+    if harm == "changed":
+        unit.write_bytes(whole + b"x")
+    elif harm == "a folder":
+        unit.mkdir()
+    command = [*words("certify", model_dir, data_file), "--part", "1/2", "--out", parts[0], "--resume"]
+    refused(lip("merge", tmp_path / "out", *parts), "run part 1/2 again, with --overwrite")
+    refused(lip(*command), "exists and is not empty")
+    assert lip(*command, "--overwrite").code == 0
+    assert lip("merge", tmp_path / "out", *parts, "--quiet").code == 0
+
+
 def test_a_part_that_is_there_is_not_done_again(lip: Lip, parts: list[Path], model_dir: Path, data_file: Path) -> None:
     """A job that is put back into a queue says --resume, whether it had come to its end or not."""
     command = [*words("certify", model_dir, data_file), "--part", "1/2", "--out", parts[0]]
