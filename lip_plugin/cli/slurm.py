@@ -76,10 +76,10 @@ def _submit(count: int, text: str, options: dict[str, Any]) -> None:
         raise ConfigError(
             "--slurm makes parts of its own and leaves the report in a folder; give --out, no --part, no --json"
         )
+    check_output_directory(out, replaceable=REPORT_FILES if asked.overwrite else frozenset())
     folder = out.with_name(f"{out.name}.slurm")
     parts = [folder / f"part{number}" for number in range(1, count + 1)]
     executor = _executor(folder / "logs", _parameters(text))
-    check_output_directory(out, replaceable=REPORT_FILES if asked.overwrite else frozenset())
     if folder.exists() and not options["resume"]:
         raise ConfigError(f"{folder} holds parts of an earlier run; go on with --resume, or remove it to start over")
     _require_work(asked, count)

@@ -119,6 +119,8 @@ def test_a_part_that_fails_ends_its_job_and_is_submitted_again(
     ("options", "told"),
     [
         ([], "give --out"),
+        (["--out", "/"], "exists and is not empty"),
+        (["--out", "."], "exists and is not empty"),
         (["--out", "OUT", "--json"], "no --json"),
         (["--out", "OUT", "--part", "1/2"], "no --part"),
         (["--out", "OUT", "--slurm-options", "partitoin=debug"], "Did you mean 'partition'"),
