@@ -245,6 +245,7 @@ def test_no_room_is_one_line(pinned: str, cache: Path) -> None:
         ("hf:name", "expected hf:owner/name"),
         ("hf:a/b/c", "expected hf:owner/name"),
         ("hf:../x", "expected hf:owner/name"),
+        ("hf:a/b@x/../../y", "expected hf:owner/name"),
     ],
 )
 def test_what_is_no_place_is_refused(reference: str, words: str) -> None:

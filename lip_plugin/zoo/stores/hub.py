@@ -19,7 +19,7 @@ from lip_plugin.zoo.card import ModelCard
 from lip_plugin.zoo.stores.model_card import RESULTS_FILE, readme, results
 from lip_plugin.zoo.stores.store import Store, is_offline, kept
 
-_PLACE = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w][\w./-]{0,200}))?")
+_PLACE = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@((?!.*\.\.)[\w][\w./-]{0,200}))?")
 
 _LOG_IN = "hf auth login, or the variable HF_TOKEN, says who you are"
 
