@@ -68,8 +68,6 @@ bench: install
 	$(BIN)/python benchmarks/label_rows.py
 	$(BIN)/python benchmarks/attack_batches.py
 	$(BIN)/python benchmarks/certificate_aware.py
-	$(BIN)/python benchmarks/cost_model.py
-	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/table.py
 
 lint: install

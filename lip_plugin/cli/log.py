@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import click
 
@@ -20,3 +22,17 @@ def log_to_stderr() -> None:
     if not any(isinstance(handler, _EchoHandler) for handler in logger.handlers):
         logger.addHandler(_EchoHandler())
         logger.setLevel(logging.INFO)
+
+
+@contextmanager
+def everything_on_stderr() -> Generator[None]:
+    """All that is logged while the block runs."""
+    logger, handler = logging.getLogger("lip_plugin"), _EchoHandler()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)

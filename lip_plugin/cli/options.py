@@ -66,6 +66,7 @@ class Asked(ImageOptions):
     device: str | None
     overwrite: bool
     quiet: bool
+    verbose: bool = False
     jobs: int | None = None
     attacks: str | None = None
     audit: str = "0"
@@ -142,6 +143,7 @@ def evaluation_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--overwrite", is_flag=True, help="Replace an existing --out."),
         click.option("--quiet", is_flag=True, help="No progress bar, and no line a minute where there is no terminal."),
+        click.option("-v", "--verbose", is_flag=True, help="A line on stderr for every unit and stage that is done."),
     )
 
 

@@ -35,7 +35,7 @@ def parse_part(text: str | None) -> Part | None:
     return Part(int(match[1]) - 1, int(match[2]))
 
 
-_HOW = frozenset({"jobs", "workers", "overwrite", "quiet"})
+_HOW = frozenset({"jobs", "workers", "overwrite", "quiet", "verbose"})
 """What was asked that no result depends on."""
 
 

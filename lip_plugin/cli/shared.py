@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lip_plugin.cli import place
 from lip_plugin.cli.ending import ended_together
+from lip_plugin.cli.log import everything_on_stderr
 from lip_plugin.cli.options import Asked
 from lip_plugin.errors import ConfigError
 
@@ -53,6 +54,8 @@ def shared_work(
     if refused is not None and (asked.jobs or 1) > 1:
         raise ConfigError(f"--jobs {asked.jobs}: {refused}")
     with ExitStack() as held:
+        if asked.verbose and not place.is_further() and os.environ.get("RANK", "0") == "0":
+            held.enter_context(everything_on_stderr())
         if place.is_further():
             from lip_plugin.cli.jobs import own_ranks
 

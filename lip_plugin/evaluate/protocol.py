@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -19,6 +20,9 @@ from lip_plugin.evaluate.restated import statuses
 from lip_plugin.evaluate.results import AdversarialImage, StageRecord, Status
 from lip_plugin.evaluate.work import Findings, attack_in_blocks
 from lip_plugin.network import CertifiedClassifier
+from lip_plugin.types import format_eps
+
+logger = logging.getLogger(__name__)
 
 OnProgress = Callable[[int, str], None]
 """Called with (further image-stages done, what is running)."""
@@ -142,3 +146,5 @@ class Protocol:
         for eps, mask, spent in zip(self.request.eps, todo, forwards, strict=True):
             broken = int((mask & (findings.distance <= eps)).sum())
             self.stages.append(StageRecord(eps, name, int(mask.sum()), broken, spent, program))
+            told = "%s of %s at %s done: %d images, %d broken, %d forwards"
+            logger.debug(told, name, program, format_eps(eps), int(mask.sum()), broken, spent)

@@ -8,6 +8,7 @@ run agree.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,8 @@ from lip_plugin.evaluate.request import KEPT_PICTURES
 from lip_plugin.evaluate.results import AdversarialImage
 from lip_plugin.evaluate.units import Unit, UnitKey, unit_of
 from lip_plugin.network import CertifiedClassifier
+
+logger = logging.getLogger(__name__)
 
 OnUnit = Callable[[int], None]
 """Called with the number of images of a unit that is done, attacked or not."""
@@ -153,6 +156,15 @@ def attack_in_blocks(
                 )
                 key = UnitKey(step, block, within, eps)
                 unit = unit_of(model, blocks, key, attacked).with_pictures(room)
+                broken = int(unit.distance.isfinite().sum())
+                logger.debug(
+                    "%s, block %d of %d: %d of %d images broken",
+                    stage.name,
+                    block + 1,
+                    blocks.count,
+                    broken,
+                    len(unit.index),
+                )
                 units.append((unit, key.name if on_disk else ""))
                 room = None if room is None else room - len(unit.pictures)
             on_unit(len(span))

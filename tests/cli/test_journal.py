@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -55,6 +57,19 @@ def test_a_killed_command_goes_on(
     code = ended([*command, "--out", str(out)], killed_after(count, out))
     assert code == -signal.SIGKILL or out.exists()
     go_on(lip, command, out, tmp_path / "reference")
+
+
+def test_a_line_for_every_unit_and_stage(lip: Lip, compare: list[str]) -> None:
+    """Two stages, two radii; six blocks, of which some have nothing left to attack."""
+    told = lip(*compare, "-v", "--jobs", "1", "--json")
+    rows = json.loads(told.out)["stages"]
+    lines = told.err.splitlines()
+    stages = [line for line in lines if " done: " in line]
+    assert [line.partition(" done: ")[2] for line in stages] == [
+        f"{row['images']} images, {row['broken']} broken, {row['forwards']} forwards" for row in rows
+    ]
+    units = [line for line in lines if re.search(r", block [1-6] of 6: \d+ of \d+ images broken$", line)]
+    assert len(units) + len(stages) == len(lines) and units
 
 
 # --- what ends in one line ---
