@@ -28,8 +28,9 @@ def log_to_stderr() -> None:
 def everything_on_stderr() -> Generator[None]:
     """All that is logged while the block runs."""
     logger, handler = logging.getLogger("lip_plugin"), _EchoHandler()
-    before = logger.level
-    logger.addHandler(handler)
+    before, others = logger.level, [found for found in logger.handlers if isinstance(found, _EchoHandler)]
+    if not others:
+        logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     try:
         yield

@@ -120,5 +120,5 @@ def test_nothing_is_fetched(forge: Any, monkeypatch: pytest.MonkeyPatch) -> None
     model = lp.load_model(forge.write())
     lp.register_model(forge.directory, replace=True)
     assert lp.load_model(forge.directory).digest == model.digest
-    with pytest.raises(lp.CheckpointError, match="not a model directory"):
+    with pytest.raises(lp.ConfigError, match="not encrypted"):
         lp.load_model(address)
