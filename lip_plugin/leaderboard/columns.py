@@ -172,7 +172,14 @@ def _facts() -> list[Column]:
             "distance_over_radius", "adversarial distance / radius", lambda row: row.distance_over_radius, shown.ratio
         ),
         Column("found_over_proved", "Lipschitz found / proved", lambda row: row.found_over_proved, shown.ratio),
-        Column("params", "parameters", lambda row: row.params, shown.size, lambda row: shown.words(row.architecture)),
+        Column(
+            "params",
+            "parameters",
+            lambda row: row.params,
+            shown.size,
+            lambda row: shown.words(row.architecture),
+            kind="size",
+        ),
         Column("additional_data", "extra data", lambda row: row.additional_data, shown.yes_or_no, words=True),
         Column("images", "images", lambda row: row.images, shown.count, lambda row: shown.words(row.which)),
         _cost("certify_seconds", "proofs", lambda cost: cost.certify_seconds, shown.seconds),
