@@ -165,14 +165,14 @@ def of_certificates(network: CertifiedClassifier, images: ImageSet) -> dict[str,
 
 
 def chosen_temperature(compared: Compared, first: float, minutes: float, data: str, folder: Path) -> float:
-    """The best by VRA at the first radius on the choosing images: quarters or fourfolds of ``first`` while it rises."""
+    """The best by VRA at the first radius on the choosing images: fourfolds or quarters of ``first`` while it rises."""
 
     def score(temperature: float) -> float:
         found: float = measured(compared(temperature, minutes, 0), data, folder, certified=False)["choosing"]
         return found
 
     best = first
-    for factor in (1 / STEP, STEP):
+    for factor in (STEP, 1 / STEP):
         while score(best * factor) > score(best):
             best *= factor
         if best != first:
