@@ -15,6 +15,9 @@ CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
 """The two files of a model directory."""
 
+TRAINABLE_FILE = "trainable.safetensors"
+"""What `lip train` leaves beside them: the parameters that were frozen, for another run to begin with."""
+
 
 REPORT_FILES = frozenset({"report.json", "points.csv", "report.md", "report.html"})
 """What a report directory holds, and all that `--overwrite` of one may replace."""

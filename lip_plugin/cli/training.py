@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -46,5 +47,7 @@ def _shown(word: str) -> str:
     key, _, value = word.partition("=")
     if key == "data_dir":
         return "data_dir=DIR"
+    if key == "start" and os.path.isdir(value):
+        return f"start={Path(value).resolve().name}"
     own = parse_images(value) if key == "dataset" else None
     return word if own is None else f"dataset={own.shown}"

@@ -3,36 +3,57 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
+from lip_plugin.cli.card_text import card_text, sides
 from lip_plugin.data import DataSet, list_datasets
 from lip_plugin.errors import ConfigError
-from lip_plugin.types import ImageShape, format_eps
+from lip_plugin.leaderboard import is_proof
+from lip_plugin.types import format_eps
 from lip_plugin.untrusted import printable
-from lip_plugin.zoo import ModelCard, add_model, list_models, model_card, push_model, remove_model
+from lip_plugin.zoo import ModelCard, add_model, list_cards, model_card, push_model, remove_model
 from lip_plugin.zoo.own import models_folder
 
 
 @click.command("list")
 @click.option("--dataset", help="Only models for this data set.")
+@click.option("--family", help="Only those with this word in their architecture: liresnet_pp, sll, ...")
+@click.option("--max-params", type=click.IntRange(min=1), help="Only those of at most so many parameters.")
+@click.option("--proved/--assumed", default=None, help="Only those whose card names a proof, or only all others.")
 @click.option("--datasets", is_flag=True, help="The data sets that can be named, instead of the models.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_command(dataset: str | None, datasets: bool, as_json: bool) -> None:
+def list_command(
+    dataset: str | None,
+    family: str | None,
+    max_params: int | None,
+    proved: bool | None,
+    datasets: bool,
+    as_json: bool,
+) -> None:
     """List the models that can be loaded by name, or with --datasets the data sets that can be read by name."""
     if datasets:
-        if dataset is not None:
-            raise ConfigError("--datasets lists data sets and --dataset picks models; give one of them")
+        if not dataset is family is max_params is proved is None:
+            raise ConfigError("--datasets lists data sets; --dataset, --family, --max-params and --proved pick models")
         _list_datasets(as_json)
         return
-    cards = [model_card(name, dataset=dataset) for name in list_models(dataset=dataset)]
+    cards = [
+        card
+        for card in list_cards()
+        if dataset in (None, card.dataset)
+        and (family is None or family.lower() in _family_words(card))
+        and (max_params is None or card.params <= max_params)
+        and proved in (None, is_proof(card.measured))
+    ]
     if as_json:
         click.echo(json.dumps([_row(card) for card in cards], indent=1))
         return
+    cards.sort(key=lambda card: (card.dataset or "", card.params))
     rows = [["-" if value in (None, "") else printable(str(value)) for value in _row(card).values()] for card in cards]
-    _print_columns([["name", "dataset", "params", "clean", "proved (VRA)"], *rows])
+    _print_columns([["name", "dataset", "params", "clean", "certified (VRA)", "certificate"], *rows])
 
 
 @click.command("info")
@@ -40,18 +61,15 @@ def list_command(dataset: str | None, datasets: bool, as_json: bool) -> None:
 @click.option("--dataset", help="Which one, where the name exists for several data sets.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole card as JSON.")
 def info_command(name: str, dataset: str | None, as_json: bool) -> None:
-    """Show the card of a model by name or directory."""
+    """Show the card of a model by name or directory.
+
+    What was measured and proved, and what not; how it was trained, where it comes from, and how to do it again.
+    """
     card = model_card(name, dataset=dataset)
-    content = card.model_dump(mode="json", by_alias=True)
     if as_json:
-        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        click.echo(json.dumps(card.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False))
         return
-    layers = " -> ".join(layer.kind for layer in card.network)
-    shown = {**content, "network": layers, "input_shape": _sides(card.input_shape)}
-    shown["eps_grid"] = ", ".join(map(format_eps, card.eps_grid))
-    for key, value in shown.items():
-        if value not in (None, "", {}, []):
-            click.echo(f"{key:16} {_flat(value)}")
+    click.echo(card_text(card, name))
 
 
 @click.command("add")
@@ -94,7 +112,7 @@ def _list_datasets(as_json: bool) -> None:
         click.echo(json.dumps([_facts(record) for record in records], indent=1, ensure_ascii=False))
         return
     rows = [
-        [record.name, _sides(record.image_shape), str(record.num_classes), _eps(record), _yes(record), record.files]
+        [record.name, sides(record.image_shape), str(record.num_classes), _eps(record), _yes(record), record.files]
         for record in records
     ]
     shown = [[printable(value) for value in row] for row in rows]
@@ -116,10 +134,6 @@ def _facts(record: DataSet) -> dict[str, Any]:
     }
 
 
-def _sides(shape: ImageShape) -> str:
-    return " x ".join(map(str, shape))
-
-
 def _eps(record: DataSet) -> str:
     return "-" if record.standard_eps is None else format_eps(record.standard_eps)
 
@@ -128,22 +142,22 @@ def _yes(record: DataSet) -> str:
     return "yes" if record.download is not None else "no"
 
 
+def _family_words(card: ModelCard) -> list[str]:
+    return re.split("[ =,]+", (card.architecture or "").lower())
+
+
 def _row(card: ModelCard) -> dict[str, Any]:
-    """Name, data set, size, and the measured figures in percent."""
-    proved = card.measured.verified_robust_accuracy or {}
+    """Name, data set, size, and the figures in percent: the measured ones, else those that its authors report."""
+    figures = card.measured if card.measured.verified_robust_accuracy else card.reported
+    certified = figures.verified_robust_accuracy or {}
     return {
         "name": card.name,
         "dataset": card.dataset,
         "params": card.params,
-        "clean_accuracy": card.measured.clean_accuracy,
-        "verified_robust_accuracy": ", ".join(f"{share} at {eps}" for eps, share in proved.items()),
+        "clean_accuracy": figures.clean_accuracy,
+        "verified_robust_accuracy": ", ".join(f"{share} at {eps}" for eps, share in certified.items()),
+        "certificate": ("proved" if is_proof(figures) else "assumed") if certified else None,
     }
-
-
-def _flat(value: Any) -> str:
-    """One entry under its key; a line break in it is shown indented, so that it cannot pass for another key."""
-    text = "".join(f"\n{key}: {entry}" for key, entry in value.items()) if isinstance(value, dict) else str(value)
-    return text.replace("\n", "\n    ")
 
 
 def _print_columns(rows: list[list[str]]) -> None:

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -129,17 +129,35 @@ class Report:
 
     def figures(self) -> Figures:
         """Shares in percent with two digits, and what they are about: as a card holds them under ``measured``."""
-        return Figures(
-            clean_accuracy=round(100 * self.clean_accuracy, 2),
-            verified_robust_accuracy={
-                format_eps(result.eps): round(100 * result.verified_robust_accuracy, 2) for result in self.eps
+        found = {
+            "clean_accuracy": _percent(self.clean_accuracy),
+            "verified_robust_accuracy": {
+                format_eps(result.eps): _percent(result.verified_robust_accuracy) for result in self.eps
             },
-            images=self.dataset.n,
-            dataset=self.dataset.name,
-            bound=self.lipschitz.method,
-            lipschitz_upper_bound=self.lipschitz.value,
-            arithmetic=self.arithmetic,
-        )
+            "images": self.dataset.n,
+            "dataset": self.dataset.name,
+            "bound": self.lipschitz.method,
+            "lipschitz_upper_bound": self.lipschitz.value,
+            "median_gradient_over_pair_bound": None if self.tightness is None else round(self.tightness.median, 3),
+            "certify_seconds": float(f"{self.cost.certify_seconds:.3g}"),
+            "certified_on": f"{self.environment['device']}, {self.environment['threads']} thread(s)",
+            "arithmetic": self.arithmetic,
+            **(self._under_attack() if self.attacks else {}),
+        }
+        return Figures.model_validate({name: value for name, value in found.items() if value is not None})
+
+    def _under_attack(self) -> dict[str, Any]:
+        closest = self.audit.smallest_distance_over_radius
+        return {
+            "empirical_robust_accuracy": {
+                format_eps(result.eps): {
+                    attack: _percent(share) for attack, share in result.empirical_robust_accuracy.items()
+                }
+                for result in self.eps
+            },
+            "audited": self.audit.attacked_certified,
+            "smallest_distance_over_radius": None if closest is None else float(f"{closest:.4g}"),
+        }
 
     def __repr__(self) -> str:
         return f"Report({view('line')(self)})"
@@ -178,6 +196,10 @@ class Report:
             f"unsound Lipschitz bound {audit.upper_bound:.6g}: two points show a constant of {audit.lower_bound:.6g}"
         )
         return dataclasses.replace(self, lipschitz_audit=audit, status="failed", problems=(*self.problems, problem))
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 2)
 
 
 def summarise_model(

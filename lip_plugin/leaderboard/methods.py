@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from lip_plugin.leaderboard.entry import Certificate
+from lip_plugin.schema.figures import Figures
 from lip_plugin.schema.kinds import Arithmetic
 
 PROVED_BOUND = "product of verified operator norms"
@@ -21,3 +22,8 @@ def certificate_of_bound(method: str, arithmetic: str, *, verified: bool = False
     if method not in _PROVED_BOUNDS or arithmetic not in PROVED_ARITHMETIC:
         return Certificate.UNSTATED
     return Certificate.SOUND if verified else Certificate.CLAIMED
+
+
+def is_proof(figures: Figures) -> bool:
+    """Whether a card's figures name a bound that is a proof of this project: a claim, which the weights can confirm."""
+    return certificate_of_bound(figures.bound or "", figures.arithmetic or "") is not Certificate.UNSTATED

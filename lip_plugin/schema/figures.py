@@ -19,7 +19,17 @@ from pydantic import (
 )
 
 from lip_plugin.schema.accuracies import excesses
-from lip_plugin.schema.kinds import MOST_EPS, AtLeastOne, EpsText, Named, Percent, Positive, StatedCertificate, Text
+from lip_plugin.schema.kinds import (
+    MOST_EPS,
+    AtLeastOne,
+    Count,
+    EpsText,
+    Named,
+    Percent,
+    Positive,
+    StatedCertificate,
+    Text,
+)
 from lip_plugin.types import format_eps, parse_eps
 
 
@@ -39,8 +49,14 @@ class Figures(BaseModel):
 
     Accuracies are keyed by radius as a text; ``verified_robust_accuracy`` is a lower bound of the true one,
     ``empirical_robust_accuracy``, per attack, an upper bound. ``dataset``: whose test images they are about, as told
-    when they were measured. ``model_dump`` gives what was given, in that order. Raises pydantic's ValidationError, also
-    where more is proved than is right, or than is proved at a smaller radius.
+    when they were measured. ``certify_seconds``, wall clock, is what all of ``images`` took ``certified_on`` a device.
+    ``median_gradient_over_pair_bound``: how much of its own bound the network uses, at most 1 but for rounding.
+    ``audited`` certificates, one for each image and radius, were attacked and held, and
+    ``smallest_distance_over_radius`` was the closest call. ``attacked``: the same figures on other, as a rule fewer,
+    images, on which attacks ran beside the proof.
+
+    ``model_dump`` gives what was given, in that order. Raises pydantic's ValidationError, also where more is proved
+    than is right, or than is proved at a smaller radius.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
@@ -52,6 +68,12 @@ class Figures(BaseModel):
     dataset: _Words | None = None
     bound: _Words | None = None
     lipschitz_upper_bound: Annotated[Positive, _AsGiven] | None = None
+    median_gradient_over_pair_bound: Annotated[Positive, _AsGiven] | None = None
+    certify_seconds: Annotated[Positive, _AsGiven] | None = None
+    certified_on: _Words | None = None
+    audited: Count | None = None
+    smallest_distance_over_radius: Annotated[Positive, _AsGiven] | None = None
+    attacked: Figures | None = None
     arithmetic: _Words | None = None
     certificate: StatedCertificate | None = None
     source: _Words | None = None

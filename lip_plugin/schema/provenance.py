@@ -15,6 +15,8 @@ class Provenance(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    use: Text | None = None
+    """For whom and for what it is, and for what it is not."""
     based_on: Text | None = None
     paper: Text | None = None
     authors: Text | None = None

@@ -144,6 +144,9 @@ class TrainConfig(StrictSettings):
     checkpoint_seconds: float = Field(default=60.0, gt=0)
     """A checkpoint is also written within an epoch, at the first step after this time."""
     seed: int = Field(default=0, ge=0)
+    start: Line | None = None
+    """A model that `lip train` has made, by name or directory, whose parameters this run begins with instead of random
+    ones. What is held out here may have been trained on there."""
     held_out: int = Field(default=0, ge=0)
     """Training images kept aside and reported on after every epoch; 0 trains on all of them."""
     annealing: AnnealingConfig = AnnealingConfig()

@@ -13,6 +13,7 @@ _IGNORED = {"liresnet": ("dense_depth", "neck_patch")}
 
 _ADDED: dict[str, Any] = {
     "temperature": 1.0,
+    "start": None,
     "annealing": {"offset": 2.0, "temperature": 0.75, "beta": 5.0},
 }
 """Settings that came later, with the value that earlier runs had."""

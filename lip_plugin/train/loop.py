@@ -61,7 +61,8 @@ def train(
     """
     hooks = Hooks() if hooks is None else hooks
     config = with_settled_precision(config)
-    state, source = hooks.ranks.together(lambda: _start(config, data, hooks.ranks))
+    begun = config.model_copy(update={"start": None}) if resume else config  # the checkpoint holds what came of it
+    state, source = hooks.ranks.together(lambda: _start(begun, data, hooks.ranks))
     hooks.on_start()
     if resume:
         _restore(config, state, run_dir)

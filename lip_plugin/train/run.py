@@ -13,10 +13,12 @@ from lip_plugin.evaluate import Report
 from lip_plugin.files import (
     CARD_FILE,
     REPORT_FILES,
+    TRAINABLE_FILE,
     WEIGHTS_FILE,
     check_output_directory,
     partial_name,
     require_writable,
+    write_atomically,
 )
 from lip_plugin.models import CertifiableModel, freeze
 from lip_plugin.progress import progress_bar
@@ -31,8 +33,10 @@ from lip_plugin.train.metrics import METRICS_FILE, Metrics
 from lip_plugin.train.mixing import generated_per_batch
 from lip_plugin.train.precision import with_settled_precision
 from lip_plugin.train.splits import Splits, load_splits
+from lip_plugin.train.start import in_words, trainable_content
 
-_RUN_FILES = REPORT_FILES | {CARD_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, METRICS_FILE, "config.yaml", "tensorboard"}
+_MODEL_FILES = {CARD_FILE, WEIGHTS_FILE, TRAINABLE_FILE}
+_RUN_FILES = REPORT_FILES | _MODEL_FILES | {CHECKPOINT_FILE, METRICS_FILE, "config.yaml", "tensorboard"}
 _PARTIAL_FILES = frozenset(map(partial_name, _RUN_FILES))
 """Of a run that was killed while it wrote one."""
 
@@ -62,7 +66,10 @@ def run_training(
         # The first rank alone writes, perhaps to a disk of its own.
         seconds = ranks.together(lambda: load_checkpoint(directory)["seconds"] if ranks.leads else 0.0)
         origin = {"command": command, "training_minutes": round(seconds / 60, 1), "processes": ranks.world}
+        origin |= {} if config.start is None else {"started_from": in_words(config.start)}
         network = freeze(model.to("cpu"))
+        if ranks.leads:
+            write_atomically(directory / TRAINABLE_FILE, trainable_content(model))
         report = finish(config, network, splits.test, directory, origin=origin, ranks=ranks, progress=progress)
     return report if ranks.leads else None
 
@@ -95,7 +102,7 @@ def _train(
         if ranks.leads:
             finished = load_checkpoint(directory)["epoch"] if resume else 0
             directory.mkdir(parents=True, exist_ok=True)
-            for name in () if resume else (CARD_FILE, WEIGHTS_FILE, *REPORT_FILES, *_PARTIAL_FILES):
+            for name in () if resume else (*_MODEL_FILES, *REPORT_FILES, *_PARTIAL_FILES):
                 (directory / name).unlink(missing_ok=True)  # else an older run's, beside this one's
             text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
             (directory / "config.yaml").write_text(text, encoding="utf-8")

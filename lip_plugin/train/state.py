@@ -17,6 +17,7 @@ from lip_plugin.train.config import TrainConfig
 from lip_plugin.train.estimates import EstimateState
 from lip_plugin.train.grouped import GroupedOptimiser
 from lip_plugin.train.optimisers import build_optimiser
+from lip_plugin.train.start import take_parameters
 
 
 @dataclass
@@ -76,10 +77,15 @@ class TrainState:
 
 
 def initial_state(config: TrainConfig, *, input_shape: tuple[int, int, int], num_classes: int) -> TrainState:
-    """A fresh model on the config's device; the same for the same seed, whatever was drawn before."""
+    """A fresh model on the config's device; the same for the same seed, whatever was drawn before.
+
+    With the parameters of ``config.start`` where it names a model; raises as `take_parameters`.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = config.model.build(input_shape=input_shape, num_classes=num_classes)
+    if config.start is not None:
+        take_parameters(model, config.start)
     return state_of(config, model.to(config.device))
 
 

@@ -11,14 +11,15 @@ from pathlib import Path
 import platformdirs
 
 from lip_plugin.errors import CheckpointError, ConfigError
-from lip_plugin.files import CARD_FILE, WEIGHTS_FILE, complete_directory
+from lip_plugin.files import CARD_FILE, TRAINABLE_FILE, WEIGHTS_FILE, complete_directory
 from lip_plugin.zoo.card import ModelCard, read_card
 from lip_plugin.zoo.weights import require_weights
 
 MODELS_FOLDER = "LIP_PLUGIN_MODELS"
 """The environment variable that names the folder; without it, it lies where the system keeps a user's data."""
 
-_FILES = frozenset({CARD_FILE, WEIGHTS_FILE})
+_FILES = frozenset({CARD_FILE, WEIGHTS_FILE, TRAINABLE_FILE})
+"""What is kept of a model directory; the last one only where it is there."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def copy_model(directory: Path, card: ModelCard, *, replace: bool) -> Path:
     to = models_folder() / (card.name if card.dataset is None else f"{card.name}@{card.dataset}")
     to.parent.mkdir(parents=True, exist_ok=True)
     with complete_directory(to, replaceable=_FILES if replace else frozenset[str]()) as folder:
-        for name in sorted(_FILES):
+        for name in sorted(_FILES & set(os.listdir(directory))):
             shutil.copyfile(directory / name, folder / name)
     return to
 

@@ -40,7 +40,7 @@ def test_a_line_break_in_a_text_does_not_make_another_entry(forge: Any, capsys: 
     forge.card.update(licence=f"MIT{false}", reported={"source": f"us{false}", f"key{false}": 1})
     assert run(["info", str(forge.write())]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in lines if line.startswith("digest")] == [forge.card["digest"]]
+    assert [line.split()[1] for line in lines if line.startswith("  digest ")] == [forge.card["digest"]]
     assert sum("0" * 64 in line for line in lines) == 3
 
 

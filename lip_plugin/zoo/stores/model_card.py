@@ -65,6 +65,7 @@ def _body(card: ModelCard, repository: str) -> str:
         f"A classifier of {card.num_classes} classes with {card.params:,} parameters whose robustness is proved: "
         "for every image a radius in L2 within which its label cannot change.",
         "",
+        *([card.use, ""] if card.use else []),
     ]
     if measured.clean_accuracy is not None:
         record = find_dataset(card.dataset)
