@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import Any
@@ -150,10 +151,10 @@ def _commands(card: ModelCard, asked: str) -> Rows:
     seconds, images, device = card.measured.certify_seconds, card.measured.images, card.measured.certified_on
     on = "" if device is None else f" on {device}"
     took = "" if seconds is None or not images else f"   # took {seconds:g} s for {images:,} images{on}"
-    name = printable(asked)
+    name = shlex.quote(printable(asked))
     yield "certify", f"lip certify {name}{data} --out out/certify{took}"
     yield "attack", f"lip compare {name}{data} --n 512 --attacks autoattack --out out/compare"
-    yield "load", f'lp.load_model("{name}")'
+    yield "load", f"lp.load_model({printable(asked)!r})"
 
 
 def _provenance(card: ModelCard) -> Rows:

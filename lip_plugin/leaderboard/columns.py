@@ -67,7 +67,11 @@ def page_columns(entries: Sequence[Entry], grid: Sequence[float]) -> list[Column
 def csv_columns(grid: Sequence[float]) -> list[Column]:
     """All of them, whether or not a row says anything."""
     detail = [column for eps in grid for column in (_vra(eps), *_interval(eps), *_attack(eps), _gap(eps))]
-    return [_plain("dataset", lambda entry: entry.dataset), *_identity(), _CLEAN, *detail, *_facts(), *_only_csv()]
+    which = [
+        _plain("dataset", lambda entry: entry.dataset),
+        _plain("standing", lambda entry: entry.certificate.standing.value),
+    ]
+    return [*which, *_identity(), _CLEAN, *detail, *_facts(), *_only_csv()]
 
 
 def _identity() -> list[Column]:

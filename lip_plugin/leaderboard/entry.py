@@ -8,16 +8,29 @@ from decimal import Decimal
 from enum import Enum
 
 
+class Standing(Enum):
+    """Rows of one are never ranked among those of the other. The value is the word that a reader sees."""
+
+    PROVED = "proved"
+    ASSUMED = "assumed"
+
+
 class Certificate(Enum):
     """How far the certified figures can be relied on. The value is the word that a reader sees."""
 
     SOUND = "sound"
     CLAIMED = "claimed sound"
+    ELSEWHERE = "proved by others"
     BY_CONSTRUCTION = "by construction"
     ESTIMATED = "estimated"
     PROBABILISTIC = "probabilistic"
     UNSTATED = "not stated"
     CONTRADICTED = "contradicted"
+
+    @property
+    def standing(self) -> Standing:
+        """What the figures rest on, as far as anybody says. Nothing rests on a refuted certificate."""
+        return Standing.PROVED if self in (Certificate.SOUND, Certificate.CLAIMED) else Standing.ASSUMED
 
 
 MEANING: Mapping[Certificate, str] = {
@@ -28,6 +41,7 @@ MEANING: Mapping[Certificate, str] = {
     Certificate.CLAIMED: (
         "a file says that such a bound was proved; nothing of it was verified in the call that made this leaderboard"
     ),
+    Certificate.ELSEWHERE: "its authors prove the bound, rounding of the proof included; it was not made again here",
     Certificate.BY_CONSTRUCTION: (
         "the layers are 1-Lipschitz by the way they are built: in exact arithmetic, and where their iterations have "
         "converged; rounding errors are not covered"

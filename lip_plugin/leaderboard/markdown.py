@@ -1,4 +1,4 @@
-"""``leaderboard.md``: one table per data set."""
+"""``leaderboard.md``: the tables one after the other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def leaderboard_markdown(tables: Sequence[Table]) -> str:
     """Small print stands in brackets behind its figure."""
     parts = ["# Leaderboard", *HOW_TO_READ]
     for table in tables:
-        parts += [f"## {escaped(table.dataset)}", escaped(caption(table)), _table(table)]
+        parts += [f"## {escaped(table.title)}", escaped(caption(table)), _table(table)]
     parts += ["## Words", "\n".join(f"- {word}: {escaped(meaning)}." for word, meaning in legend(tables))]
     return "\n\n".join(parts) + "\n"
 

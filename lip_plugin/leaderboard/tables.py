@@ -1,4 +1,4 @@
-"""One table per data set, its rows in order."""
+"""Two tables per data set, what was proved and what is assumed, each with its rows in order."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from dataclasses import dataclass
 
 from lip_plugin.data import find_dataset
 from lip_plugin.leaderboard.columns import Column, page_columns
-from lip_plugin.leaderboard.entry import MEANING, ORIGIN_MEANING, Certificate, Entry, Origin
+from lip_plugin.leaderboard.entry import MEANING, ORIGIN_MEANING, Certificate, Entry, Origin, Standing
 
 
 @dataclass(frozen=True)
 class Table:
-    """The models of one data set, best first.
+    """The models of one data set whose certificates are of one standing, best first.
 
     ``grid``: the radii, ascending. ``standard_eps``: the one that rows are sorted by, None without any.
     """
 
     dataset: str
+    standing: Standing
     grid: tuple[float, ...]
     standard_eps: float | None
     entries: tuple[Entry, ...]
+
+    @property
+    def title(self) -> str:
+        """``cifar10, proved``"""
+        return f"{self.dataset}, {self.standing.value}"
 
     @property
     def unranked(self) -> int:
@@ -41,12 +47,19 @@ class Table:
 
 
 def make_tables(entries: Iterable[Entry]) -> list[Table]:
-    """Data sets with something else than reported figures first, by name."""
-    groups: dict[str, list[Entry]] = {}
+    """Data sets with something else than reported figures first, by name; of each what was proved first."""
+    groups: dict[str, dict[Standing, list[Entry]]] = {}
     for entry in entries:
-        groups.setdefault(entry.dataset, []).append(entry)
-    names = sorted(groups, key=lambda name: (not any(map(_own, groups[name])), name))
-    return [_table(name, groups[name]) for name in names]
+        groups.setdefault(entry.dataset, {}).setdefault(entry.certificate.standing, []).append(entry)
+    names = sorted(
+        groups, key=lambda name: (not any(_own(row) for rows in groups[name].values() for row in rows), name)
+    )
+    return [
+        _table(name, standing, groups[name][standing])
+        for name in names
+        for standing in Standing
+        if standing in groups[name]
+    ]
 
 
 def legend(tables: Sequence[Table]) -> list[tuple[str, str]]:
@@ -62,10 +75,10 @@ def _own(entry: Entry) -> bool:
     return entry.origin is not Origin.PUBLISHED
 
 
-def _table(dataset: str, entries: Sequence[Entry]) -> Table:
+def _table(dataset: str, standing: Standing, entries: Sequence[Entry]) -> Table:
     grid = tuple(sorted({eps for entry in entries for eps in (*entry.proved, *entry.survived)}))
     standard = _standard_eps(dataset, entries)
-    return Table(dataset, grid, standard, tuple(sorted(entries, key=lambda row: _place(row, standard))))
+    return Table(dataset, standing, grid, standard, tuple(sorted(entries, key=lambda row: _place(row, standard))))
 
 
 def _standard_eps(dataset: str, entries: Sequence[Entry]) -> float | None:

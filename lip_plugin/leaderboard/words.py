@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from lip_plugin.leaderboard.entry import Origin
+from lip_plugin.leaderboard.entry import Origin, Standing
 from lip_plugin.leaderboard.tables import Table
 from lip_plugin.types import format_eps
 
@@ -19,8 +19,18 @@ HOW_TO_READ = (
 )
 
 
+_STANDINGS = {
+    Standing.PROVED: "Upper bounds proved from the weights, rounding included, or claimed to be so",
+    Standing.ASSUMED: "Nothing here was proved by lip-plugin: these rows are not ranked among those that were",
+}
+
+
 def caption(table: Table) -> str:
-    """How many rows of which kind, and their order."""
+    """What the rows rest on, how many of which kind they are, and their order."""
+    return f"{_STANDINGS[table.standing]}. {_order(table)}"
+
+
+def _order(table: Table) -> str:
     kinds = Counter(_KINDS.get(entry.origin, "claimed") for entry in table.entries)
     counts = ", ".join(f"{kinds[kind]} {kind}" for kind in ("verified", "claimed", "reported") if kinds[kind])
     if not table.ranked or table.standard_eps is None:

@@ -23,7 +23,7 @@ STATUSES: tuple[Status, ...] = ("wrong", "certified", "broken", "undecided")
 ProgramName = Literal["forward", "float64"]
 """``model(x)`` as it is, or the same operators in float64, which certificates are computed with."""
 Arithmetic = Literal["real", "float64", "float32", "forward"]
-StatedCertificate = Literal["by construction", "estimated", "probabilistic", "not stated"]
+StatedCertificate = Literal["proved by others", "by construction", "estimated", "probabilistic", "not stated"]
 """What others' figures can be called: what was proved here, or refuted, no document can say."""
 
 

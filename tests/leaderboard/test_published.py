@@ -11,7 +11,7 @@ from lip_plugin.leaderboard.entry import Certificate, Entry, Origin
 from lip_plugin.leaderboard.published import PublishedPaper, entries_of_paper, published_entries, published_papers
 
 ENTRIES = published_entries()
-DATASETS = {"cifar10", "cifar100", "tiny_imagenet", "imagenet"}
+DATASETS = {"cifar10", "cifar100", "tiny_imagenet", "imagenet", "mnist"}
 
 
 def key(entry: Entry) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lip_plugin.leaderboard import Entry, make_tables, shown
 from lip_plugin.leaderboard.entry import Certificate, Origin, Proved
@@ -41,9 +43,9 @@ def test_rows_stand_by_vra_at_the_standard_radius() -> None:
         entry("tied", {E: 0.4}, clean=0.7),
     ]
     for order in (rows, rows[::-1]):
-        (table,) = make_tables(order)
+        table, last = make_tables(order)
         assert table.standard_eps == E
-        names = [row.name for row in table.entries]
+        names = [row.name for row in (*table.entries, *last.entries)]
         assert names == ["first", "second", "tied", "tied, less clean", "elsewhere", "refuted"]
 
 
@@ -57,7 +59,7 @@ def test_another_radius_where_no_row_has_the_standard_one() -> None:
 def test_columns_of_radii_ascend_whatever_is_sorted_by() -> None:
     rows = [
         entry("a", {1.0: 0.1, E: 0.5}, survived={0.5: {"attack": 0.6}}),
-        entry("s", {0.25: 0.7, 1.0: 0.2, 0.1: 0.8}, certificate=Certificate.PROBABILISTIC),
+        entry("s", {0.25: 0.7, 1.0: 0.2, 0.1: 0.8}),
     ]
     (table,) = make_tables(rows)
     assert (table.standard_eps, table.grid) == (E, (0.1, E, 0.25, 0.5, 1.0))
@@ -75,8 +77,8 @@ def test_rows_without_the_radius_follow_unranked_by_the_smallest_that_they_have(
         entry("ranked", {E: 0.01}),
     ]
     for order in (rows, rows[::-1]):
-        (table,) = make_tables(order)
-        names = [row.name for row in table.entries]
+        table, last = make_tables(order)
+        names = [row.name for row in (*table.entries, *last.entries)]
         assert names == ["ranked", "small radius", "large radius", "worst", "nothing proved", "refuted"]
         assert table.unranked == 4
         assert "sorted by VRA at 36/255; partial runs, and rows without that radius, follow, not ranked." in caption(
@@ -86,8 +88,8 @@ def test_rows_without_the_radius_follow_unranked_by_the_smallest_that_they_have(
 
 def test_the_caption_speaks_of_unranked_rows_only_where_there_are_any() -> None:
     refuted = entry("refuted", {1.0: 0.9}, certificate=Certificate.CONTRADICTED)
-    (table,) = make_tables([entry("a", {E: 0.5}), refuted])
-    assert table.unranked == 0
+    table, last = make_tables([entry("a", {E: 0.5}), refuted])
+    assert table.unranked == last.unranked == 0
     assert "not ranked" not in caption(table)
 
 
@@ -100,16 +102,16 @@ def test_partial_runs_stand_below_whatever_they_reach() -> None:
         entry("refuted", {E: 1.0}, certificate=Certificate.CONTRADICTED),
     ]
     for order in (rows, rows[::-1]):
-        (table,) = make_tables(order)
-        names = [row.shown_name for row in table.entries]
+        table, last = make_tables(order)
+        names = [row.shown_name for row in (*table.entries, *last.entries)]
         assert names == ["whole", "whole, elsewhere", "32 images (n=32)", "8 images (n=8)", "refuted"]
         assert table.unranked == 3
-        assert caption(table).startswith("5 claimed; sorted by VRA at 36/255; partial runs")
+        assert "4 claimed; sorted by VRA at 36/255; partial runs" in caption(table)
 
 
 def test_own_images_are_not_ranked_and_partial_runs_do_not_choose_the_radius() -> None:
     (table,) = make_tables([entry("a", {0.5: 0.5}, dataset="own images", whole=False, images=3)])
-    assert caption(table) == "1 claimed; not ranked. L2, accuracies in percent."
+    assert caption(table).endswith(". 1 claimed; not ranked. L2, accuracies in percent.")
     parts = [entry(name, {0.1: 0.9}, dataset="mnist", whole=False, images=5) for name in "abc"]
     (table,) = make_tables([entry("whole", {0.5: 0.2}, dataset="mnist"), *parts])
     assert table.standard_eps == 0.5
@@ -118,6 +120,34 @@ def test_own_images_are_not_ranked_and_partial_runs_do_not_choose_the_radius() -
 def test_columns_that_say_nothing_are_left_out() -> None:
     (table,) = make_tables([entry("a", {E: 0.5})])
     assert [column.key for column in table.columns] == ["name", "clean", "vra@36/255", "certificate", "origin"]
+
+
+CERTIFICATES = st.sampled_from(list(Certificate))
+SHARES = st.dictionaries(st.sampled_from([E, 0.25, 0.5, 1.0]), st.sampled_from([0.1, 0.4, 0.4001, 0.9]), max_size=3)
+
+
+@given(st.lists(st.tuples(CERTIFICATES, SHARES, st.booleans(), st.sampled_from(["cifar10", "mnist"])), max_size=12))
+def test_no_row_without_a_proof_stands_among_proofs(
+    rows: list[tuple[Certificate, dict[float, float], bool, str]],
+) -> None:
+    """However they are mixed: each row once, by its own word, and in each table best first."""
+    entries = [
+        entry(str(at), shares, certificate=kind, whole=whole, dataset=dataset)
+        for at, (kind, shares, whole, dataset) in enumerate(rows)
+    ]
+    tables = make_tables(entries)
+    assert sorted(row.name for table in tables for row in table.entries) == sorted(row.name for row in entries)
+    for table in tables:
+        words = {row.certificate.value for row in table.entries}
+        if table.title.endswith(", proved"):
+            assert words <= {"sound", "claimed sound"}
+        else:
+            assert not words & {"sound", "claimed sound"}
+        assert {row.dataset for row in table.entries} == {table.dataset}
+        standing = [row for row in table.entries if row.whole and row.certificate is not Certificate.CONTRADICTED]
+        ranked = [row.proved[table.standard_eps].share for row in standing if table.standard_eps in row.proved]
+        assert ranked == sorted(ranked, reverse=True)
+    assert len({table.title for table in tables}) == len(tables)
 
 
 def test_the_legend_has_the_words_that_occur() -> None:
