@@ -49,6 +49,8 @@ NETWORK = ("model.block=sll", "model.depth=3", "model.width=64", "batch_size=128
 FIRST_TEMPERATURE = 0.25
 LINES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("x", (0, (6, 2, 1, 2, 1, 2))))
 """Marker and line style of each loss: told apart without colours."""
+BESIDE = 0.04
+"""How far apart equal points are drawn, of the distance between data sets."""
 
 
 @dataclass(frozen=True)
@@ -107,20 +109,29 @@ def draw(folder: Path, path: Path) -> None:
     with plot_style():
         figure = Figure(figsize=(WIDTH, 6.2), layout="constrained")
         above, below = figure.subplots(2, sharex=True)
-        below.fill_between(range(len(sets)), [-error for error in errors], errors, color=QUIET, alpha=0.2, linewidth=0)
-        for (loss, name), (marker, line) in zip(LOSSES.items(), LINES, strict=True):
+        below.bar(
+            range(len(sets)),
+            [2 * error for error in errors],
+            0.3,
+            [-error for error in errors],
+            color=QUIET,
+            alpha=0.25,
+        )
+        for number, ((loss, name), (marker, line)) in enumerate(zip(LOSSES.items(), LINES, strict=True)):
             here = [place for place, dataset in enumerate(sets) if (dataset, loss) in found]
             name = name if here else "_"  # not in the legend
             values = [found[sets[place], loss] for place in here]
             beside = [value - emma[place] for place, value in zip(here, values, strict=True)]
+            at = [place + BESIDE * (number - len(LOSSES) // 2) for place in here]
             for axes, heights in ((above, values), (below, beside)):
                 look = {"color": PROVED if loss == "emma" else INK, "markerfacecolor": "white", "linewidth": 1.3}
-                axes.plot(here, heights, marker=marker, linestyle=line, label=name, **look)
+                axes.plot(at, heights, marker=marker, linestyle=line, label=name, **look)
         above.set_ylabel(f"VRA at {format_eps(GRID[0])}, %")
         below.set_ylabel("points beside EMMA")
         below.set_xticks(range(len(sets)), [f"{DATASETS[name].classes}\n{DATASETS[name].title}" for name in sets])
         below.set_xlabel("classes")
         above.legend(handlelength=4)
+        below.use_sticky_edges = False
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 

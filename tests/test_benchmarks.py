@@ -132,6 +132,20 @@ def test_the_documented_table_is_of_the_recorded_runs(families: ModuleType) -> N
     assert table in (BENCHMARKS.parent / "docs" / "families.md").read_text(encoding="utf-8")
 
 
+def test_the_documented_losses_are_the_recorded_runs(losses: ModuleType) -> None:
+    """One network for all, at the best of the temperatures that were tried, and the table of the page."""
+    results = BENCHMARKS / "results" / "losses"
+    assert losses.table(results) in (BENCHMARKS.parent / "docs" / "losses.md").read_text(encoding="utf-8")
+    every = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob("*.json")]
+    for (dataset, loss), runs in losses.cases(results).items():
+        tried = [one for one in every if (one["dataset"], one["loss"]) == (dataset, loss) and "proved" not in one]
+        scores = {one["temperature"]: one["choosing"] for one in tried}
+        assert {run["temperature"] for run in runs} == {max(scores, key=lambda temperature: scores[temperature])}
+        best = runs[0]["temperature"]
+        assert {best / 4, 4 * best} <= set(scores)
+        assert not any(one["bfloat16"] for one in (*runs, *tried))
+
+
 @pytest.mark.parametrize("best", [1 / 64, 0.25, 1.0, 4.0, 256.0])
 def test_temperatures_are_climbed_to_the_best(
     families: ModuleType, equal_time: ModuleType, monkeypatch: pytest.MonkeyPatch, best: float
