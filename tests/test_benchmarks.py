@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import math
 import re
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +17,8 @@ import pytest
 import torch
 
 from lip_plugin.data import ImageSet
+from lip_plugin.data.catalogue import get_dataset
+from lip_plugin.train.objective import OBJECTIVES
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SMALL = {
@@ -110,15 +114,41 @@ def families(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("families")
 
 
+@pytest.fixture
+def losses(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("losses")
+
+
+@pytest.fixture
+def equal_time(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("equal_time")
+
+
 def test_the_documented_table_is_of_the_recorded_runs(families: ModuleType) -> None:
     table = families.table(BENCHMARKS / "results" / "families")
     assert table.count("\n") == 1 + len(families.FAMILIES)
     assert table in (BENCHMARKS.parent / "docs" / "families.md").read_text(encoding="utf-8")
 
 
+def test_the_documented_losses_are_the_recorded_runs(losses: ModuleType) -> None:
+    """One network for all, at the best of the temperatures that were tried, and the table of the page."""
+    results = BENCHMARKS / "results" / "losses"
+    assert losses.table(results) in (BENCHMARKS.parent / "docs" / "losses.md").read_text(encoding="utf-8")
+    every = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob("*.json")]
+    for (dataset, loss), runs in losses.cases(results).items():
+        tried = [one for one in every if (one["dataset"], one["loss"]) == (dataset, loss) and "proved" not in one]
+        scores = {one["temperature"]: one["choosing"] for one in tried}
+        assert {run["temperature"] for run in runs} == {max(scores, key=lambda temperature: scores[temperature])}
+        best = runs[0]["temperature"]
+        assert {best / 4, 4 * best} <= set(scores)
+        assert not any(one["bfloat16"] for one in (*runs, *tried))
+
+
 @pytest.mark.parametrize("best", [1 / 64, 0.25, 1.0, 4.0, 256.0])
 def test_temperatures_are_climbed_to_the_best(
-    families: ModuleType, monkeypatch: pytest.MonkeyPatch, best: float
+    families: ModuleType, equal_time: ModuleType, monkeypatch: pytest.MonkeyPatch, best: float
 ) -> None:
     tried = set[float]()
 
@@ -127,30 +157,87 @@ def test_temperatures_are_climbed_to_the_best(
         assert not certified
         return {"choosing": -abs(math.log(run.temperature / best))}
 
-    monkeypatch.setattr(families, "measured", measured)
-    assert families.chosen_temperature("sll", 1.0, "", Path()) == best
+    monkeypatch.setattr(equal_time, "measured", measured)
+    sll = partial(families.Run, "sll")
+    assert equal_time.chosen_temperature(sll, families.FIRST_TEMPERATURE, 1.0, "", Path()) == best
     assert {best / 4, best, 4 * best} <= tried
 
 
-def test_a_family_is_trained_for_its_time_and_certified(
-    families: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The last rate of the schedule is near 0; what is proved is at most what is right, and shrinks with the radius."""
+def _images_of(equal_time: ModuleType, classes: int, side: int) -> Any:
     draw = np.random.default_rng(0)
 
     def some(count: int) -> ImageSet:
-        pixels = draw.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
-        return ImageSet(pixels, draw.integers(0, 10, count), "cifar10", "train", "random", 10)
+        pixels = draw.integers(0, 256, (count, 3, side, side), dtype=np.uint8)
+        return ImageSet(pixels, draw.integers(0, classes, count), "some", "train", "random", classes)
 
-    monkeypatch.setattr(families, "load", lambda config: families.Images(some(256), some(20), some(20)))
+    return equal_time.Images(some(256), some(20), some(20))
+
+
+def test_a_family_is_trained_for_its_time_and_certified(
+    families: ModuleType, equal_time: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The last rate of the schedule is near 0; what is proved is at most what is right, and shrinks with the radius."""
+    monkeypatch.setattr(equal_time, "load", lambda config: _images_of(equal_time, 10, 32))
     monkeypatch.setitem(families.FAMILIES, "sll", (*families.FAMILIES["sll"], "model.width=8", "model.dense_width=16"))
     run = families.Run("sll", 1.0, 0.02, 0)
-    found = families.measured(run, "none", tmp_path, certified=True)
-    assert found == families.measured(run, "none", tmp_path, certified=True)  # from its file
+    found = equal_time.measured(run, "none", tmp_path, certified=True)
+    assert found == equal_time.measured(run, "none", tmp_path, certified=True)  # from its file
     assert found["images"] % 128 == 0 and found["images"] > 0
     assert [found["clean"], *found["proved"]] == sorted([found["clean"], *found["proved"]], reverse=True)
-    rates = [families.learning_rate_at_share(share, 2.0, 0.05) for share in (0.05, 0.5, 0.9999)]
+    rates = [equal_time.learning_rate_at_share(share, 2.0, 0.05) for share in (0.05, 0.5, 0.9999)]
     assert rates == sorted(rates, reverse=True) and rates[0] == 2.0 and 0 < rates[2] < 1e-6
+
+
+def test_only_data_set_and_loss_differ_between_losses(losses: ModuleType) -> None:
+    """And that every loss that can be trained with is there, once; maps are equally large for all images."""
+    assert set(losses.LOSSES) == set(OBJECTIVES)
+    runs = [losses.Run(dataset, loss, 0.25, 3.0, 0) for dataset in losses.DATASETS for loss in losses.LOSSES]
+    configs = [run.config("DIR").model_dump(exclude={"dataset", "data_dir", "loss", "card"}) for run in runs]
+    sides = {
+        get_dataset(run.dataset).image_shape[1] // config["model"].pop("patch")
+        for run, config in zip(runs, configs, strict=True)
+    }
+    assert sides == {8} and all(config == configs[0] for config in configs)
+    assert len({run.name for run in runs}) == len(runs)
+    for name, data in losses.DATASETS.items():
+        assert data.classes == get_dataset(name).num_classes
+
+
+def test_a_loss_is_compared_at_its_number_of_classes(
+    losses: ModuleType, equal_time: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(equal_time, "load", lambda config: _images_of(equal_time, 200, 8 * config.model.patch))
+    monkeypatch.setattr(losses, "NETWORK", (*losses.NETWORK, "model.width=8", "model.dense_width=16"))
+    asked = argparse.Namespace(out=tmp_path, minutes=0.02, choose_minutes=0.01, seeds=2)
+    tiny = partial(losses.Run, "tiny_imagenet", "gloro_trades")
+    equal_time.compare([tiny], losses.FIRST_TEMPERATURE, "none", asked)
+    files = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
+    assert sorted(one["seed"] for one in files if one["minutes"] == asked.minutes) == [0, 1]
+    assert {one["temperature"] for one in files if "proved" not in one} >= {1 / 16, 1 / 4}
+    rows = losses.table(tmp_path).splitlines()[2:]
+    assert len(rows) == 1 and rows[0].startswith("| 200 (Tiny-ImageNet) | GloRo-TRADES | ")
+    assert rows[0].split(" | ")[3] == "2"
+
+
+def test_a_row_is_the_mean_over_seeds(equal_time: ModuleType) -> None:
+    one = {"temperature": 0.25, "minutes": 0.5, "images": 3000, "clean": 50.0, "proved": [40.0, 30.0, 20.0]}
+    other = {**one, "images": 6000, "clean": 51.0, "proved": [41.0, 30.0, 20.0]}
+    row = equal_time.row(["sll"], [{**one, "ratio": 0.9}, {**other, "ratio": 0.8}])
+    assert row == "| sll | 0.25 | 2 | 150 | 50.5 | 40.5 | 30.0 | 20.0 | 0.85 |"
+    assert equal_time.row(["sll"], [{**one, "ratio": None}]).endswith("| - |")  # none of its images was certified
+    assert equal_time.head("family").splitlines()[0].count("|") == row.count("|")
+
+
+def test_losses_are_drawn_where_there_are_runs(losses: ModuleType, tmp_path: Path) -> None:
+    for dataset, loss, proved in (("cifar100", "emma", 20.0), ("cifar10", "emma", 45.0), ("cifar10", "margin", 44.0)):
+        run = {"dataset": dataset, "loss": loss, "minutes": 3.0, "proved": [proved, 1.0, 0.0]}
+        (tmp_path / f"{dataset}-{loss}.json").write_text(json.dumps(run))
+    losses.draw(tmp_path, tmp_path / "drawn.svg")
+    drawn = (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+    for name in ("EMMA", "margin", "CIFAR-10", "CIFAR-100", "VRA at 36/255, %"):
+        assert f">{name}</text>" in drawn
+    assert "Tiny-ImageNet" not in drawn and "GloRo-TRADES" not in drawn
+    assert losses.standard_error(50.0) == pytest.approx(100 * 0.5 / 5000**0.5)
 
 
 def test_the_table_is_that_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
