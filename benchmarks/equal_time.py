@@ -180,12 +180,17 @@ def chosen_temperature(compared: Compared, first: float, minutes: float, data: s
     return best
 
 
-def compare(everything: Iterable[Compared], first: float, data: str, asked: argparse.Namespace) -> None:
-    """Leave the files of all runs in the folder that was asked for; those that are there are kept."""
+def compare(everything: Iterable[Compared], first: float | None, data: str, asked: argparse.Namespace) -> None:
+    """Leave the files of all runs in the folder that was asked for; those that are there are kept.
+
+    ``first`` is the temperature where the choice begins; None takes 1 for all.
+    """
     torch.set_num_threads(1)
     asked.out.mkdir(parents=True, exist_ok=True)
     for compared in everything:
-        temperature = chosen_temperature(compared, first, asked.choose_minutes, data, asked.out)
+        temperature = 1.0
+        if first is not None:
+            temperature = chosen_temperature(compared, first, asked.choose_minutes, data, asked.out)
         for seed in range(asked.seeds):
             measured(compared(temperature, asked.minutes, seed), data, asked.out, certified=True)
 

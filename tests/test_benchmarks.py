@@ -8,6 +8,7 @@ import json
 import math
 import re
 from functools import partial
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -137,8 +138,12 @@ def test_the_documented_losses_are_the_recorded_runs(losses: ModuleType) -> None
     results = BENCHMARKS / "results" / "losses"
     assert losses.table(results) in (BENCHMARKS.parent / "docs" / "losses.md").read_text(encoding="utf-8")
     every = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob("*.json")]
-    for (dataset, loss), runs in losses.cases(results).items():
-        tried = [one for one in every if (one["dataset"], one["loss"]) == (dataset, loss) and "proved" not in one]
+    for case, runs in losses.cases(results).items():
+        ours = [one for one in every if (one["network"], one["dataset"], one["loss"]) == case]
+        tried = [one for one in ours if "proved" not in one]
+        if not losses.NETWORKS[case[0]].temperatures:
+            assert not tried and {run["temperature"] for run in runs} == {1.0}
+            continue
         scores = {one["temperature"]: one["choosing"] for one in tried}
         assert {run["temperature"] for run in runs} == {max(scores, key=lambda temperature: scores[temperature])}
         best = runs[0]["temperature"]
@@ -191,7 +196,7 @@ def test_a_family_is_trained_for_its_time_and_certified(
 def test_only_data_set_and_loss_differ_between_losses(losses: ModuleType) -> None:
     """And that every loss that can be trained with is there, once; maps are equally large for all images."""
     assert set(losses.LOSSES) == set(OBJECTIVES)
-    runs = [losses.Run(dataset, loss, 0.25, 3.0, 0) for dataset in losses.DATASETS for loss in losses.LOSSES]
+    runs = [losses.Run("sll", dataset, loss, 0.25, 3.0, 0) for dataset in losses.DATASETS for loss in losses.LOSSES]
     configs = [run.config("DIR").model_dump(exclude={"dataset", "data_dir", "loss", "card"}) for run in runs]
     sides = {
         get_dataset(run.dataset).image_shape[1] // config["model"].pop("patch")
@@ -207,16 +212,16 @@ def test_a_loss_is_compared_at_its_number_of_classes(
     losses: ModuleType, equal_time: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(equal_time, "load", lambda config: _images_of(equal_time, 200, 8 * config.model.patch))
-    monkeypatch.setattr(losses, "NETWORK", (*losses.NETWORK, "model.width=8", "model.dense_width=16"))
+    monkeypatch.setattr(losses, "SHARED", (*losses.SHARED, "model.width=8", "model.dense_width=16"))
     asked = argparse.Namespace(out=tmp_path, minutes=0.02, choose_minutes=0.01, seeds=2)
-    tiny = partial(losses.Run, "tiny_imagenet", "gloro_trades")
+    tiny = partial(losses.Run, "sll", "tiny_imagenet", "gloro_trades")
     equal_time.compare([tiny], losses.FIRST_TEMPERATURE, "none", asked)
     files = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
     assert sorted(one["seed"] for one in files if one["minutes"] == asked.minutes) == [0, 1]
     assert {one["temperature"] for one in files if "proved" not in one} >= {1 / 16, 1 / 4}
     rows = losses.table(tmp_path).splitlines()[2:]
-    assert len(rows) == 1 and rows[0].startswith("| 200 (Tiny-ImageNet) | GloRo-TRADES | ")
-    assert rows[0].split(" | ")[3] == "2"
+    assert len(rows) == 1 and rows[0].startswith("| constant 1 (sll) | 200 (Tiny-ImageNet) | GloRo-TRADES | ")
+    assert rows[0].split(" | ")[4] == "2"
 
 
 def test_a_row_is_the_mean_over_seeds(equal_time: ModuleType) -> None:
@@ -229,12 +234,21 @@ def test_a_row_is_the_mean_over_seeds(equal_time: ModuleType) -> None:
 
 
 def test_losses_are_drawn_where_there_are_runs(losses: ModuleType, tmp_path: Path) -> None:
-    for dataset, loss, proved in (("cifar100", "emma", 20.0), ("cifar10", "emma", 45.0), ("cifar10", "margin", 44.0)):
-        run = {"dataset": dataset, "loss": loss, "minutes": 3.0, "proved": [proved, 1.0, 0.0]}
-        (tmp_path / f"{dataset}-{loss}.json").write_text(json.dumps(run))
+    done = (("cifar100", "emma", 20.0), ("cifar10", "emma", 45.0), ("cifar10", "margin", 44.0))
+    for network, (dataset, loss, proved) in product(losses.NETWORKS, done):
+        run = {"network": network, "dataset": dataset, "loss": loss, "minutes": 3.0, "proved": [proved, 1.0, 0.0]}
+        (tmp_path / f"{network}-{dataset}-{loss}.json").write_text(json.dumps(run))
     losses.draw(tmp_path, tmp_path / "drawn.svg")
     drawn = (tmp_path / "drawn.svg").read_text(encoding="utf-8")
-    for name in ("EMMA", "margin", "CIFAR-10", "CIFAR-100", "VRA at 36/255, %"):
+    for name in (
+        "constant 1 (sll)",
+        "learned norms (gloro)",
+        "EMMA",
+        "margin",
+        "CIFAR-10",
+        "CIFAR-100",
+        "VRA at 36/255, %",
+    ):
         assert f">{name}</text>" in drawn
     assert "Tiny-ImageNet" not in drawn and "GloRo-TRADES" not in drawn
     assert losses.standard_error(50.0) == pytest.approx(100 * 0.5 / 5000**0.5)
