@@ -11,7 +11,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from lip_plugin.errors import CheckpointError
+from lip_plugin.errors import CheckpointError, LipPluginError
 from lip_plugin.files import TRAINABLE_FILE
 from lip_plugin.models import CertifiableModel
 from lip_plugin.network.limits import LARGEST_WEIGHTS
@@ -31,8 +31,11 @@ def trainable_content(model: CertifiableModel) -> bytes:
 
 
 def in_words(place: str) -> str:
-    """What a card says of the model that a run began with."""
-    _, card = find_model(place)
+    """What a card says of the model that a run began with: its last name alone where it is gone by now."""
+    try:
+        _, card = find_model(place)
+    except LipPluginError:  # a run that was resumed needs it no more, and must not fail at its end
+        return Path(place).name
     return f"{card.name}, digest {card.digest[:12]}"
 
 

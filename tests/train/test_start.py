@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,10 @@ def test_going_on_needs_the_beginning_no_more(folder: Path, capsys: pytest.Captu
     assert run([*second, "--overwrite", "--quiet"]) == 2
     assert "which lip train writes" in capsys.readouterr().err
     assert lp.model_card(folder / "second").digest == digest  # the former run is still there
+    shutil.rmtree(folder / "first")
+    assert run([*second, "--resume", "--quiet"]) == 0
+    card = lp.model_card(folder / "second")
+    assert (card.digest, card.measured.model_dump()["started_from"]) == (digest, "first")
 
 
 def _settings(folder: Path) -> dict[str, Any]:

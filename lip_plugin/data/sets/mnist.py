@@ -27,7 +27,7 @@ DATASET = DataSet(
     image_shape=(1, 28, 28),
     num_classes=10,
     class_names=("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"),
-    standard_eps=0.3,  # the one that our model was trained for, and of the published figures
+    standard_eps=0.3,  # of the published figures
     test=TestSplit(10_000, digests=shipped_digests("mnist")),
     may_be_shown=True,
     files="idx files, plain or .gz, here or in MNIST/raw",
